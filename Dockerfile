@@ -8,7 +8,7 @@ ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 ARG EXTRAS=cli,targets,uvloop
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY cekat_async cekat_async
 # The bytecode is compiled here, because a read-only root has no place for it later.
 # hadolint ignore=DL3013

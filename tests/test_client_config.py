@@ -334,7 +334,7 @@ def test_an_empty_base_url(url: object) -> None:
 )
 def test_base_url_with_blanks(path: str) -> None:
     """Spaces and control characters inside a base URL are refused instead of removed."""
-    assert "holds a blank or a control character" in refused(base_url=f"https://api{path}")
+    assert "contains a blank or a control character" in refused(base_url=f"https://api{path}")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_the_limit_falls_to_the_number_that_succeeded():
     for flight in flights[:5]:
         limit.succeed(flight)
     for flight in flights[5:]:
-        flight.under_way = 8
+        flight.in_flight = 8
         limit.refuse(flight)
     assert limit.now == 5
 

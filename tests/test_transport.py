@@ -417,7 +417,7 @@ async def test_a_lost_or_damaged_reply(data):
     async with RawServer(cut(data)) as server:
         error = await failure(server.base_url)
 
-    before = "answer: " if type(error) is ConnectionDroppedError else "whole answer: "
+    before = "reply: " if type(error) is ConnectionDroppedError else "complete reply: "
     assert str(error).startswith(f"the connection was lost before the {before}")
     assert type(error) is (ResponseLostError if b"\r\n\r\n" in data else ConnectionDroppedError)
     # The error does not repeat the server's bytes, which may be anything.

@@ -1,4 +1,4 @@
-"""When a request may be sent.
+"""Decides when a request may be sent.
 
 Start with ``limiter.py``: it gets the time of the next request from ``scheduler.py``, and waits.
 ``sent_log.py`` records the requests that were sent. ``server/`` estimates the server's quota.

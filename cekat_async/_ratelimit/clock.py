@@ -14,8 +14,8 @@ def time_now() -> float:
     """Return the exact time on the clock of the running loop's timers.
 
     uvloop's clock counts whole milliseconds, and does not advance during one iteration of the loop.
-    A reply would seem older than it is, and its slot in the window would be reused too soon. uvloop
-    uses the system's monotonic clock, so this function reads that clock directly.
+    With such a clock, a reply would seem older than it is, and its slot in the window would be
+    reused too early. uvloop uses the system's monotonic clock, so this function reads that clock.
     """
     loop = asyncio.get_running_loop()
     is_coarse = type(loop).__module__ in _COARSE

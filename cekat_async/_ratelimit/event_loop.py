@@ -17,7 +17,7 @@ class EventLoopGuard:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> None:
-        """Raise :class:`ConfigurationError` if the running event loop is another one."""
+        """Raise :class:`ConfigurationError` in any event loop except the first."""
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop
         if self._loop is not loop:

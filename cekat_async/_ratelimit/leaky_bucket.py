@@ -1,4 +1,4 @@
-"""Requests at even intervals. This is the only file that imports aiolimiter."""
+"""Sends requests at even intervals. This is the only file that imports aiolimiter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LeakyBucket"]
 
-# The bucket catches up at this multiple of the even pace: the server may also have an undocumented
-# limit per second. After a refusal it does not catch up for this many windows.
+# The bucket catches up at this multiple of the even pace, and not faster, because the server may
+# also have an undocumented limit per second. After a refusal it does not catch up for this many
+# windows.
 _CATCH_UP, _PATIENCE = 2, 10
 
 
@@ -26,8 +27,8 @@ class LeakyBucket:
     its own queue, and only the first in that queue waits here.
 
     Args:
-        burst: The part of the limit that may be made up after a time in which nothing could be
-            sent, such as a blocked event loop.
+        burst: The part of the limit by which requests may catch up after a time in which nothing
+            could be sent, for example because the event loop was blocked.
     """
 
     def __init__(self, burst: float) -> None:
@@ -53,12 +54,12 @@ class LeakyBucket:
         self._peak = AsyncLimiter(1, self._interval / _CATCH_UP)
 
     def stop_catching_up(self) -> None:
-        """Do not catch up for some windows: a server that refuses may allow less than before."""
+        """Do not catch up for some windows, because the server may allow less after a refusal."""
         if self._terms is not None:
             self._even_until = time_now() + _PATIENCE * self._terms.per
 
     def has_token(self) -> bool:
-        """Whether :meth:`take_token` would return at once."""
+        """Whether :meth:`take_token` would return without waiting."""
         return self._pace.has_capacity(self._get_debt() + 1) and self._peak.has_capacity()
 
     async def take_token(self) -> None:
@@ -73,8 +74,8 @@ class LeakyBucket:
     def _get_debt(self) -> float:
         """Return how much a new bucket must leak before its first token.
 
-        A new bucket starts full, or every change of the rate would allow a burst. Its first token
-        is available one interval after the last token of the old bucket.
+        A new bucket starts full, because otherwise every change of the rate would allow a burst.
+        Its first token is available one interval after the last token of the old bucket.
         """
         if not self._is_new:
             return 0.0

@@ -1,4 +1,4 @@
-"""A pause of all requests, the waits that it ends, and the error that they raise."""
+"""Pauses of all requests, and the waits that they end with an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 T = TypeVar("T")
 
 LONG_PAUSE = 60.0
-"""Seconds. A server with a quota per minute asks for pauses of up to this."""
+"""Seconds. A server with a quota per minute never asks for a longer pause."""
 
 # Servers can ask for any number of seconds, but dates end in the year 9999.
 _LONGEST_PAUSE = 100 * 365 * 86_400.0
@@ -61,7 +61,7 @@ class Pause:
         return max(0.0, self.until - now)
 
     def get_server_time(self, now: float) -> float:
-        """Return the total seconds so far of pauses that the server asked for."""
+        """Return how many seconds of pauses the server has asked for so far."""
         return self._server_seconds - max(0.0, self._server_until - now)
 
     def extend(self, seconds: float, reason: str, now: float) -> None:
@@ -80,7 +80,7 @@ class Pause:
 
         Args:
             deadline: The time until which the caller can wait.
-            server_time: What :meth:`get_server_time` may rise to while the caller waits.
+            server_time: The highest result of :meth:`get_server_time` that the caller accepts.
             now: The present time.
         """
         if self.until <= now:
@@ -90,7 +90,7 @@ class Pause:
         return self.find_limit_before(self.until, deadline, left, now)
 
     def find_limit_before(self, at: float, deadline: float, left: float, now: float) -> str | None:
-        """Return the first limit of a caller, if it is before ``at``; ``left`` is in seconds."""
+        """Return the first limit of a caller if it is before ``at``. ``left`` is in seconds."""
         end, name = min(
             (deadline, "Timeout.deadline"),
             (now + left, "Timeout.request"),
@@ -120,11 +120,11 @@ class PausableWaits:
 
         Args:
             wait: Returns the awaitable. It is cancelled as soon as such a pause begins.
-            deadline: The time of the event loop's clock until which the caller can wait.
-            pauses: The seconds of pauses, asked for by the server, that the caller can wait for.
+            deadline: Until when the caller can wait, on the event loop's clock.
+            pauses: For how many seconds of server pauses the caller can wait.
 
         Raises:
-            RateLimitError: A pause is on for longer than the caller can wait, or than
+            RateLimitError: A pause lasts longer than the caller can wait, or longer than
                 ``RateLimit.longest_hold``.
         """
         limits = _Limits(deadline, self._pause.get_server_time(time_now()) + pauses)

@@ -1,10 +1,11 @@
-"""When the next request may be sent. Pure: callers pass the time, and nothing waits here.
+"""Decides when the next request may be sent. Pure: callers pass the time, and nothing waits here.
 
 Three sources decide:
 
-- ``sent_log``: what this client has sent;
-- ``server/limit_estimate``: which limits apply, for windows of which length;
-- ``server/remaining``: what the server reports as left, and how much of that other clients need.
+- ``sent_log``: the requests that this client has sent;
+- ``server/limit_estimate``: the limits that apply, and the lengths of their windows;
+- ``server/remaining``: the requests that the server reports as left, and how many of them other
+  clients need.
 
 The sent log alone guarantees that no window ever exceeds its limit. The server's reports can only
 slow the client down, in favor of other clients, or allow a burst.
@@ -35,27 +36,27 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler"]
 
 _DAY = 86_400.0
-# This part of the limit is never sent in a burst, but spread over the window, in case others need
-# it. A burst always covers a small job. For a small limit, the part is half and at most eight
-# requests: their replies show how long the window is.
+# This part of the limit is never sent in a burst. It is spread over the window, because other
+# clients may need it. A burst always covers a small job. For a small limit, the part is half of it
+# and at most eight requests. Their replies show how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
-# Seconds after which another request is sent although the first one has no reply yet.
+# Seconds after which another request is sent although the first request has no reply yet.
 _FIRST_WAIT = 10.0
 # How far a client may be ahead of the even pace, as a part of the limit.
 _LEAD = 1 / 100
-# After this many refusals in a row, an "overload that is over at once" is not believed any more.
+# After this many refusals in a row, a refusal no longer counts as a short overload.
 _HOPELESS = 10
-# A refusal after this part of the stated limit, all used by us, shows that the assumed window is
-# too short.
+# If the server refuses after we alone used this part of the stated limit, the assumed window is too
+# short.
 _OURS = 0.9
 
 
 class Scheduler:
-    """Decides when the next request may be sent, and learns from the outcome of each.
+    """Decides when the next request may be sent, and learns from the outcome of each request.
 
     Attributes:
-        windows: The limits that it keeps now.
-        terms: The slowest of them.
+        windows: The limits that apply now.
+        terms: The slowest of these limits.
         refusals: The refusals so far.
         trusts_server: Whether the rate-limit headers of replies are read.
     """
@@ -78,7 +79,7 @@ class Scheduler:
 
     @property
     def total_limit(self) -> int:
-        """The limit for all who share it together."""
+        """The limit for all processes that share it."""
         return self._estimate.pace.limit
 
     @property
@@ -96,30 +97,30 @@ class Scheduler:
         return self._sent.count(now, self.terms.per if per is None else per)
 
     def set_share(self, share: float, now: float) -> None:
-        """Keep to a part of the limit from now on, from 0 to 1."""
+        """Use only this part of the limit from now on, from 0 to 1."""
         self._share = share
         self._renew_terms(now)
 
     def get_learned(self, now: float) -> LearnedRate | None:
-        """Return the rate that this client's own replies have shown last."""
+        """Return the latest rate that this client's own replies have shown."""
         return self._estimate.get_learned(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Use a rate that another process has learned; ``None`` returns to our own."""
+        """Use a rate that another process has learned. ``None`` returns to our own rate."""
         self._estimate.adopt(rate, now)
         self._renew_terms(now)
 
     def note_used_by_all(self, count: int, now: float) -> None:
         """Record how many requests all processes together have taken in the window ending now."""
-        # It includes the request that is about to be sent.
+        # ``count`` includes the request that is about to be sent.
         self._used_by_others = max(0, count - self.used(now) - 1)
 
     def remaining(self, now: float) -> int | None:
-        """Return what the server last reported as left; ``None`` if that is outdated."""
+        """Return how many requests the server last reported as left; ``None`` if outdated."""
         return self._remaining.get_reported(now)
 
     def earned(self, now: float) -> float:
-        """Return how many requests the limit would have allowed since the first one."""
+        """Return how many requests the limit would have allowed since the first request."""
         return self._earned.get(now, self.terms.rate)
 
     def next_slot(self, now: float) -> Slot:
@@ -139,7 +140,7 @@ class Scheduler:
         remaining = self._remaining.get(now)
         if remaining < math.inf and not self._remaining.is_all_ours(now):
             return self._get_shared_slot(remaining, left, now)
-        # If we alone used up the rest, the next request is not a test of the header.
+        # If only we used up the quota, the next request does not test the server's report.
         return self._get_paced_slot(max(remaining, 1.0), left, now)
 
     def _get_shared_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
@@ -164,7 +165,7 @@ class Scheduler:
         return Slot(at, WaitReason.OTHERS, remaining=remaining)
 
     def _get_paced_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
-        """Return the slot of a request: now if a burst is allowed, else in the even pace."""
+        """Return the slot of a request: now if a burst is allowed, otherwise at the even pace."""
         if not self._sent.has_reply:
             return Slot(now, WaitReason.NOTHING, paced=False)
         if self._may_burst(remaining, left, now):
@@ -192,7 +193,7 @@ class Scheduler:
         self._credit.note_idle(now)
 
     def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request has ended: it counts, unless it was never sent."""
+        """Record that a request has ended. It counts, unless it was never sent."""
         self._sent.settle(now, sent=sent)
         self._sent.forget(now, self._longest)
 
@@ -241,16 +242,16 @@ class Scheduler:
         return self._sent.count_granted(now, per) + others
 
     def _may_burst(self, remaining: float, left: dict[Terms, int], now: float) -> bool:
-        """Whether a request may be sent at once, without the even pace.
+        """Whether a request may be sent immediately, without the even pace.
 
-        It may while the server reports more as left than the reserve.
+        A burst is allowed while the server reports more requests as left than the reserve.
         """
         has_credit = self._credit.amount >= 1 and remaining > _get_reserve(self.terms)
         has_room = all(left[window] > _get_reserve(window) for window in left)
         return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
-        """Return when to send so that ``left`` lasts until a time, at most at the even pace."""
+        """Return when to send so that ``left`` lasts until a time, not faster than even pace."""
         if until == math.inf or left + _LEAD * window.limit >= (until - now) * window.rate:
             return -math.inf
         # Replies at growing intervals show the length of a window that is not stated.
@@ -258,7 +259,7 @@ class Scheduler:
         return self._last_sent_at + (until - self._last_sent_at) / part
 
     def _learn_length(self, reported: QuotaStatement, permit: Permit, now: float) -> None:
-        """Learn how long the server's window is, if the server does not state it."""
+        """Learn the length of the server's window, if the server does not state it."""
         limit, remaining = reported.limit, reported.remaining
         if limit is None or reported.per is not None:
             return
@@ -287,7 +288,7 @@ class Scheduler:
         is_persistent = self.refusals.are_persistent or self._estimate.is_lowered
         is_hidden = self.refusals.are_frequent and self._estimate.is_documented(count)
         if outcome.refusal is RefusalKind.OVERLOAD and not is_hidden:
-            # "Retry at once" means too many concurrent requests, not a used-up quota.
+            # An overload means too many concurrent requests, not a used-up quota.
             is_hopeless = self.refusals.in_a_row >= _HOPELESS
             if not (is_persistent if outcome.asked is None else is_hopeless):
                 return
@@ -297,13 +298,13 @@ class Scheduler:
             if outcome.refusal is RefusalKind.QUOTA and not is_persistent:
                 self._learn_from_used_up(reported, now)
                 return
-            if reported.remaining:  # The server refused what it reports as left.
+            if reported.remaining:  # The server refused a request although it reports some as left.
                 self._remaining.distrust(now)
                 self._estimate.distrust(now)
         self._estimate.lower(count, outcome.asked, self._sent.began_at, now)
 
     def _learn_from_used_up(self, reported: QuotaStatement, now: float) -> None:
-        """Learn from a refusal because of a quota that the server reports as used up."""
+        """Learn from a refusal whose reply reports the quota as used up."""
         if reported.limit and self.used(now, self.server_per) >= _OURS * reported.limit:
             self._estimate.lengthen(now)
         else:
@@ -311,6 +312,6 @@ class Scheduler:
 
 
 def _get_reserve(window: Terms) -> float:
-    """Return how many requests of a window are not sent at once."""
+    """Return how many requests of a window are never sent in a burst."""
     limit = window.limit
     return max(min(_FEW, _MOST_OF_FEW * limit), min(_RESERVE * limit, limit - _JOB))

@@ -1,4 +1,4 @@
-"""The requests that this client has sent, and how many of them count in a window. Pure."""
+"""The log of sent requests, which counts how many are in a window. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MOST_OLD = 100
 
 
 class Permit(NamedTuple):
-    """One request that may be sent, from its grant until it is settled.
+    """The permission to send one request, until the request is settled.
 
     Attributes:
-        sent: When it was granted. The server cannot have counted it earlier.
+        sent: When the permit was granted. The server cannot have counted the request earlier.
         remaining: Requests that the server had reported as left; infinite without a report.
     """
 
@@ -27,18 +27,18 @@ class Permit(NamedTuple):
 class SentLog:
     """The requests of the last windows: how many are in flight, and when the others were settled.
 
-    The server counts a request at some time between its departure and its reply. Its slot is
-    therefore surely free one window after the *reply*. The next request also needs time on its way,
-    so half of the quickest round trip so far is deducted. Jitter can then overfill a window only if
-    two one-way trips together are faster than half of any round trip so far.
+    The server counts a request at some time between its departure and its reply. So its slot is
+    certainly free one window after the *reply*. The next request also needs time to reach the
+    server, so half of the quickest round trip so far is subtracted. With jitter, a window can then
+    be exceeded only if two one-way trips together are faster than half of any round trip so far.
 
     One log serves windows of any length. Callers must not pass earlier times than before.
 
     Attributes:
         total: Requests sent so far.
-        in_flight: Those of them that are not settled yet.
+        in_flight: The sent requests that are not settled yet.
         quickest: Seconds of the quickest exchange so far; infinite before the first reply.
-        began_at: When the first request was sent; infinite before it.
+        began_at: When the first request was sent; infinite before the first request.
     """
 
     def __init__(self) -> None:
@@ -61,13 +61,13 @@ class SentLog:
         self.in_flight += 1
 
     def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request has ended; one that was never sent does not count."""
+        """Record that a request has ended. A request that was never sent does not count."""
         self.in_flight -= 1
         if sent:
             self._settled.append(now)
 
     def record_refusal(self, now: float) -> None:
-        """Record that a request which has just been settled was refused."""
+        """Record that the request settled last was refused."""
         self._refused.append(now)
 
     def record_duration(self, seconds: float) -> None:
@@ -78,12 +78,12 @@ class SentLog:
         return len(self._settled) - self._find(now, per) + self.in_flight
 
     def count_granted(self, now: float, per: float) -> int:
-        """Return how many of those were settled, and not refused."""
+        """Return how many requests in such a window were settled and not refused."""
         refused = len(self._refused) - bisect_right(self._refused, now - self._get_retention(per))
         return self.count(now, per) - self.in_flight - refused
 
     def count_expired(self, at: float, per: float) -> int:
-        """Return how many requests had left such a window by the time ``at``."""
+        """Return how many requests had left a window of ``per`` seconds by the time ``at``."""
         return self._deleted + self._find(at, per)
 
     def next_free(self, now: float, per: float) -> float:
@@ -104,7 +104,7 @@ class SentLog:
         del self._refused[: bisect_right(self._refused, now - 2 * longest)]
 
     def _find(self, at: float, per: float) -> int:
-        """Return the index of the first request that may count in a window that ends then."""
+        """Return the index of the first request that may count in a window that ends at ``at``."""
         settled, retention = self._settled, self._get_retention(per)
         # A bisection with a key takes twice the time. The loops correct rounding: next_free()
         # computes the same sum, so a slot is free exactly at the time that it returns.
@@ -116,5 +116,6 @@ class SentLog:
         return first
 
     def _get_retention(self, per: float) -> float:
-        # Without a reply nothing is known, and slow replies prove little.
+        # Without a reply nothing is subtracted. Slow replies prove little, so the subtraction is
+        # bounded.
         return per if self.quickest == math.inf else per - min(self.quickest, per / 10) / 2

@@ -1,24 +1,25 @@
-"""One quota for several processes: a shared budget, and what to do while it is unavailable.
+"""One quota for several processes: a shared budget, and the fallback while it is unavailable.
 
-An outage usually affects all processes, but each notices it only at its next request, at once or an
-hour later. A process has two modes. *Alone*, it keeps to its share, and the budget does not count
-its requests. With the *whole* budget, the budget counts every request. The two must be at least one
-window apart, across all processes, and only time can separate them:
+An outage usually affects all processes. But each process notices it only at its next request, which
+may be an hour later. A process has two modes. In the mode *alone*, it uses only its share, and the
+budget does not count its requests. In the mode *whole*, the budget counts every request. Across all
+processes, there must be at least one window between the two modes. Only time can ensure that:
 
-- A process switches to *alone* after one window without an answer, plus the time that an answer may
-  be on its way.
-- A process switches to the *whole* budget once it has had answers for so long that no process can
-  still be alone, or have been alone within the last window. Until then it asks the budget and also
-  keeps to its share. That applies at the start, after an outage, and after an idle time in which
+- A process switches to *alone* after one window without an answer of the budget, plus the longest
+  time that an answer may take.
+- A process switches to *whole* when answers have arrived for a long enough time. By then no process
+  is alone, or was alone within the last window. Until then the process asks the budget, but also
+  uses only its share. This applies at the start, after an outage, and after an idle time, because
   there may have been an outage.
 
-No window then exceeds the limit, if the budget is unavailable to all processes or to none, and
-stays available for at least three windows after an outage. If a single process is cut off, neither
-it nor the others can notice. A window may then exceed the limit by that process's share.
+With these rules, no window exceeds the limit under two conditions. The budget is unavailable to all
+processes or to none, and it stays available for at least three windows after an outage. If only one
+process is disconnected, no process can notice that. Then a window may exceed the limit by the share
+of this process.
 
-The processes also share what they learn. Each take passes on the rate that this process's own
-replies have shown. The answer has the rate that any process learned last. A process without
-evidence of its own passes nothing on, so that a new process overwrites nothing.
+The processes also share the rates that they learn. Each take passes on the rate that this process's
+own replies have shown. The answer contains the rate that any process learned last. A process that
+has learned nothing passes nothing on, so that a new process overwrites nothing.
 """
 
 from __future__ import annotations
@@ -46,30 +47,33 @@ SHARED_PAUSE = "the server asked another process to pause"
 
 _log = logging.getLogger("cekat_async")
 
-# All of these are in windows, except for ``_MOST_LATE``.
+# The unit of the following constants is a window, except for ``_MOST_LATE``.
 #
-# The budget counts a request at its grant, but the server counts it later, after a varying delay.
-# The window is therefore lengthened by this part, which costs the same part of the quota.
+# The budget counts a request when it is granted, but the server counts it later, after a varying
+# delay. So the window is lengthened by this part, which costs the same part of the quota.
 _MARGIN = 1 / 60
-# Half of the margin is for the answer. A grant that takes longer is dropped and requested again.
+# Half of the margin is for the budget's answer. If a grant takes longer, it is dropped, and the
+# process takes again.
 _LATE = _MARGIN / 2
-# After more late grants in a row, the budget counts as unavailable.
+# After more consecutive late grants than this, the budget counts as unavailable.
 _MOST_LATE = 3
-# An answer that takes longer is not waited for. The guarantee above depends on such a bound.
+# The longest wait for an answer. The guarantee above depends on such a bound.
 _PATIENCE = 1 / 4
-# The interval of attempts to reach the budget while alone: nothing can be sent during one.
+# While alone, the process tries to reach the budget at this interval. During an attempt, it sends
+# no requests.
 _RETRY_INTERVAL = 1 / 2
-# When the budget is back, other processes are alone until their next attempt ends. One window
-# later, the requests they sent alone have left the window. The last quarter is for slow requests.
+# When the budget is available again, other processes are alone until their next attempt ends. One
+# window later, the requests that they sent alone have left the window. The last quarter of a window
+# is for slow requests.
 _SETTLING = _RETRY_INTERVAL + _PATIENCE + 1 + 1 / 4
-# After a longer time without a take, an outage counts as a new one.
+# After a longer time without a take, the next outage counts as a new outage.
 _MEMORY = 2
-# A longer wait is shortened, because a window without a take would look like an idle time.
+# Longer waits are shortened to this, because a window without a take would look like an idle time.
 _LONGEST_WAIT = 1 / 2
-# A rate that no reply has confirmed for this many of its windows is dropped. The number is above
-# the 16 windows after which a limit that refusals have lowered is raised again.
+# A learned rate is dropped after this many of its windows without confirmation by a reply. This is
+# more than the 16 windows after which a limit lowered by refusals is raised again.
 _FORGOTTEN_AFTER = 20
-# Seconds until the next take, if an answer has just changed the rate.
+# If an answer has changed the rate, the next take is after this many seconds.
 _AT_ONCE = 0.001
 
 
@@ -149,20 +153,21 @@ class SharingScheduler(Protocol):
         ...
 
     def set_share(self, share: float, now: float) -> None:
-        """Keep to a part of the limit from now on, above 0 and at most 1."""
+        """Use only this part of the limit from now on, above 0 and at most 1."""
 
     def get_learned(self, now: float) -> LearnedRate | None:
-        """Return the rate that this process's own replies have shown last.
+        """Return the latest rate that this process's own replies have shown.
 
-        ``None`` if they have shown none: a default, a configured rate, or one adopted from others
-        is not evidence. The caller's own :class:`RateLimit` does not bound it.
+        Return ``None`` if they have shown none. A default rate, a configured rate, or a rate
+        adopted from other processes does not count. The rate may exceed the caller's own
+        :class:`RateLimit`.
         """
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Keep to a rate that another process has learned, within the caller's own ceiling.
+        """Use a rate that another process has learned, but at most the caller's own limit.
 
-        ``None``: return to what this process believes by itself. It is called after every take,
-        mostly with the same rate as before, and must be cheap then.
+        With ``None``, return to the rate that this process has learned by itself. This method is
+        called after every take, mostly with the same rate, and must then be cheap.
         """
 
     def note_used_by_all(self, count: int, now: float) -> None:
@@ -174,9 +179,9 @@ class BudgetWithFallback:
 
     Only one task may ask at a time: the first in the limiter's queue.
 
-    Alone, the scheduler keeps to ``share``, a part of the limit. It is rounded down to whole
-    requests, but never to zero: shares of a limit that is smaller than the number of those who
-    share it add up to more than the limit.
+    While alone, the scheduler uses only ``share``, a part of the limit. It is rounded down to whole
+    requests, but never to zero. So if there are more processes than requests per window, the shares
+    together exceed the limit.
     """
 
     def __init__(
@@ -194,17 +199,17 @@ class BudgetWithFallback:
         self._is_unavailable = False
         self._late_grants = 0
         self._answered_at = self._failed_at = -math.inf
-        # When this process may go alone, and when it may take from the whole again.
+        # When this process may switch to *alone*, and when it may switch back to *whole*.
         self._alone_at, self._whole_at = math.inf, math.inf
-        # When an adopted rate is too old.
+        # When the adopted rate becomes too old.
         self._forgotten_at = math.inf
 
     def announce_pause(self, seconds: float) -> None:
-        """Announce a pause of the server to the other processes, in the background."""
+        """Announce a pause by the server to the other processes, in the background."""
         self._announcer.announce(seconds, _PATIENCE * self._scheduler.terms.per)
 
     async def take(self) -> float:
-        """Return 0 if a request may be sent, else the seconds after which to ask again."""
+        """Return 0 if a request may be sent, otherwise the seconds after which to ask again."""
         if (now := time_now()) > self._forgotten_at:
             self._adopt(None, now)
         if self._is_alone():
@@ -231,12 +236,12 @@ class BudgetWithFallback:
                 self._late_grants = 0
                 return 0.0
             self._late_grants += 1
-        # At the next attempt, a single late grant is enough to fail again.
+        # With this count, a single late grant is enough to fail at the next attempt.
         self._late_grants = _MOST_LATE
         raise TimeoutError("its grants arrive too late")
 
     async def _ask_once(self, now: float) -> float:
-        """Take a request, adopt what the answer reports of the others, and return the wait."""
+        """Take a request, adopt the other processes' rate and pause, and return the wait."""
         scheduler = self._scheduler
         requests, per = asked = scheduler.total_limit, scheduler.terms.per
         news = scheduler.get_learned(now)
@@ -249,13 +254,13 @@ class BudgetWithFallback:
         if (scheduler.total_limit, scheduler.terms.per) == asked:
             is_own = news and answer.learned and _is_same(news, answer.learned)
             self._adopt(None if is_own else answer.learned, now)
-        # For the rest of a pause of this process itself, waiting is enough.
+        # If the pause is this process's own, waiting for its end is enough.
         if answer.paused_for > _LATE * per:
             self._pause(answer.paused_for, SHARED_PAUSE)
         limit, window = scheduler.total_limit, scheduler.terms.per
         if (limit, window) == asked:
             return answer.wait
-        # A wait was computed for the old rate. A grant counts only if it also fits the new one.
+        # The wait was computed for the old rate. A grant counts only if it also fits the new rate.
         is_within = answer.used <= limit and window <= per
         return 0.0 if not answer.wait and is_within else _AT_ONCE
 
@@ -273,7 +278,7 @@ class BudgetWithFallback:
         return self._is_unavailable and self._alone_at <= now < retries_at
 
     def _record_failure(self, reason: str) -> float:
-        """Pause all requests if the outage is new; return the seconds until continuing alone."""
+        """Pause all requests if the outage is new. Return the seconds until continuing alone."""
         now, per = time_now(), self._scheduler.terms.per
         is_new = not self._is_unavailable or now - self._failed_at > _MEMORY * per
         self._is_unavailable, self._failed_at = True, now
@@ -305,7 +310,7 @@ def _is_same(one: LearnedRate, other: LearnedRate) -> bool:
 
 
 class _PauseAnnouncer:
-    """Announces pauses to a budget, in one task at a time."""
+    """Announces pauses to a budget. Only one task at a time does this."""
 
     def __init__(self, budget: SharedBudget, scheduler: SharingScheduler) -> None:
         self._budget = budget
@@ -314,13 +319,13 @@ class _PauseAnnouncer:
         self._task: asyncio.Task[None] | None = None
 
     def announce(self, seconds: float, patience: float) -> None:
-        """Announce a pause that begins now; give up after ``patience`` seconds in one attempt."""
+        """Announce a pause that begins now. Each attempt takes at most ``patience`` seconds."""
         self._until = max(self._until, time_now() + seconds)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(patience))
 
     async def _run(self, patience: float) -> None:
-        # Refusals often arrive together, and each may extend the pause a little.
+        # A loop, because several refusals often arrive together, and each may extend the pause.
         while self._announced_until < self._until:
             until, now = self._until, time_now()
             try:

@@ -1,4 +1,4 @@
-"""When a request may be sent, and what it waits for. Pure."""
+"""The time at which a request may be sent, and the reason for waiting. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class WaitReason(StrEnum):
 
     Attributes:
         NOTHING: It may be sent now.
-        FIRST_REPLY: The reply to the very first request, which shows what is allowed.
+        FIRST_REPLY: The reply to the very first request, because it shows the limits.
         WINDOW: A slot in a window that is full of our own requests.
-        PACE: Its turn in the even pace.
-        OTHERS: Others need what is left.
+        PACE: The next interval of the even pace.
+        OTHERS: Other clients need the requests that are left.
         SERVER: The server reports that nothing is left.
         DAY: ``RateLimit.per_day`` is used up.
         PAUSE: The end of a pause that the server asked for.
@@ -39,9 +39,9 @@ class Slot(NamedTuple):
     Attributes:
         at: The time; infinite if a reply has to arrive first.
         reason: Why the request waits.
-        paced: Whether the request also waits for its turn in the even pace.
+        paced: Whether the request also waits for the even pace.
         is_burst: Whether it uses the credit saved up while idle.
-        exhausted: Whether the quota is used up, so that the server grants nothing until then.
+        exhausted: Whether the quota is used up, so that the server grants nothing before ``at``.
         remaining: Requests that the server reports as left; infinite without a report.
     """
 

@@ -1,4 +1,4 @@
-"""The scheduler of a limiter without a rate limit: every request is sent at once. Pure."""
+"""The scheduler of a limiter without a rate limit. It sends every request immediately. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Unlimited"]
 
 
 class Unlimited:
-    """Allows each request at once. It has the interface of ``Scheduler``.
+    """Allows every request immediately. It has the interface of ``Scheduler``.
 
     Attributes:
         refusals: The refusals so far.

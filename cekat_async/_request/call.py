@@ -36,18 +36,17 @@ _SHORTEST_WAIT = 0.001
 
 
 class Waits:
-    """The seconds that one call has waited, by reason. It begins with ``"quota"``.
+    """The seconds that one call has waited, by reason. The first reason is ``"quota"``.
 
-    Time in which the server had asked for a pause counts as ``"pause"``, whatever else the call
-    waited for.
+    While a pause of the server lasts, all waiting counts as ``"pause"``.
 
     Args:
         get_pause_time: Returns for how many seconds the server has paused requests so far.
 
     Attributes:
-        began: When it began.
+        began: When the call began.
         total: The waits of the whole call.
-        latest: The waits since :meth:`take_latest`.
+        latest: The waits since the last :meth:`take_latest`.
     """
 
     def __init__(self, get_pause_time: Callable[[], float]) -> None:
@@ -75,7 +74,7 @@ class Waits:
         self._add(reason, seconds - paused)
 
     def take_latest(self) -> dict[str, float]:
-        """Return the waits since the last time."""
+        """Return the waits since the last call of this method."""
         latest, self.latest = self.latest, {}
         return latest
 
@@ -86,16 +85,16 @@ class Waits:
 
 
 class Call:
-    """One request on its way, with its retries.
+    """One call: a request with its retries.
 
     Args:
         request: The request.
-        get_pause_time: As for :class:`Waits`.
-        report: Its hooks; ``None`` without any.
+        get_pause_time: As in :class:`Waits`.
+        report: Emits the events of the call; ``None`` without hooks.
 
     Attributes:
-        attempts: How often it was sent.
-        waits: The time it has waited.
+        attempts: How often the request was sent.
+        waits: How long the call has waited.
         failure: The error of the last attempt.
     """
 
@@ -110,16 +109,16 @@ class Call:
 
     @property
     def seconds(self) -> float:
-        """The seconds since it began."""
+        """The seconds since the call began."""
         return time_now() - self.waits.began
 
     def locate(self, error: CekatError) -> CekatError:
-        """Record on an error which request it is about, and how often that was sent."""
+        """Add the request, and how often it was sent, to an error. Return the error."""
         error.attempts = self.attempts
         return error.locate(path=self.request.path)
 
     def describe(self, reply: Reply, key: Secret) -> ResponseDetails:
-        """Return how a reply was received, without the key."""
+        """Return the details of a reply, without the key."""
         return ResponseDetails(
             status=reply.status,
             headers=redact_headers(reply.headers, key),
@@ -129,12 +128,12 @@ class Call:
         )
 
     def begin(self) -> None:
-        """Report that it begins."""
+        """Report that the call begins."""
         if self._report is not None:
             self._report.begin()
 
     def send(self) -> None:
-        """Count an attempt that is sent now."""
+        """Count and report an attempt that is sent now."""
         self.waits.end()
         waited = self.waits.take_latest()
         self.attempts += 1
@@ -162,12 +161,12 @@ class Call:
             self._report.retry(error, seconds)
 
     def succeed(self, result: object) -> None:
-        """Report what it returns."""
+        """Report the result of the call."""
         if self._report is not None:
             self._report.succeed(result, self.seconds)
 
     def fail(self, error: BaseException) -> None:
-        """Report what it raises."""
+        """Report the error of the call."""
         self.waits.end()
         if self._report is not None:
             self._report.fail(error, self.seconds, self.waits.latest)
@@ -177,7 +176,7 @@ class CallReport:
     """Emits the events of one call.
 
     Args:
-        hooks: They receive the events.
+        hooks: The hooks that receive the events.
         request: The request.
         base_url: The base URL of the client.
         walk: The number of the walk that the call belongs to, if any.

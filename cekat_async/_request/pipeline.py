@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 class Exchanger(Protocol):
-    """Sends one request and returns the whole reply: the transport, or a script in tests."""
+    """Sends one request and returns the whole reply. Tests replace the transport with a script."""
 
     def with_timeout(self, timeout: Timeout) -> Exchanger:
-        """Return one with other time limits, over the same connections."""
+        """Return an exchanger with other time limits, over the same connections."""
         ...
 
     def require_usable(self) -> None:
-        """Raise if it is closed or belongs to another event loop."""
+        """Raise an error if this is closed or belongs to another event loop."""
         ...
 
     async def exchange(self, request: Request) -> Reply:
@@ -100,9 +100,9 @@ class Pipeline:
         self._walk: int | None = None
 
     def with_options(self, config: ClientConfig) -> Self:
-        """Return a pipeline with another retry policy and time limits, which shares the rest.
+        """Return a pipeline with another retry policy and time limits. It shares everything else.
 
-        Its calls end when this pipeline is closed, too.
+        Its calls also end when this pipeline is closed.
         """
         other = copy(self)
         other._set_options(config)  # noqa: SLF001 - of the same class
@@ -114,7 +114,7 @@ class Pipeline:
         self._timers = self._timers.derive(config.timeout)
 
     def for_walk(self, walk: int | None) -> Self:
-        """Return this pipeline for the calls of one walk, whose number their events have."""
+        """Return this pipeline for the calls of one walk. Their events have the walk's number."""
         bound = copy(self)
         bound._walk = walk  # noqa: SLF001 - of the same class
         return bound
@@ -126,16 +126,16 @@ class Pipeline:
 
     @property
     def present_concurrency(self) -> int:
-        """The most concurrent requests at present: fewer while the server refuses that many."""
+        """The most concurrent requests at present. The server may allow fewer than configured."""
         return self._concurrency.now
 
     @property
     def is_closed(self) -> bool:
-        """Whether it was closed. A closed pipeline refuses calls."""
+        """Whether the pipeline was closed. Then it refuses calls."""
         return self._timers.is_closed
 
     def require_open(self) -> None:
-        """Raise :class:`ClientClosedError` if it was closed."""
+        """Raise :class:`ClientClosedError` if the pipeline was closed."""
         self._timers.require_open()
 
     def close(self) -> None:
@@ -162,7 +162,7 @@ class Pipeline:
     async def fetch_with_details(
         self, request: Request, decode: Callable[[Reply], Steps[T]], inbox_id: str | None = None
     ) -> tuple[T, ResponseDetails]:
-        """Return the result of :meth:`fetch`, and how the reply was received."""
+        """Return the result of :meth:`fetch`, and the details of the reply."""
         call = self._begin(request, inbox_id)
         try:
             call.begin()
@@ -215,15 +215,16 @@ class Pipeline:
         self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
     ) -> tuple[T, ResponseDetails]:
         try:
-            # Fail before the queue: a closed client need not wait there, and a limiter of another
-            # event loop would raise an error of its own.
+            # Check before the queue: a closed client need not wait there, and the limiter of
+            # another event loop would raise a less helpful error.
             self._transport.require_usable()
             timer.enter_queue()
             await self._wait_for_slot(call, timer)
             try:
                 return await self._send(call, decode, timer)
             finally:
-                # After _observe(): the limiter must know the reply before the next request.
+                # Released after _observe(), so that the limiter knows the reply before the next
+                # request is sent.
                 self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
@@ -286,9 +287,9 @@ class Pipeline:
     async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
         """Return the decoded reply, or raise the error that it describes.
 
-        A server may echo the key. An error contains what the server sent: in its message, its
-        attributes, and the frames of its traceback. It is therefore raised here, from an excerpt
-        without the key.
+        A server may echo the key, and an error contains data from the server: in its message, its
+        attributes, and the frames of its traceback. So the error is raised here, from an excerpt
+        of the reply without the key.
         """
         failure: CekatError | None = None
         if reply.status == OK:
@@ -312,14 +313,14 @@ class Pipeline:
 
 
 class _Sent(NamedTuple):
-    """A request that was sent, as the limiter and the concurrency limit know it."""
+    """A request that was sent: the limiter's permit, and the record of the concurrency limit."""
 
     permit: Permit
     flight: Flight
 
 
 async def _in_turns(steps: Steps[T]) -> T:
-    """Return the result of work in steps, and let the event loop run after each step."""
+    """Run work in steps, and let the event loop run after each step. Return the result."""
     while True:
         try:
             next(steps)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "BaseBudget", "require_extra", "seconds"]
 
 KEPT = 60_000
-"""Milliseconds for which a log keeps what was taken, at least.
+"""The least number of milliseconds for which a log keeps requests.
 
-If ``per`` grows from call to call, up to this, the log still has all requests to count.
+If ``per`` grows from call to call, up to this time, the log still has all requests to count.
 """
 
 # A longer pause is cut to this, so that a process asks the server again after a day.
@@ -144,7 +144,7 @@ def _require_rate(learned: LearnedRate | None) -> None:
 
 
 def seconds(milliseconds: int | None) -> float:
-    """Return a wait in seconds. It is always above 0."""
+    """Convert a wait to seconds. The result is always above 0."""
     return max(milliseconds or 0, 1) / 1000
 
 

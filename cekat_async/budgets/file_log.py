@@ -61,8 +61,8 @@ class FileLog:
     def _lock(self) -> Generator[sqlite3.Connection, None, None]:
         """Open and lock the file. The end of the block commits."""
         try:
-            # An open connection would outlive a deleted file, and then two processes would count
-            # in two files.
+            # The file is opened for each take. With an open connection to a deleted file, two
+            # processes would count in two files.
             with closing(
                 sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
             ) as opened:

@@ -52,7 +52,7 @@ class RedisLog:
         self._timeout = timeout
         server = Redis(connection_pool=self._pool)
         self._take, self._pause = server.register_script(TAKE), server.register_script(PAUSE)
-        # One connection is enough: takes wait for this lock, first come, first served.
+        # One connection is enough, because takes wait for this lock in their order.
         self._turn = asyncio.Lock()
         self._server: bytes = b""
 
@@ -147,8 +147,8 @@ def _build_pool(url: object) -> ConnectionPool:
                 url,
                 # No limit, although one is in use: cancelling may lose a connection.
                 max_connections=2**31,
-                # One retry at once, because servers close idle connections. Taking twice only
-                # sends fewer requests.
+                # One immediate retry, because servers close idle connections. If a request is
+                # counted twice, the client only sends fewer requests.
                 retry=Retry(NoBackoff(), 1),
                 socket_timeout=None,
                 socket_connect_timeout=None,

@@ -8,9 +8,9 @@ from cekat_async.budgets.base import KEPT
 
 __all__ = ["PAUSE", "TAKE"]
 
-# The second key has numbers by name. It is a sorted set because Redis users that were created for
-# version 0.1 may only be allowed to use that type. It expires a day after the last write, when
-# every pause has ended.
+# The second key has numbers by name. It is a sorted set because Redis users created for version 0.1
+# may only be allowed to use this type. It expires a day after the last write. Every pause has ended
+# by then.
 _STATE = """
 local state = KEYS[2]
 local time = redis.call('TIME')

@@ -1,4 +1,4 @@
-"""Where the API key comes from: the environment or a private file, never the command line."""
+"""Finds the API key: in the environment or in a private file, never on the command line."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LONGEST_LINE = 10_000
 
 
 class KeySource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the key is. It is read only when a client is made."""
+    """The place of the key. The key is read only when a client is created."""
 
     file: str | None = None  # its first line is the key
-    variable: str = _VARIABLE  # holds the key if no file does
+    variable: str = _VARIABLE  # contains the key if there is no file
     named_by: str = ""  # the setting that names the variable, if one does
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
         """Return the key.
 
         Raises:
-            ConfigurationError: There is none, or other users may read it.
+            ConfigurationError: There is no key, or other users may read the file.
         """
         if self.file is not None:
             return _read_private(self.file)
@@ -46,8 +46,8 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
             return key
         if self.named_by:
             raise ConfigurationError(
-                f"{self.named_by} names the variable {self.variable} for the key, which is not "
-                "set: set it"
+                f"{self.named_by} says that the key is in the variable {self.variable}, but it is "
+                "not set: set it"
             )
         if key is None:
             raise ConfigurationError(f"no API key: set {self.variable}, or use --sandbox")
@@ -55,12 +55,12 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_key_source(option: str | None, settings: Settings, *, is_profile_typed: bool) -> KeySource:
-    """Return where the key is.
+    """Return the place of the key.
 
     Args:
-        option: The file from ``--api-key-file``, which overrides everything else.
-        settings: The settings, which the environment overrides unless the profile was typed: the
-            environment's key may belong to another account.
+        option: The file from ``--api-key-file``. It overrides everything else.
+        settings: The settings. The environment overrides them, unless the profile was typed: then
+            the environment's key may belong to another account.
         is_profile_typed: Whether the profile was chosen on the command line.
 
     Raises:
@@ -95,7 +95,7 @@ def _read_private(name: str) -> str:
     """Return the first line of a file that only its owner may read."""
     try:
         with Path(name).open("rb") as file:
-            # The mode of the open file: the name may belong to another file by now.
+            # Check the open file, because another file may have this name by now.
             _require_private(name, os.fstat(file.fileno()).st_mode)
             line = file.readline(_LONGEST_LINE)
     except OSError as error:
@@ -104,9 +104,9 @@ def _read_private(name: str) -> str:
         raise
     except ValueError:  # a NUL, or a character that this locale cannot encode
         raise ConfigurationError(
-            f"cannot read the key in {name!a}: this locale has no such file names"
+            f"cannot read the key in {name!a}: the locale cannot encode this file name"
         ) from None
-    # Bytes that are not ASCII become characters that the client refuses in a key.
+    # Bytes that are not ASCII become characters which the client refuses in a key.
     key = line.decode("ascii", "replace").strip()
     if not key:
         raise ConfigurationError(f"{name} is empty: its first line must be the API key")

@@ -119,7 +119,7 @@ def export(context: click.Context, /, **options: Any) -> int:
     request = build_export_request(context, **options)
     connection = build_connection(**server)
 
-    # Not before the arguments are checked: it is slow to import.
+    # This import is slow, so the arguments are checked first.
     from cekat_async.cli.commands.export import run_export  # noqa: PLC0415
 
     return run_export(context.obj, request, connection)

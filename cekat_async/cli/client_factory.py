@@ -1,4 +1,4 @@
-"""The client, or the sandbox, that the options of a command describe."""
+"""Opens the client, or the sandbox, that the options of a command describe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["make_sandbox", "open_client"]
 
 @asynccontextmanager
 async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[CekatClient, None]:
-    """Open a client of the API, or of a sandbox that runs as long as the client is open."""
+    """Open a client of the API, or of a sandbox that runs while the client is open."""
     options = _get_client_options(connection) | options
     if connection.sandbox:
         async with (
@@ -50,13 +50,13 @@ def make_sandbox(
     port: int = 0,
     live: bool = False,
 ) -> Sandbox:
-    """Return a sandbox that grants a rate; the documented one if that is left to the server.
+    """Return a sandbox that grants a rate. Without one, it grants the documented rate.
 
     With ``live``, about two conversations change after each page, so that the next
     incremental export has something to fetch.
 
     Raises:
-        ConfigurationError: A sandbox cannot be that large.
+        ConfigurationError: The size is not possible.
     """
     from cekat_async.sandbox import Live, Quota, Sandbox  # noqa: PLC0415 - a whole web server
 
@@ -75,7 +75,7 @@ def _get_client_options(connection: Connection) -> dict[str, Any]:
     rate, timeout = connection.rate_limit, Timeout()
     rate = rate and msgspec.structs.replace(rate, share=connection.share)
     if connection.wait:
-        # A pause may be longer than what is left of a request, so both limits are removed.
+        # A pause may be longer than the request's time limit, so both limits are removed.
         timeout = msgspec.structs.replace(timeout, request=None)
         rate = rate and msgspec.structs.replace(rate, longest_hold=None)
     retry = RetryPolicy(attempts=connection.attempts)

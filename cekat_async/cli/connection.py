@@ -1,4 +1,4 @@
-"""Where a command gets its conversations: the server, the API key and the rate."""
+"""The connection of a command: the server, the API key and the rate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["CONNECTION_NAMES", "Connection", "build_connection", "connection_opt
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a command gets its conversations."""
+    """The server that a command connects to, with the API key and the rate."""
 
     key: KeySource
     base_url: str | None
@@ -102,7 +102,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
     """Return the connection that the options of the current command describe.
 
     Raises:
-        click.UsageError: An option has no meaning together with the others.
+        click.UsageError: An option has no meaning together with the other options.
         ConfigurationError: A setting is refused.
     """
     context = click.get_current_context()
@@ -114,7 +114,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
                 f"{format_option(name)} has no effect {without} --sandbox: leave it out.", context
             )
     for name in ("wait", "share"):
-        # The longest pause and the share are part of a rate limit: without one they do nothing.
+        # The longest pause and the share belong to a rate limit: without one they do nothing.
         if options[name] and options["rate_limit"] is None and is_typed(context, name):
             raise click.UsageError(
                 f"{format_option(name)} has no effect with --rate-limit off: leave it out.",
@@ -128,7 +128,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
 def _find_key(context: click.Context, file: str | None, base_url: str | None) -> KeySource:
     settings = get_settings(context)
     if is_from_file(context, "base_url") and settings.is_found_here and not _is_trusted(base_url):
-        # Otherwise the author of a downloaded folder could have the key sent to another host.
+        # Otherwise the settings file in a downloaded folder could send the key to another host.
         raise ConfigurationError(
             f"{settings.file} would send the key to another host (base_url). If you trust this "
             f"file, pass --config {settings.file}"

@@ -1,4 +1,4 @@
-"""Running a command's coroutine: the event loop, signals, errors and exit codes."""
+"""Runs a command's coroutine: the event loop, signals, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ async def _run_until_terminated(command: Coroutine[Any, Any, ExitCode | None]) -
     task = asyncio.ensure_future(command)
     loop = asyncio.get_running_loop()
     _LOGGER.debug("the event loop is that of %s", type(loop).__module__.partition(".")[0])
-    # On Windows a terminated process ends at once. asyncio has no such handlers there, and
-    # winloop's would disable asyncio's handling of Ctrl-C.
+    # On Windows a terminated process ends immediately. asyncio has no signal handlers there, and
+    # those of winloop would disable asyncio's handling of Ctrl-C.
     if sys.platform != "win32":
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

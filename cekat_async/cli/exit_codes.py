@@ -18,10 +18,10 @@ __all__ = ["ExitCode", "format_error", "get_error_fields", "get_exit_code", "rep
 
 
 class ExitCode(IntEnum):
-    """The exit codes of ``cekat``, which a scheduler can act on."""
+    """The exit codes of ``cekat``. A scheduler can act on them."""
 
     DONE = 0
-    FAULT = 1  # a bug in cekat: a traceback, to be reported
+    FAULT = 1  # a bug in cekat: please report the traceback
     USAGE = 2  # an option, an argument, the configuration
     KEY_REFUSED = 3
     NOT_REACHED = 4  # no response from the server, or none in time
@@ -31,8 +31,8 @@ class ExitCode(IntEnum):
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # it is broken, or belongs to another export
     PARTIAL = 10  # done, but some of the inboxes failed permanently
-    REPLACEMENT_REFUSED = 11  # the target would be replaced by something that may be worse
-    TARGET_BUSY = 12  # another export is writing it: run it again later
+    REPLACEMENT_REFUSED = 11  # the new content of the target may be worse than the old
+    TARGET_BUSY = 12  # another export is writing the target: run it again later
     INTERRUPTED = 130  # 128 + SIGINT, as in shells
     PIPE_CLOSED = 141  # 128 + SIGPIPE
     TERMINATED = 143  # 128 + SIGTERM
@@ -59,14 +59,14 @@ _TLS_ADVICE = (
     "Client certificates work only in Python"
 )
 
-# Advice for a command line, which takes the place of the error's own advice.
+# Advice for users of the command line. It replaces the error's own advice.
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.InboxesFailedError, "to resume, run the same command again"),
     (errors.AuthenticationError, "check the key in {key_source}"),
     (errors.NotFoundError, "check the base URL"),
-    # The error's own advice is a session, which is for Python.
+    # The error's own advice is for Python: it recommends a session.
     (errors.TLSError, _TLS_ADVICE),
-    # The messages of these say what to check.
+    # The messages of these errors already say what to check.
     (errors.ProxyError, ""),
     (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),
@@ -75,21 +75,21 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.DeadlineExceededError, "try again later"),
 )
 
-# How arguments of Python are typed, if not as their name with two hyphens.
+# The options for arguments of Python, if they are not the argument's name with two hyphens.
 _TYPED: Mapping[str, str] = {"checkpoint": "--checkpoint FILE", "incremental": "--full"}
 
 
 def get_exit_code(error: errors.CekatError) -> ExitCode:
     """Return the exit code for an error."""
     if isinstance(error, errors.InboxesFailedError) and error.errors:
-        # If all inboxes failed in the same way, that is what the user can act on.
+        # If all inboxes failed in the same way, this reason is more useful to the user.
         codes = {get_exit_code(one) for one in error.errors}
         return codes.pop() if len(codes) == 1 else ExitCode.API_FAILED
     return next(code for kind, code in _CODES if isinstance(error, kind))
 
 
 def format_error(error: errors.CekatError, key_source: str = "CEKAT_API_KEY") -> str:
-    """Return an error's text with what to do about it, such as where to check the key."""
+    """Return the text of an error, with advice on what to do."""
     text = "; ".join([error.describe(), *_get_notes(error)])
     advice = _get_advice(error, key_source)
     return f"{text}: {advice}" if advice else text
@@ -117,7 +117,7 @@ def report_error(error: errors.CekatError, reporter: Reporter) -> ExitCode:
 def _get_notes(error: errors.CekatError) -> Sequence[str]:
     """Return why the client did not retry."""
     if _get_resumption(error) is not None and error.retry_after is not None:
-        # The error's own note names the arguments of Python that limit the wait.
+        # The error's own note names arguments of Python.
         return [
             f"not retried: a pause of {error.retry_after:.0f} s is longer than the command may wait"
         ]

@@ -1,4 +1,4 @@
-"""Durations, rates, counts and malformed records in words."""
+"""Formats durations, rates, counts and malformed records as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 
 def format_duration(seconds: float) -> str:
     """Return a duration like ``23 s`` or ``8 h 12 min``, rounded up."""
-    # Clocks are read one after the other, so a whole second may be a hair longer.
+    # Two clocks are read one after the other, so a whole second may be slightly too long.
     whole = math.ceil(round(seconds, 1))
     if whole < 60:  # noqa: PLR2004 - a minute
         return f"{whole} s"
@@ -30,7 +30,7 @@ def format_rate(limit: int, seconds: float) -> str:
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number of things, like ``1 retry``; the plural is by default one with an ``s``."""
+    """Return a number of things, like ``1 retry``. By default, the plural has an ``s``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
@@ -40,6 +40,6 @@ def format_option(name: str) -> str:
 
 
 def describe_malformed(record: MalformedRecord) -> str:
-    """Return which record is malformed, where and why."""
+    """Describe a malformed record: its id, the field, and the reason."""
     which = "a record without an id" if record.id is None else f"record {record.id}"
     return f"{which} is malformed at {record.field}: {record.reason}"

@@ -1,4 +1,4 @@
-"""The options of the commands, and where their values come from."""
+"""Declares the options of the commands, and the variables that can set them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def number(minimum: int, default: int) -> dict[str, Any]:
 
 
 def rate_limit_option(help_text: str, *, group: OptionGroup, **attributes: Any) -> Callable[[F], F]:
-    """Return the option for a rate, which the client keeps or a sandbox grants."""
+    """Return the option for a rate: the limit of the client, or the quota of a sandbox."""
     return option(
         "--rate-limit",
         group=group,
@@ -164,7 +164,7 @@ log_format_option = setting(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    # Processed right after the settings, so that errors in other options are logged in it.
+    # Processed right after the settings, so that errors in other options use this format.
     is_eager=True,
     expose_value=False,
     callback=_set_log_format,
@@ -189,7 +189,7 @@ verbose_option = option(
     callback=_set_verbosity,
     help="Log every request.",
 )
-"""An option of the program and of each command, because people type it before or after one."""
+"""An option of the program and of each command, because people type it in both places."""
 
 _STATUS = {
     **text("STATUS", "Only this status: assigned, resolved, pending, open."),

@@ -1,6 +1,6 @@
 """Types of options and arguments: text in any locale, file names, rates, shares, switches.
 
-Options are shown under headings in the help: each names its :class:`OptionGroup`.
+The help shows options under headings. Each option has an :class:`OptionGroup`, its heading.
 """
 
 # click does not declare the types of values.
@@ -39,33 +39,33 @@ __all__ = [
 
 
 def parse_text(value: str) -> str:
-    """Return text in UTF-8, even if the locale is another one and Python could not decode it."""
+    """Decode an argument as UTF-8, even if the locale has another encoding."""
     if not value.strip():
         raise click.BadParameter("it is empty.")
     return _decode(value)
 
 
 def parse_file_name(value: str) -> str:
-    """Return the name of a file as it is: it may be any bytes."""
+    """Return the name of a file unchanged, because it may consist of any bytes."""
     return value
 
 
 def parse_target(value: str) -> str:
-    """Return the name of a file as it is, or the URL of a database as text."""
+    """Return the name of a file unchanged, or the URL of a database as text."""
     return _decode(value) if "://" in value else value
 
 
 def parse_rate_limit(value: str) -> RateLimit | None:
-    """Return the rate for ``300/60``: 300 requests in 60 seconds; ``300`` is short for it.
+    """Return the rate for a text like ``300/60``, which means 300 requests in 60 seconds.
 
-    ``auto`` is the rate that the server states, and ``off`` none.
+    ``300`` means the same. ``auto`` is the rate that the server states. ``off`` is no rate limit.
     """
     if value in {"auto", "off"}:
         return RateLimit() if value == "auto" else None
     requests, slash, seconds = value.partition("/")
     try:
         return RateLimit(int(requests), float(seconds if slash else 60))
-    except ValueError as error:  # a ConfigurationError is one, and more precise than Python's own
+    except ValueError as error:  # also a ConfigurationError, whose text is more precise
         reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
     raise click.BadParameter(f"write it like 300/60, or auto, or off ({reason}).")
 
@@ -80,7 +80,7 @@ def parse_share(value: str) -> float:
 
 
 def parse_moment(value: str) -> str:
-    """Return the text of a date, a time or a duration before now, if it is one."""
+    """Return the text unchanged if it is a date, a time or a duration before now."""
     try:
         parse_bound(value)
     except ConfigurationError:
@@ -96,7 +96,7 @@ def _decode(value: str) -> str:
     try:
         return os.fsencode(value).decode()
     except UnicodeError:
-        # Without the value: a URL may contain a password.
+        # The message does not show the value, because a URL may contain a password.
         raise click.BadParameter("it is not text in UTF-8.") from None
 
 
@@ -168,7 +168,7 @@ class SingleOption(Option):
     """An option that is refused if it is typed twice. Other options use the last value."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: D102 - click's
-        # So that the parser collects all values.
+        # With this, the parser collects all values.
         self.multiple = True
         super().add_to_parser(parser, ctx)
         self.multiple = False

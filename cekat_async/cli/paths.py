@@ -1,4 +1,4 @@
-"""Where the command line keeps files: its settings, and checkpoints of targets elsewhere."""
+"""The paths of the settings file, and of checkpoints for targets that are not local files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _OWNER_ONLY = 0o700
 
 
 def get_settings_path() -> Path:
-    """Return the path of the user's settings, which may not exist."""
+    """Return the path of the user's settings file. The file may not exist."""
     return _get_base("XDG_CONFIG_HOME", ".config") / "cekat" / "config.toml"
 
 
 def get_checkpoint_path(target: str, suffix: str) -> Path:
     """Return the path of the checkpoint for a target that is not on this machine.
 
-    The target is named with its table, and without a password.
+    ``target`` includes the table, and contains no password.
 
     Raises:
         TargetError: The folder cannot be created.
@@ -58,5 +58,5 @@ def _get_base(variable: str, below_home: str) -> Path:
     # The XDG specification says that relative paths are ignored.
     if Path(named).is_absolute():
         return Path(named)
-    # Path.home() fails for users that the system does not know, as in containers.
+    # Path.home() fails for users that the system does not know, for example in containers.
     return Path(os.path.expanduser("~"), below_home)  # noqa: PTH111

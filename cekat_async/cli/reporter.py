@@ -1,4 +1,4 @@
-"""Messages for people: lines of text, or for a log collector one JSON object per line."""
+"""Messages for people as lines of text, or for a log collector as one JSON object per line."""
 
 # Messages are JSON of any shape.
 # pyright: reportUnknownVariableType=false
@@ -29,11 +29,11 @@ _LOGGER = logging.getLogger("cekat_async")
 _UTF_8 = {"utf-8", "utf8"}
 
 LONGEST_LINE = 10_000
-"""Characters of a line that may contain untrusted text. A longer one is cut."""
+"""The most characters of a line that may contain untrusted text. Longer lines are cut."""
 
 
 class Reporter:
-    """Writes all messages to standard error, because standard output carries data alone.
+    """Writes all messages to standard error, because standard output is only for data.
 
     Attributes:
         as_json: Whether each message is a JSON object on its own line.
@@ -47,7 +47,7 @@ class Reporter:
 
     @property
     def console(self) -> Console:
-        """Standard error, and what moves on it; created when it is first used."""
+        """The console that writes to standard error. It is created on first use."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
 
@@ -57,8 +57,8 @@ class Reporter:
     @property
     def has_screen(self) -> bool:
         """Whether standard error is a terminal on which a line can move."""
-        # Both must agree: FORCE_COLOR makes rich take a file for a terminal, and a terminal may be
-        # unable to move its cursor (TERM=dumb).
+        # Both must agree: with FORCE_COLOR, rich treats a file as a terminal, and some terminals
+        # cannot move the cursor (TERM=dumb).
         console = self.console
         return console.is_interactive and console.file.isatty() and not self.as_json
 
@@ -77,8 +77,8 @@ class Reporter:
         Args:
             text: The message for a person.
             event: The kind of message, for a program.
-            level: How severe it is: one of logging's names, in lower case.
-            **fields: Further values for a program, which only JSON shows.
+            level: The severity: the name of a level of logging, in lower case.
+            **fields: Further values for a program. Only JSON shows them.
         """
         line = one_line(text, LONGEST_LINE)
         if self.as_json:
@@ -87,7 +87,7 @@ class Reporter:
             self._print(f"cekat: {line}")
 
     def report_block(self, text: str, *, event: str, **fields: Any) -> None:
-        """Write text of one or more lines as it is; the arguments are those of ``report``."""
+        """Write text of one or more lines unchanged. The arguments are those of ``report``."""
         if self.as_json:
             _write_json(text, event, "info", fields)
         else:
@@ -97,12 +97,12 @@ class Reporter:
         if self._console is None:
             _write_line(text)
             return
-        # Nothing in it is markup, and the terminal wraps long lines.
+        # The text contains no markup, and the terminal wraps long lines.
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class _ReporterHandler(logging.Handler):
-    """Reports what the package logs above a moving progress line, instead of into it."""
+    """Reports the package's log messages. They appear above a moving progress line."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class _ReporterHandler(logging.Handler):
 
 
 def log_to(reporter: Reporter) -> None:
-    """Report the package's warnings, and its retries and pauses, which explain any delay."""
+    """Report the package's warnings, retries and pauses. They explain delays."""
     _LOGGER.handlers[:] = [_ReporterHandler(reporter)]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
@@ -135,7 +135,7 @@ def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> No
 def _encode(message: Any) -> str:
     """Return a line of JSON that standard error can encode and any program can parse."""
     line = msgspec.json.encode(_make_readable(message)).decode()
-    # Characters that the encoding lacks would be escaped in a way that is not JSON.
+    # Otherwise Python would escape characters missing in the encoding in a way that is not JSON.
     return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
 
 
@@ -148,6 +148,6 @@ def _make_readable(value: Any) -> Any:
 
 
 def _write_line(line: str) -> None:
-    # Looked up for each line, because standard error is replaced while a command runs.
+    # Looked up for each line, because sys.stderr is replaced while a command runs.
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

@@ -1,6 +1,6 @@
 """Settings from a file: defaults for the options, and profiles for several accounts.
 
-Also which source the value of an option is from: the command line, the environment, or this file.
+This module also finds the source of an option's value: command line, environment, or this file.
 """
 
 # A settings file is TOML of any shape.
@@ -56,17 +56,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     file: str = ""
     profile: str | None = None
-    values: dict[str, Any] = {}  # of the options, by their names with underscores
+    values: dict[str, Any] = {}  # values of options, by their names with underscores
     has_own_key: bool = False  # the profile itself names the place of its key
-    is_found_here: bool = False  # it is the file of the current folder, and nobody named it
+    is_found_here: bool = False  # it was found in the current folder, without --config
 
 
-# From the weakest to the strongest.
+# Sources in ascending order of precedence.
 _SOURCES = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
 
 
 def get_precedence(context: click.Context, name: str) -> int:
-    """Return a number that is greater the stronger the source of an option's value is."""
+    """Return the precedence of the source of an option's value. A higher number overrides."""
     source = context.get_parameter_source(name)
     return _SOURCES.index(source) + 1 if source in _SOURCES else 0
 
@@ -82,9 +82,9 @@ def is_from_file(context: click.Context, name: str) -> bool:
 
 
 def describe_bad_value(error: click.BadParameter) -> str | None:
-    """Return what is wrong with a value from a file or variable, and where it is.
+    """Describe what is wrong with a value from a file or variable, and where the value is.
 
-    ``None`` for a value that was typed: click's own text names its option.
+    Return ``None`` for a typed value, because click's own text names its option.
     """
     if error.ctx is None or error.param is None or error.param.name is None:
         return None
@@ -102,7 +102,7 @@ def get_settings(context: click.Context) -> Settings:
 
 
 def describe_settings(context: click.Context) -> str:
-    """Return which file and which profile the settings are from, in words."""
+    """Describe from which file and profile the settings are."""
     settings = get_settings(context)
     if not settings.file:
         return f"no file: neither {_LOCAL_FILE} nor {get_settings_path()}"
@@ -118,7 +118,7 @@ def load_settings(context: click.Context, param: click.Parameter, value: str | N
     parameters = _find_settable(context.find_root().command)
     settings = _read_settings(choice["config"], choice["profile"], parameters)
     context.meta[_META_SETTINGS] = settings
-    # The places of a key have an order of precedence of their own: see api_key.py.
+    # The sources of a key have their own order of precedence: see api_key.py.
     context.default_map = {
         name: value for name, value in settings.values.items() if name not in _KEY_NAMES
     }
@@ -141,10 +141,10 @@ def _read_settings(
     """Return the settings for a profile.
 
     Args:
-        config: The file. Default: ``cekat.toml`` in the current folder, or else the user's own; if
-            neither exists, there are no settings.
-        profile: The profile; without one, only the file's defaults count.
-        parameters: The options and arguments that may be set, by name.
+        config: The file. By default, it is ``cekat.toml`` in the current folder, or otherwise the
+            user's own file. If neither exists, there are no settings.
+        profile: The profile. Without one, only the file's defaults apply.
+        parameters: The options and arguments that the file may set, by name.
 
     Raises:
         ConfigurationError: There is no such file or profile, or the file has an error.
@@ -179,12 +179,12 @@ def _make_list(value: Any) -> Any:
 
 
 class _Kind(NamedTuple):
-    """A kind of values that a setting may have.
+    """A kind of values for settings.
 
     Attributes:
-        wanted: A description of right values, for error messages.
+        wanted: A description of valid values, for error messages.
         types: The types that the file may use. Text must not be blank.
-        convert: Converts a value to what is typed on the command line.
+        convert: Converts a value to the form that users type on the command line.
     """
 
     wanted: str
@@ -200,14 +200,14 @@ class _Kind(NamedTuple):
 
 
 _TEXT = _Kind('a text, as in {key} = "…"', (str,))
-# Not pathlib, which drops a slash at the end.
+# pathlib is not used here, because it removes a slash at the end.
 _PATH = _TEXT._replace(convert=os.path.expanduser)
 _NUMBER = _Kind("a whole number, as in {key} = 8", (int,))
 _SWITCH = _Kind("true or false", (bool,))
 _RATE = _Kind('as in {key} = "300/60"', (str, int), str)
 _SHARE = _Kind("a number, as in {key} = 0.5", (float, int), str)
 _TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', (str, list), _make_list)
-# By the function that parses the option on the command line; for all others, text.
+# The kinds, by the function that parses the option on the command line. All others are text.
 _PARSED: Mapping[object, _Kind] = {
     parse_rate_limit: _RATE,
     parse_share: _SHARE,
@@ -231,7 +231,7 @@ def _get_kind(parameter: click.Parameter) -> _Kind:
 
 
 def _find_file() -> Path | None:
-    # A path that the system refuses to look at does not exist.
+    # os.path.exists() is false for a path that the user may not access.
     paths = (Path(_LOCAL_FILE), get_settings_path())
     return next((path for path in paths if os.path.exists(path)), None)  # noqa: PTH110
 
@@ -252,7 +252,7 @@ def _read_profile(
         isinstance(one, dict) for one in profiles.values()
     ):
         raise ConfigurationError(f"{file}: profiles: write each as a table, [profiles.NAME]")
-    # All of them are checked, so that errors show before a profile is needed.
+    # All profiles are checked, so that errors appear before a profile is needed.
     found = {each: _read_table(one, f"{file}: {each}", kinds) for each, one in profiles.items()}
     if name is None:
         return {}
@@ -273,9 +273,9 @@ def _read_table(table: dict[str, Any], where: str, kinds: Mapping[str, _Kind]) -
 
 def _require_valid(key: str, value: object, where: str, kinds: Mapping[str, _Kind]) -> None:
     if key == "api_key":
-        # Without the value, which is a key.
+        # The message does not show the value, because it is a key.
         raise ConfigurationError(
-            f"{where}: api_key: this file must not contain a key. Put it into a file of its own "
+            f"{where}: api_key: this file must not contain a key. Put the key into another file "
             'and write api_key_file = "…", or name its variable with api_key_env = "…"'
         )
     if key not in kinds:

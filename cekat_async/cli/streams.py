@@ -1,4 +1,4 @@
-"""Standard output and standard error: missing characters, closed pipes and full disks."""
+"""Handles missing characters, closed pipes and full disks on standard output and error."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 _STDERR = 2
-# In UTF-8: delete and the C1 control characters, and those that change the direction of text. JSON
-# has other control characters as escapes only.
+# In UTF-8: delete, the C1 control characters, and characters that change the direction of text. In
+# JSON, other control characters are always escaped.
 _CONTROLS = re.compile(
     rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
 )
@@ -36,8 +36,8 @@ _CONTROLS = re.compile(
 def fill_standard_descriptors() -> None:
     """Open the null device for each of the descriptors 0, 1 and 2 that is closed.
 
-    Otherwise the next connection or file would get that number, and whatever writes to standard
-    error would write into it. uvloop aborts the process in that case.
+    Otherwise the next connection or file would get this number, and messages for standard error
+    would be written into it. uvloop aborts the process in this case.
     """
     with contextlib.suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
@@ -57,7 +57,7 @@ def lenient_stdout() -> Generator[None, None, None]:
     try:
         yield
     finally:
-        # It may be closed by now, or on a full disk. The code that wrote to it reports that.
+        # It may be closed by now, or on a full disk. The code that wrote to it reports this.
         with contextlib.suppress(OSError, ValueError):
             stream.reconfigure(errors=errors)
 
@@ -72,7 +72,7 @@ def can_encode(encoding: str | None, text: str) -> bool:
 
 
 def is_terminal() -> bool:
-    """Whether standard output is a terminal. Call it first, so that no request is wasted.
+    """Whether standard output is a terminal. Call this before the first request.
 
     Raises:
         TargetError: Standard output is closed.
@@ -84,8 +84,8 @@ def write_stdout(lines: Iterable[bytes]) -> None:
     """Write to standard output, byte for byte.
 
     Raises:
-        BrokenPipeError: The process that read it has ended.
-        TargetError: It cannot be written, for example because the disk is full.
+        BrokenPipeError: The process that read the pipe has ended.
+        TargetError: Writing failed, for example because the disk is full.
     """
     stdout = _get_stdout().buffer
     try:
@@ -102,8 +102,8 @@ def write_stdout(lines: Iterable[bytes]) -> None:
 def write_json_lines(lines: Iterable[bytes]) -> None:
     r"""Write lines of JSON to standard output, each with a line break; see :func:`write_stdout`.
 
-    They are written byte for byte, but a terminal gets an escape such as ``\u009b`` for each
-    character that would control it. The value stays the same.
+    The bytes are written unchanged. On a terminal, however, an escape such as ``\u009b`` replaces
+    each character that would control the terminal. The JSON value stays the same.
     """
     if is_terminal():
         lines = (_CONTROLS.sub(_escape, line) for line in lines)
@@ -115,7 +115,7 @@ def _escape(found: re.Match[bytes]) -> bytes:
 
 
 def _get_stdout() -> TextIO:
-    if sys.stdout is None:  # closed before this process began, as by ``>&-``
+    if sys.stdout is None:  # closed before this process began, for example with ``>&-``
         raise TargetError("cannot write to standard output: it is closed")
     return sys.stdout
 
@@ -136,7 +136,7 @@ def _redirect_to_null(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def optional_stderr() -> Generator[None, None, None]:
-    """Let every write to standard error succeed, even if nothing can be written there."""
+    """Make every write to standard error succeed, even if nothing can be written there."""
     stream = _OptionalStream(sys.stderr)
     with contextlib.redirect_stderr(cast("TextIO", stream)):
         try:
@@ -148,14 +148,14 @@ def optional_stderr() -> Generator[None, None, None]:
 class _OptionalStream(io.TextIOBase):
     """A text stream that drops everything after its first failed write.
 
-    A full disk, a closed terminal or a ``head`` that has read enough must not end the job.
+    A full disk, a closed terminal, or a ``head`` that has exited must not end the job.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def release(self) -> None:
-        """Flush, and leave the stream to others, who may close it."""
+        """Flush, and detach the stream, which its owner may close."""
         self.flush()
         self._stream = None
 
@@ -176,7 +176,7 @@ class _OptionalStream(io.TextIOBase):
             yield
         except OSError:
             stream, self._stream = self._stream, None
-            # Python would fail at exit if half a line were left in the buffer.
+            # Otherwise Python would fail at exit, because half a line is left in the buffer.
             with contextlib.suppress(OSError):
                 if stream is not None:
                     _redirect_to_null(stream)

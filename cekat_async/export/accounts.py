@@ -1,4 +1,4 @@
-"""The first requests of an export: they find its inboxes, and show which account it is of."""
+"""The first requests of an export. They find its inboxes, and identify the account."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ __all__ = ["Identity", "find_inboxes", "prepare_export"]
 
 _log = logging.getLogger("cekat_async")
 
-# The export works without an answer, so it does not wait long for one.
+# The export works without this reply, so it does not wait long.
 _SECONDS_FOR_BUSINESS = 10.0
-# Some inboxes may be empty, or closed to the key.
+# Ids are collected from up to this many listings, because some inboxes may be empty or forbidden.
 _MOST_LISTINGS = 3
 _MOST_IDS = 300
 
@@ -44,12 +44,12 @@ _MOST_IDS = 300
 class Identity(msgspec.Struct, frozen=True):
     """The facts that identify an account.
 
-    Its name is not one of them, because two accounts may be given the same name.
+    The name of the account is not a fact here, because two accounts may have the same name.
 
     Attributes:
         key: The fingerprint of the key, which contains the host.
-        business_id: The business that the inboxes belong to. Empty if the API does not say, and
-            ``None`` if it was not asked or did not answer.
+        business_id: The business that the inboxes belong to. Empty if the API does not name it, and
+            ``None`` if it was not requested or the request failed.
     """
 
     key: str
@@ -57,14 +57,14 @@ class Identity(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_record(cls, record: Job | Manifest) -> Identity:
-        """Return the identity that a checkpoint or a manifest has."""
-        # Version 0.1 recorded the fingerprint as the account, unless that had a name.
+        """Return the identity in a checkpoint or a manifest."""
+        # Version 0.1 recorded the fingerprint as the account, unless the account had a name.
         return cls(record.key_fingerprint or record.account, record.business_id)
 
     def is_same(self, other: Identity) -> bool | None:
-        """Whether both are the same account; ``None`` if these facts do not show it.
+        """Whether both are the same account, or ``None`` if the facts do not decide it.
 
-        The same key always means the same account. With different keys the business of the inboxes
+        The same key always means the same account. With different keys, the business of the inboxes
         decides, if both sides know it.
         """
         if self.key == other.key:
@@ -75,12 +75,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class _AccountRecord(NamedTuple):
-    """A checkpoint or a target that an export may use only if it is of the same account.
+    """A checkpoint or a target. An export may use it only if it belongs to the same account.
 
     Attributes:
-        identity: The account that it records.
-        find: Returns a true value if it holds a conversation with one of the given ids. It blocks.
-        make_error: Returns the error for another account, given the reason.
+        identity: The recorded account.
+        find: Returns a true value if there is a conversation with one of the given ids. It blocks.
+        make_error: Takes the reason, and returns the error for another account.
     """
 
     identity: Identity
@@ -98,13 +98,13 @@ async def prepare_export(
     *,
     is_comparable: bool,
 ) -> Job:
-    """Store the job in the checkpoint, with the account that it is of, and return it.
+    """Store the job in the checkpoint, with its account, and return the job.
 
-    The business of the account is requested only if it is not recorded, and if ``is_comparable``: a
-    later export can read it then.
+    The business of the account is requested only if it is not recorded, and only with
+    ``is_comparable``, which says that a later export can compare it.
 
     Raises:
-        CekatError: The checkpoint or the target is of another account, or a request failed.
+        CekatError: The checkpoint or the target belongs to another account, or a request failed.
             Nothing was changed.
     """
     filters = opened.job.filters
@@ -136,7 +136,7 @@ async def prepare_export(
 
 
 def _list_records(checkpoint: Checkpoint, opened: OpenedExport) -> list[_AccountRecord]:
-    """Return the checkpoint, and the target if its account matters."""
+    """Return the records to compare: the checkpoint, and the target if its account matters."""
     records = list[_AccountRecord]()
     if opened.found:
         theirs = Identity.from_record(opened.found)
@@ -158,9 +158,9 @@ def _is_doubtful(record: _AccountRecord, ours: Identity) -> bool:
 def _require_known(
     doubtful: Iterable[_AccountRecord], records: Sequence[_AccountRecord], ids: Collection[str]
 ) -> None:
-    """Raise unless the ids of the first page show that each doubtful record is of our account."""
+    """Raise unless the ids of the first pages prove that each doubtful record is of our account."""
     for record in doubtful:
-        # Ids in a record of the same account prove this one as well.
+        # It is enough if another record of the same account contains one of the ids.
         same = (one for one in records if one.identity.is_same(record.identity))
         if not any(one.find(ids) for one in same):
             raise record.make_error("none of the newest conversations is in it")
@@ -170,7 +170,7 @@ def _put_job(
     checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
 ) -> None:
     if not opened.resumes:
-        if opened.found:  # This export fetches everything that it was to fetch.
+        if opened.found:  # This export fetches at least the same conversations.
             checkpoint.open(restart=True)
         checkpoint.begin(job, positions)
     elif job != opened.job:
@@ -180,19 +180,19 @@ def _put_job(
 async def find_inboxes(
     client: CekatClient, filters: Filters, on_malformed: Callable[[MalformedRecord], object]
 ) -> tuple[list[str | None], str | None]:
-    """Return the inboxes that an export walks, and the business that they belong to.
+    """Return the inboxes that an export walks, and their business.
 
-    The only inbox is ``None`` for the listing of all conversations. The business is ``None`` if the
-    inboxes were not listed: see :class:`Identity`.
+    For the listing of all conversations, the only inbox is ``None``. The business is ``None`` if
+    the inboxes were not listed: see :class:`Identity`.
 
     Raises:
-        ConfigurationError: All inboxes are wanted, and there are none.
+        ConfigurationError: All inboxes are wanted, but there are none.
     """
     if not filters.by_inbox:
         return [*filters.inbox_ids] or [None], None
     found = list[str | None]()
     inboxes: list[Inbox] = []
-    # A malformed record of an inbox that has an id can be walked like any other.
+    # A malformed record of an inbox may have an id. Then this inbox can be walked, too.
     async with aclosing(client.inboxes.list(on_malformed=lambda _: None).pages()) as pages:
         async for page in pages:
             inboxes += page.items
@@ -201,24 +201,24 @@ async def find_inboxes(
                 if record.id is None:
                     on_malformed(record)
     if not found:
-        # An empty export would replace one that is complete.
-        raise ConfigurationError("there is no inbox that the key may see").advise(
+        # Without this error, an empty export would replace a complete one.
+        raise ConfigurationError("the key has access to no inbox").advise(
             "leave out {option}, or check the key", by_inbox=True
         )
     return found, _get_business_id(inboxes)
 
 
 def _get_business_id(inboxes: Iterable[Inbox]) -> str:
-    """Return the business that all inboxes belong to; empty if they name none or several."""
+    """Return the business of all inboxes, or an empty text if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 
 
 async def _fetch_business_id(client: CekatClient) -> str | None:
-    """Return the business of the account, with one request.
+    """Request and return the business of the account.
 
-    Exports work without it, so a failed request is no error. The result is empty if the API does
-    not say, and ``None`` if the request may succeed later.
+    Exports work without it, so a failed request is not an error. The result is empty if the API
+    does not name a business, and ``None`` if the request may succeed later.
 
     Raises:
         NotSentError: The server cannot be reached, so no other request would succeed either.
@@ -229,7 +229,7 @@ async def _fetch_business_id(client: CekatClient) -> str | None:
     except NotSentError:
         raise
     except (CekatError, TimeoutError) as error:
-        _log.debug("the business of the account is not known: %s", type(error).__name__)
+        _log.debug("the business of the account is unknown: %s", type(error).__name__)
         passes = isinstance(error, TimeoutError) or may_pass(error)
         return None if passes else ""
     return _get_business_id(page.items)
@@ -241,7 +241,7 @@ async def _fetch_first_ids(
     """Return the ids on the first page of a few of an export's listings.
 
     Raises:
-        CekatError: A request failed. Inboxes that the key may not see are skipped.
+        CekatError: A request failed. Inboxes without access are skipped.
     """
     ids = set[str]()
     for inbox_id in inbox_ids[:_MOST_LISTINGS]:

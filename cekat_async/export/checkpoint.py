@@ -1,4 +1,4 @@
-"""The checkpoint of an unfinished export: its records and resume positions, in one durable file."""
+"""The checkpoint of an unfinished export: a durable file of its records and resume positions."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ CREATE TEMP TABLE replaced AS SELECT value AS seq FROM (
 ), json_each(versions) WHERE value < latest
 """
 RecordKey: TypeAlias = str | bytes
-"""What identifies a record: its id, or all of its bytes if it has no readable id."""
-# SQLite's own steps: this many take some milliseconds.
+"""The key of a record: its id, or all of its bytes if it has no readable id."""
+# The number of SQLite's internal steps between two checks. They take some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
-# A statement of SQLite takes 999 values in versions before 3.32, two of them for a name.
+# Before version 3.32, a statement of SQLite takes at most 999 values. Each name needs two.
 _NAMES_AT_ONCE = 400
 _NONE = (math.inf,)  # after the last replaced record
 _ALL = ""  # the listing of all conversations, among inbox ids
@@ -51,15 +51,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The export that a checkpoint belongs to.
 
     Attributes:
-        account: The account, for people: a name that was given, or the fingerprint of its key.
+        account: The account, for people: the given name, or the fingerprint of the key.
         key_fingerprint: The fingerprint of the key of the latest run; ``None`` in a checkpoint of
             version 0.1.
         business_id: The business of the account: see :class:`Manifest`.
         target: The name of the target.
-        filters: Which of the account's conversations.
-        adds_to: When the export began that this one adds to; ``None`` if it fetches everything.
-        began: When it began.
-        version: The version of the package that began it.
+        filters: The filters of the export.
+        adds_to: For an incremental export, when the export began that it adds to. ``None`` for a
+            full export.
+        began: When the export began.
+        version: The version of the package that began the export.
     """
 
     account: str
@@ -73,7 +74,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StoredCounts(Counts, frozen=True, kw_only=True):
-    """Counts under the keys that a checkpoint has for them since version 0.1."""
+    """Counts with the keys that checkpoints have used since version 0.1."""
 
     fetched: int = msgspec.field(name="records", default=0)
 
@@ -88,12 +89,12 @@ class FetchedPage(NamedTuple):
 
 
 class Checkpoint:
-    """A file that holds the records of an export until all are fetched. All its methods block.
+    """A file that contains the records of an export until all are fetched. All its methods block.
 
     Records and positions are stored together or not at all, even if the machine loses power.
 
     Args:
-        path: The file; ``None`` for a temporary one, which no other run can resume from.
+        path: The file; ``None`` for a temporary file, from which no other run can resume.
 
     Raises:
         ConfigurationError: No file can have this name.
@@ -105,19 +106,19 @@ class Checkpoint:
         self.path = self._file.path
         self._has_pages = True
         self._seq = 0
-        # An open cursor would keep the closed file locked as long as an error refers to it.
+        # Cursors are closed explicitly: an error may refer to an open cursor, which locks the file.
         self._cursors = ExitStack()
 
     def open(self, *, restart: bool = False) -> Job | None:
-        """Lock the file, and return the export that it belongs to; ``None`` if it is a new file.
+        """Lock the file, and return the export in it, or ``None`` for a new file.
 
         Args:
-            restart: Empty it first, whatever is in it.
+            restart: Empty the file first.
 
         Raises:
-            TargetBusyError: Another export has it open.
-            TargetError: It cannot be written.
-            CheckpointError: It is broken, or of a newer version.
+            TargetBusyError: Another export has the file open.
+            TargetError: The file cannot be written.
+            CheckpointError: The file is broken, or of a newer version.
         """
         if not self._file.open(restart=restart):
             self._has_pages, self._seq = False, 0
@@ -129,7 +130,7 @@ class Checkpoint:
             return msgspec.json.decode(get_value("SELECT job FROM job"), type=Job)
 
     def begin(self, job: Job, positions: dict[str | None, Position]) -> None:
-        """Make it the checkpoint of a new export, with the positions where its walks start."""
+        """Store a new export, with the positions at which its walks start."""
         with self._file.writing() as database:
             for statement in _SCHEMA.split(";"):
                 database.execute(statement)
@@ -144,7 +145,7 @@ class Checkpoint:
             )
 
     def put_job(self, job: Job) -> None:
-        """Replace the job, for instance when the export resumes under a new key."""
+        """Replace the job, for example when the export resumes with a new key."""
         with self._file.writing() as database:
             database.execute("UPDATE job SET job = ?", (msgspec.json.encode(job),))
 
@@ -178,14 +179,14 @@ class Checkpoint:
             }
 
     def put_errors(self, errors: Mapping[str | None, str]) -> None:
-        """Store the permanent errors of some inboxes, and that the other partitions have none."""
+        """Store the permanent errors of some inboxes, and remove those of all other partitions."""
         rows = [(error, inbox_id or _ALL) for inbox_id, error in errors.items()]
         with self._file.writing() as database:
             database.execute("UPDATE partitions SET error = NULL")
             database.executemany("UPDATE partitions SET error = ? WHERE inbox_id = ?", rows)
 
     def add_pages(self, pages: Sequence[FetchedPage], counts: Counts) -> None:
-        """Store pages, the positions after them, and the counts that include them, durably."""
+        """Store pages durably, with the positions after them and the new counts."""
         seq = self._seq
         with self._file.writing() as database:
             for page in pages:
@@ -196,7 +197,7 @@ class Checkpoint:
         self._has_pages |= bool(pages)
 
     def find_repeats(self) -> int:
-        """Find the records that a later version replaces, and return how many there are."""
+        """Find all records with a later version, and return how many there are."""
         with self._file.reading() as database:
             get_value = self._file.get_value
             stored = get_value("SELECT coalesce(sum(records), 0) FROM partitions")
@@ -230,7 +231,7 @@ class Checkpoint:
                 raise sqlite3.DatabaseError("a page is missing")
 
     def _select(self, statement: str) -> sqlite3.Cursor:
-        """Return the rows of a statement, which may be read until the checkpoint is closed."""
+        """Return the rows of a statement. They can be read until the checkpoint is closed."""
         with self._file.reading() as database:
             return self._cursors.enter_context(closing(database.execute(statement)))
 
@@ -240,7 +241,7 @@ class Checkpoint:
             self._file.sort("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
 
     def known(self, keys: Collection[RecordKey]) -> set[RecordKey]:
-        """Return those of some keys for which it holds a record."""
+        """Return the given keys for which the checkpoint has a record."""
         marks = ",".join("?" * len(keys))
         with self._file.reading() as database:
             rows = database.execute(
@@ -256,12 +257,12 @@ class Checkpoint:
     def close(self, *, done: bool = False) -> None:
         """Close the file, and remove it if the export is done or has no page yet."""
         self._cursors.close()
-        # One without a page would only be in the way: of a run with the right key, say.
+        # A checkpoint without pages would only block later exports, such as one with another key.
         self._file.close(remove=done or not self._has_pages)
 
 
 def _without(records: list[bytes], skip: set[int]) -> list[bytes]:
-    """Return the records at other places than these."""
+    """Return all records except those at the given indexes."""
     if not skip:
         return records
     return [record for place, record in enumerate(records) if place not in skip]
@@ -293,9 +294,10 @@ def _put_counts(database: sqlite3.Connection, counts: Counts) -> None:
 
 
 def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:
-    """Return how many different conversations a closed checkpoint holds.
+    """Return how many different conversations are in a closed checkpoint.
 
-    ``None`` if it cannot be read, or if counting takes too long. A million take about two seconds.
+    Return ``None`` if the file cannot be read, or if counting takes too long. Counting a million
+    conversations takes about two seconds.
 
     Args:
         path: The checkpoint.

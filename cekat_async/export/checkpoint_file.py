@@ -1,4 +1,4 @@
-"""The file of a checkpoint: a SQLite database that one process at a time has open."""
+"""The file of a checkpoint: a SQLite database that only one process at a time can open."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "CheckpointFile"]
 
 FORMAT = 1
-# What a damaged file raises; a TypeError if a column has a value of another type than was stored.
+# The errors that a damaged file may raise. A TypeError means that a value has the wrong type.
 _BROKEN = (sqlite3.DatabaseError, msgspec.DecodeError, DecodeError, UnicodeError, TypeError)
-_APPLICATION = 0x43454B41  # "CEKA": so that no other program's file is taken for a checkpoint
+_APPLICATION = 0x43454B41  # "CEKA" marks our files, to distinguish them from other databases
 
 
 class CheckpointFile:
-    """A SQLite database that is locked as long as it is open: see :class:`Checkpoint`."""
+    """A SQLite database that is locked while it is open: see :class:`Checkpoint`."""
 
     def __init__(self, path: Path | None) -> None:
         self._folder = None if path else _make_temporary_folder()
@@ -41,7 +41,7 @@ class CheckpointFile:
         """Lock the file, and return whether an export is in it. See :meth:`Checkpoint.open`."""
         has_export = self._open(restart=restart)
         if self._folder is not None and os.name == "posix":
-            # Without its name the file is gone with the process, however that ends.
+            # The name is removed, so that the file disappears when the process ends in any way.
             with self.reading() as database:
                 database.execute("PRAGMA journal_mode = MEMORY")
             self._remove_folder()
@@ -54,7 +54,7 @@ class CheckpointFile:
                 raise FileNotFoundError(errno.ENOENT, why, str(self.path))
             _create(self.path)
             if not restart and not os.access(self.path, os.W_OK):
-                # SQLite would open it all the same, to read, and lock it for nobody.
+                # SQLite would open the file read-only, and no lock would protect it.
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.path))
         try:
             with self.translate_errors():
@@ -73,16 +73,16 @@ class CheckpointFile:
         self._database = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
-        # A page of conversations has some 100 kB: SQLite's default would take 25 calls to write it,
-        # and 25 to read it. A file that is not empty keeps the size that it has.
+        # A page of conversations has about 100 kB. With SQLite's default, 25 calls would write it,
+        # and 25 would read it. A file that is not empty keeps its page size.
         self._database.execute("PRAGMA page_size = 16384")
         self._database.execute("PRAGMA synchronous = FULL")
-        # So that a lock, once it is taken, stays until the file is closed.
+        # In this mode, a lock is kept until the file is closed.
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("BEGIN EXCLUSIVE")
         self._database.execute("COMMIT")
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
-            # The locked file has no name any more, so another export could create a new one.
+            # The locked file was removed from its folder, so another export could create a new one.
             raise TargetBusyError(
                 f"another export has just finished with {self.path}. Run this export again"
             )
@@ -117,7 +117,7 @@ class CheckpointFile:
             self._keep_journal()
 
     def _is_checkpoint(self) -> bool:
-        """Whether it is a checkpoint, of whatever version, or has nothing in it."""
+        """Whether the file is a checkpoint of any version, or empty."""
         with contextlib.suppress(sqlite3.Error, TargetError):
             is_blank = not self.get_value("SELECT count(*) FROM sqlite_master")
             return is_blank or bool(self.get_value("PRAGMA application_id") == _APPLICATION)
@@ -125,11 +125,11 @@ class CheckpointFile:
 
     def _keep_journal(self) -> None:
         """Keep the journal file between writes."""
-        # Only in a file of ours: this one setting is written down in another program's database.
+        # Only in our own file, because this setting would be stored in another program's database.
         self._get_database().execute("PRAGMA journal_mode = TRUNCATE")
 
     def mark(self) -> None:
-        """Record in the file that it is a checkpoint of this version."""
+        """Mark the file as a checkpoint of this version."""
         database = self._get_database()
         database.execute(f"PRAGMA application_id = {_APPLICATION}")
         database.execute(f"PRAGMA user_version = {FORMAT}")
@@ -144,8 +144,9 @@ class CheckpointFile:
     def sort(self, statement: str) -> None:
         """Execute a statement that sorts, outside of a transaction.
 
-        SQLite uses a temporary file for data that does not fit into its cache. Without a folder for
-        one, as in a container with a read-only root, it sorts in memory: 80 MB for a million keys.
+        SQLite uses a temporary file for data that does not fit into its cache. If there is no
+        folder for temporary files, for example in a container with a read-only root, it sorts in
+        memory. This takes 80 MB for a million keys.
         """
         database = self._get_database()
         try:
@@ -178,14 +179,14 @@ class CheckpointFile:
     def interrupt(self) -> None:
         """End the running statement with an error, from another thread."""
         if (database := self._database) is not None:
-            with contextlib.suppress(sqlite3.Error):  # it was closed in the meantime
+            with contextlib.suppress(sqlite3.Error):  # the database may have been closed already
                 database.interrupt()
 
     def close(self, *, remove: bool) -> None:
         """Close and unlock the file. A temporary one is always removed."""
         if self._database is not None:
             if remove:
-                # While it is locked, so that no other export opens a file that goes away.
+                # Removed while it is locked, so that no other export opens the removed file.
                 self._remove()
             self._database.close()
             self._database = None
@@ -208,7 +209,7 @@ class CheckpointFile:
 
     @contextlib.contextmanager
     def translate_errors(self) -> Generator[None, None, None]:
-        """Raise what goes wrong with the file as the package's own errors."""
+        """Translate errors of the file into the package's own errors."""
         try:
             yield
         except OSError as error:
@@ -220,7 +221,7 @@ class CheckpointFile:
             raise self._make_broken_error(error) from error
 
     def _make_broken_error(self, error: Exception) -> CheckpointError:
-        why = " ".join(str(error).split())  # SQLite cites statements of several lines
+        why = " ".join(str(error).split())  # SQLite's message may quote statements of several lines
         return CheckpointError(f"the checkpoint {self.path} is broken ({why})").advise(
             "start over with {option}", restart=True
         )
@@ -228,8 +229,8 @@ class CheckpointFile:
     def _make_operation_error(self, error: sqlite3.Error) -> TargetError | CheckpointError:
         if "locked" in str(error):
             return TargetBusyError(
-                f"another export has the checkpoint {self.path}. Run this export again when that "
-                "one has finished, or choose another checkpoint"
+                f"another export is using the checkpoint {self.path}. Run this export again after "
+                "it has finished, or choose another checkpoint"
             )
         if "no such" in str(error):
             return self._make_broken_error(error)
@@ -246,8 +247,8 @@ def _make_temporary_folder() -> TemporaryDirectory[str]:
 
 
 def _create(path: Path) -> None:
-    """Make sure that there is a file, for its owner alone."""
-    # One that is there is not even opened: to close it again would take its lock from another
-    # export of this process.
+    """Create a file for its owner only, unless it exists."""
+    # An existing file is not opened here: closing it again would release the lock of another export
+    # in this process.
     with contextlib.suppress(FileExistsError):
         create_private(path).close()

@@ -1,4 +1,4 @@
-"""The options of an export, and the checks that refuse it before it can do damage."""
+"""The options of an export, and the checks that refuse an export before it can do damage."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ __all__ = [
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that say what may happen to existing data.
+    """The options that decide what may happen to existing data.
 
     Attributes:
         incremental: Add to the last export.
         restart: Drop an unfinished export.
-        replace: Replace the target, whatever it holds.
+        replace: Replace the target without comparing accounts and filters.
         allow_empty: Let an empty export replace the target.
     """
 
@@ -84,15 +84,15 @@ def build_filters(
     since: Bound | str | None = None,
     until: Bound | str | None = None,
 ) -> Filters:
-    """Return checked filters. ``since`` and ``until`` may be text that was written by a person.
+    """Return checked filters. ``since`` and ``until`` may be text typed by a person.
 
     Raises:
-        ConfigurationError: They make no sense; the message says what to write instead.
+        ConfigurationError: The filters are invalid. The message says what to write instead.
     """
     if isinstance(inbox_ids, str):
         raise ConfigurationError(f"inbox_ids must be a list, not one text: write [{inbox_ids!r}]")
     texts = (require_inbox_id("each of inbox_ids", each) for each in inbox_ids)
-    wanted = tuple(dict.fromkeys(texts))  # each once, in their order
+    wanted = tuple(dict.fromkeys(texts))  # without duplicates, in the same order
     if wanted and by_inbox:
         raise ConfigurationError("by_inbox means all inboxes: leave it out, or inbox_ids")
     status = None if stage_status is None else str(require_text("stage_status", stage_status))
@@ -119,7 +119,7 @@ def is_same_selection(one: Filters, other: Filters) -> bool:
 
 
 def _selection(filters: Filters) -> tuple[object, ...]:
-    # The bounds as written: every night `3d` is another moment, and the same filter.
+    # The bounds as typed: `3d` means another moment every night, but is the same filter.
     bounds = filters.since, filters.until
     return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status, *bounds
 
@@ -127,7 +127,7 @@ def _selection(filters: Filters) -> tuple[object, ...]:
 def start_positions(
     inbox_ids: Iterable[str | None], base: Manifest | None
 ) -> dict[str | None, Position]:
-    """Return where each walk starts: after the walk of the earlier export, if there was one."""
+    """Return the start of each walk: the position after the earlier export's walk, if any."""
     partitions = base.partitions if base else ()
     known = {one.inbox_id: one.position for one in partitions if one.error is None}
     return {
@@ -137,12 +137,12 @@ def start_positions(
 
 
 def covers_unchanged(base: Filters, wanted: Filters) -> bool:
-    """Whether an earlier export has all that is wanted, except for what has changed since.
+    """Whether an earlier export has all wanted conversations that have not changed since.
 
-    Both have the same bounds as written. The later one may mean other moments.
+    Both exports have the same bounds as typed, but the bounds may mean other moments now.
     """
     if wanted.until_time is not None:
-        return False  # a later `until` lets through what has not changed since
+        return False  # a later `until` includes more conversations, even if they have not changed
     since = base.since_time
     return since is None or (wanted.since_time is not None and since <= wanted.since_time)
 
@@ -150,10 +150,10 @@ def covers_unchanged(base: Filters, wanted: Filters) -> bool:
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
     """Raise unless an unfinished export has the wanted target and filters.
 
-    Its account is checked later, because that may take a request.
+    Its account is checked later, because that check may need a request.
 
     Raises:
-        CheckpointError: It has others. The message names both.
+        CheckpointError: The target or the filters differ. The message names both.
     """
     if found.target != wanted.target:
         what, theirs, ours = "another target", found.target, wanted.target
@@ -170,8 +170,8 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
 def can_resume(found: Job, wanted: Job) -> bool:
     """Whether an unfinished export with the same target and filters can be resumed.
 
-    A whole one fetches what an incremental one would, and more. An incremental one is of use only
-    if the wanted export adds to the same earlier export.
+    A full export can always be resumed, because it fetches everything. An incremental export can
+    be resumed only if the wanted export adds to the same earlier export.
     """
     return found.adds_to is None or found.adds_to == wanted.adds_to
 
@@ -180,7 +180,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
     """Raise unless an incremental export has the filters of the export that it adds to.
 
     Raises:
-        ConfigurationError: It has others. The message names both.
+        ConfigurationError: The filters differ. The message names both.
     """
     if not is_same_selection(base.filters, filters):
         raise ConfigurationError(_describe_difference(base, filters)).advise(
@@ -189,10 +189,10 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
 
 
 def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
-    """Raise if an export would replace one with other filters.
+    """Raise if an export would replace an export with other filters.
 
     Raises:
-        ReplacementRefusedError: It would. The message names both.
+        ReplacementRefusedError: The filters differ. The message names both.
     """
     last = existing.last
     if last is None or is_same_selection(last.filters, filters) or not existing.is_replaced:
@@ -206,7 +206,7 @@ def require_carriable(existing: ExistingTarget, target: str, failed: Collection[
     """Raise unless the old records of failed inboxes can be carried over from the target.
 
     Raises:
-        ReplacementRefusedError: They cannot. The message says why.
+        ReplacementRefusedError: The records cannot be carried over. The message says why.
     """
     if existing.is_unchanged:
         return
@@ -226,11 +226,11 @@ def require_carriable(existing: ExistingTarget, target: str, failed: Collection[
 def require_not_emptied(
     existing: ExistingTarget, target: str, filters: Filters, policy: Policy
 ) -> None:
-    """Raise if an empty export may not replace a target that holds conversations.
+    """Raise if an empty export may not replace a target that contains conversations.
 
     Raises:
-        ReplacementRefusedError: Neither ``allow_empty``, nor ``replace`` with other filters than
-            before, allows it.
+        ReplacementRefusedError: It is not allowed: neither with ``allow_empty``, nor with
+            ``replace`` and other filters than before.
     """
     last = existing.last
     is_another = last is not None and not is_same_selection(last.filters, filters)
@@ -239,7 +239,7 @@ def require_not_emptied(
     count = existing.count()
     what = "something" if count is None else f"{count:,} conversation{'s' * (count != 1)}"
     raise ReplacementRefusedError(
-        f"the export found no conversation, and {target} holds {what}"
+        f"the export found no conversation, but {target} contains {what}"
     ).advise("if that is right, pass {option}", allow_empty=True)
 
 
@@ -260,10 +260,10 @@ def _describe(filters: Filters) -> str:
 
 
 def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
-    """Raise if a checkpoint has the name of a file that belongs to the target.
+    """Raise if the name of a checkpoint is the name of a file that belongs to the target.
 
     Raises:
-        ConfigurationError: It has.
+        ConfigurationError: The name belongs to the target.
     """
     if sink.checkpoint is None:
         return
@@ -272,7 +272,8 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
     taken = {target.with_name(target.name + suffix).absolute() for suffix in suffixes}
     if {checkpoint.absolute(), checkpoint.resolve()} & taken:
         raise ConfigurationError(
-            f"the checkpoint cannot be {checkpoint}: that is the target's; name another file"
+            f"the checkpoint cannot be {checkpoint}, which belongs to the target: choose another "
+            "file"
         )
 
 
@@ -289,6 +290,6 @@ _PASSING_STATUS = {408, 425}
 
 
 def may_pass(error: CekatError) -> bool:
-    """Whether another run may succeed where an error was raised."""
+    """Whether another run may succeed after this error."""
     is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
     return isinstance(error, _PASSING) or is_passing_status

@@ -1,4 +1,4 @@
-"""From the API to the checkpoint: pages are stored while the next ones are being fetched."""
+"""Stores pages in the checkpoint while the next pages are fetched."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
-# Pages that may wait for the disk. More than one waits only if the API is faster than the disk.
+# The most pages that wait for the disk. Several wait only if the API is faster than the disk.
 _MOST_WAITING = 16
 
 
 class Collector:
-    """Stores the pages of an export in its checkpoint, and reports when more are durable.
+    """Stores the pages of an export in its checkpoint, and reports when more pages are durable.
 
     Attributes:
         stored: How many records are in the checkpoint.
-        failures: The names of the classes of the permanent errors, by inbox id.
+        failures: The class names of the permanent errors, by inbox id.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Collector:
         """Store all pages, and the errors of inboxes that failed permanently.
 
         Raises:
-            InboxesFailedError: Some inboxes failed in a way that may pass, or all of them failed.
+            InboxesFailedError: Some inboxes failed with a temporary error, or all inboxes failed.
             CekatError: A request failed, or the checkpoint cannot be written.
         """
         errors: dict[str | None, str] = {}
         try:
             await self._store_all(pages)
         except InboxesFailedError as error:
-            # An export without any inbox is none: it would replace one that is complete.
+            # If all inboxes failed, an empty export must not replace a complete one.
             count = len(await self._worker.do(self._checkpoint.partitions))
             if any(map(may_pass, error.errors)) or len(error.errors) == count:
                 raise
@@ -73,10 +73,10 @@ class Collector:
         await self._worker.do(self._checkpoint.put_errors, errors)
 
     async def _store_all(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
-        """Store each page at once if the disk is idle, otherwise in batches.
+        """Store each page immediately if the disk is idle, otherwise in batches.
 
-        A cancellation takes effect only when all received pages are stored. After a failure
-        nothing more is stored, so that there is no gap.
+        A cancellation takes effect only when all received pages are stored. After a failure no more
+        pages are stored, so that there is no gap.
         """
         waiting: list[ConversationPage] = []
         storing = asyncio.create_task(self._store(waiting))
@@ -105,7 +105,7 @@ class Collector:
 
     def _store_now(self, pages: list[ConversationPage], counts: Counts) -> None:
         self._checkpoint.add_pages([_fetched_page(page) for page in pages], counts)
-        # Here, so that it is right even if the task that waits for this is cancelled.
+        # Set in this thread, so that it is correct even if the waiting task is cancelled.
         self.stored = counts.fetched
 
 

@@ -34,7 +34,7 @@ class EventEmitter:
     """Emits the events of one export.
 
     Args:
-        client: The client whose hooks receive them.
+        client: The client whose hooks receive the events.
     """
 
     def __init__(self, client: CekatClient) -> None:
@@ -45,7 +45,7 @@ class EventEmitter:
     def export(
         self, filters: Filters, policy: Policy, get_report: Callable[[], ExportReport | None]
     ) -> Generator[None, None, None]:
-        """Report that the export begins, and how it ends."""
+        """Report the start and the end of the export."""
         self._hooks.emit(
             ExportBegun(
                 export=self._export, incremental=policy.incremental, by_inbox=filters.by_inbox
@@ -70,7 +70,7 @@ class EventEmitter:
     def step(
         self, step: ExportStep, count_records: Callable[[], int]
     ) -> Generator[None, None, None]:
-        """Report that a step begins, and how it ends."""
+        """Report the start and the end of a step."""
         self._hooks.emit(ExportStepBegun(export=self._export, step=step))
 
         def report_end(seconds: float, error: str | None) -> None:
@@ -92,7 +92,7 @@ class EventEmitter:
         pages: AsyncGenerator[ConversationPage, None],
         positions: Mapping[str | None, Position],
     ) -> AsyncGenerator[ConversationPage, None]:
-        """Yield the pages of walks that begin at positions, and report their catch-up passes."""
+        """Yield the pages of walks from the given positions, and report their catch-up passes."""
         passes = {inbox_id: position.passes for inbox_id, position in positions.items()}
         async with aclosing(pages):
             async for page in pages:
@@ -107,7 +107,7 @@ class EventEmitter:
     def end_partitions(
         self, partitions: Iterable[Partition], errors: Mapping[str | None, str]
     ) -> None:
-        """Report how all partitions have ended. ``errors`` are the names of classes."""
+        """Report the end of all partitions. ``errors`` has the class names of their errors."""
         for one in partitions:
             self._hooks.emit(
                 PartitionEnded(
@@ -124,7 +124,7 @@ class EventEmitter:
 def _measured(
     report_end: Callable[[float, str | None], None],
 ) -> Generator[None, None, None]:
-    """Report how long the body took, and the name of the class of its error."""
+    """Report the duration of the body, and the class name of its error."""
     began, error = time.monotonic(), None
     try:
         yield

@@ -28,8 +28,8 @@ class ExistingTarget:
 
     Args:
         sink: The target, opened.
-        last: The manifest of the export that wrote it; ``None`` if there is none.
-        check: Called repeatedly while the target is read. It raises to stop the reading.
+        last: The manifest of the last export to the target; ``None`` if there is none.
+        check: Called repeatedly while the target is read. It raises an exception to stop reading.
     """
 
     def __init__(self, sink: Sink, last: Manifest | None, check: Callable[[], None]) -> None:
@@ -44,7 +44,7 @@ class ExistingTarget:
 
     @cached_property
     def is_unchanged(self) -> bool:
-        """Whether the target is what the last export left. The first look reads all of it."""
+        """Whether the target has not changed since the last export. The first call reads it all."""
         if self.last is None:
             return False
         try:
@@ -54,21 +54,21 @@ class ExistingTarget:
         return True
 
     def count(self) -> int | None:
-        """Return how many records the target holds; ``None`` if this is unknown."""
+        """Return how many records are in the target; ``None`` if this is unknown."""
         return self.last.conversations if self.last and self.is_unchanged else None
 
     def is_empty(self) -> bool:
-        """Whether the target holds nothing that could be lost."""
+        """Whether the target contains no data that could be lost."""
         if isinstance(self._sink, ReplacedSink):
             if (count := self.count()) is not None:
                 return count == 0
-            # Another program may have written it, so its records may be unreadable.
+            # Another program may have written the target, so its records may be unreadable.
             with translate_os_errors(self._sink.target):
                 return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
         return not any(self._sink.stored() or ())
 
     def holds_any(self, ids: Collection[str]) -> bool:
-        """Whether the target holds a conversation with one of some ids."""
+        """Whether the target contains a conversation with one of these ids."""
         if not ids or not self.is_unchanged:
             return False
         if isinstance(self._sink, Lookup):

@@ -1,4 +1,4 @@
-"""Opening an export: everything that can be decided or refused before the first request."""
+"""Opens an export: makes all decisions and refusals that are possible before the first request."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ["OpenedExport", "name_target", "open_export"]
 
 
 class OpenedExport(NamedTuple):
-    """An export that may begin, unless it turns out to be of another account.
+    """An export that may begin, unless its account turns out to be another one.
 
     Attributes:
         wanted: The export that the caller wants.
         job: The export that runs: the wanted one, or the unfinished one.
         found: The unfinished export in the checkpoint; ``None`` if there is none.
         existing: The content of the target.
-        policy: The options that say what may happen to existing data.
+        policy: The options that decide what may happen to existing data.
     """
 
     wanted: Job
@@ -51,7 +51,7 @@ class OpenedExport(NamedTuple):
 
     @property
     def resumes(self) -> bool:
-        """Whether the unfinished export is resumed. If not, the new one replaces it."""
+        """Whether the unfinished export is resumed. Otherwise the wanted export replaces it."""
         return self.found is not None and self.found is self.job
 
     @property
@@ -61,12 +61,12 @@ class OpenedExport(NamedTuple):
 
     @property
     def base(self) -> Manifest | None:
-        """The manifest that an incremental export adds to; ``None`` for a whole export."""
+        """The manifest that an incremental export adds to; ``None`` for a full export."""
         return self.last if self.job.adds_to else None
 
     @property
     def expected(self) -> int | None:
-        """About how many conversations are to be fetched; ``None`` if nobody knows."""
+        """The approximate number of conversations to fetch; ``None`` if it is unknown."""
         last = self.last
         if last is None or self.base or not is_same_selection(last.filters, self.wanted.filters):
             return None
@@ -74,13 +74,13 @@ class OpenedExport(NamedTuple):
 
     @property
     def business_id(self) -> str | None:
-        """The business that is recorded for the client's key; ``None`` if none is."""
+        """The business recorded for the client's key; ``None`` if none is recorded."""
         recorded = [Identity.from_record(one) for one in (self.found, self.last) if one]
         known = [one.business_id for one in recorded if one.key == self.wanted.key_fingerprint]
         return next((one for one in known if one is not None), None)
 
     def is_target_in_doubt(self) -> bool:
-        """Whether another key wrote the target, so that its account matters."""
+        """Whether the target was written with another key, so that its account must be checked."""
         if self.last is None or Identity.from_record(self.last).key == self.wanted.key_fingerprint:
             return False
         if self.base is not None:
@@ -90,7 +90,7 @@ class OpenedExport(NamedTuple):
         )
 
     def refuse_target(self, why: str) -> CekatError:
-        """Return the error for a target that is of another account."""
+        """Return the error for a target of another account."""
         assert self.last is not None  # noqa: S101 - for type checkers
         text = (
             f"{self.last.target} holds an export of another account ({self.last.account}; this is "
@@ -105,7 +105,7 @@ class OpenedExport(NamedTuple):
         )
 
     def refuse_checkpoint(self, where: object, why: str) -> CekatError:
-        """Return the error for a checkpoint that is of another account."""
+        """Return the error for a checkpoint of another account."""
         assert self.found is not None  # noqa: S101 - for type checkers
         return CheckpointError(
             f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
@@ -120,20 +120,20 @@ def open_export(
 ) -> OpenedExport:
     """Open checkpoint and target, and decide what the export does.
 
-    An export that can be refused without a request is refused here, before anything changes.
+    If an export can be refused without a request, it is refused here, before anything changes.
 
-    ``wanted`` is the export that the caller wants, as if it were not incremental. ``check`` is that
-    of :class:`ExistingTarget`.
+    ``wanted`` is the export that the caller wants, in the form of a full export. ``check`` is the
+    argument of :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.
     """
-    # First the lock of the target: another export may have another checkpoint.
+    # The target is locked first, because another export may use another checkpoint.
     sink.open()
     found, is_stale = _find(checkpoint, restart=policy.restart)
     existing = ExistingTarget(sink, _last_export(sink, policy), check)
     if found and existing.last and existing.last.began == found.began:
-        # That export was killed after it had published, before it removed its checkpoint.
+        # The found export was killed after it had published, before it removed its checkpoint.
         found, is_stale = None, True
     wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(existing, wanted, policy))
     if found:
@@ -159,7 +159,7 @@ def _last_export(sink: Sink, policy: Policy) -> Manifest | None:
 
 
 def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
-    """Return the unfinished export, and whether the checkpoint has one to be dropped."""
+    """Return the unfinished export, if any, and whether the checkpoint must be emptied."""
     try:
         found = checkpoint.open()
     except CheckpointError:
@@ -170,7 +170,7 @@ def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
 
 
 def _adds_to(existing: ExistingTarget, wanted: Job, policy: Policy) -> datetime | None:
-    """Return when the export began that this one adds to; ``None`` to fetch everything."""
+    """Return when the export began to which this one adds; ``None`` to fetch everything."""
     last = existing.last
     if not policy.incremental or last is None:
         return None
@@ -183,13 +183,13 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
     if (is_ours and not policy.replace) or not existing.is_replaced:
         return False
     if not is_ours:
-        # It may be of another account, so that nothing can be added to it.
+        # The target may belong to another account. Then nothing can be added to it.
         return policy.replace or existing.is_empty()
     return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged)
 
 
 def name_target(checkpoint: Path, sink: Sink) -> str:
-    """Return the target's name in a checkpoint, the same from every working directory."""
+    """Return the target's name in a checkpoint. It is the same in every working directory."""
     usual = sink.checkpoint
     if usual is None:
         return sink.target

@@ -1,4 +1,4 @@
-"""Counts what an export does, for its progress and its report."""
+"""Counts the records, pages and requests of an export, for its progress and its report."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 
 
 class ProgressTracker:
-    """Counts what an export does.
+    """Counts the records, pages and requests of an export.
 
     Args:
-        client: Its requests are counted from now on.
+        client: The client. Its requests are counted from now on.
 
     Attributes:
-        compared: Old conversations of the target that have been compared with the fetched ones.
-        published: Conversations that the sink has been given; ``None`` while they are fetched.
-        to_publish: How many it is given in all; ``None`` until that is known.
+        compared: The number of old conversations in the target that were compared with new ones.
+        published: The number of conversations that the sink has received; ``None`` while fetching.
+        to_publish: The number of conversations that the sink will receive; ``None`` until known.
     """
 
     def __init__(self, client: CekatClient) -> None:
@@ -110,7 +110,7 @@ class ProgressTracker:
             expected=self._expected,
             limit=limiter.limit,
             per=limiter.per,
-            # Without a pace both are infinite, and their difference is no number.
+            # Without a rate limit both are infinite, and their difference would be NaN.
             earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
             compared=self.compared,
             published=self.published,

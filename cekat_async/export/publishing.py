@@ -1,4 +1,4 @@
-"""From the checkpoint to the target: the records, and the manifest that describes them."""
+"""Writes the records of the checkpoint to the target, with a manifest that describes them."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _NOT_LISTED = "the account does not list this inbox any more"
 class FetchedRecords:
     """The records of a checkpoint, each conversation in its latest version.
 
-    ``on_batch`` is called with the number of records of each batch before it is handed out. What
-    it raises ends the iteration.
+    ``on_batch`` is called with the number of records before each batch is yielded. If it raises an
+    exception, the iteration ends.
     """
 
     def __init__(self, checkpoint: Checkpoint, count: int, on_batch: Callable[[int], None]) -> None:
@@ -51,15 +51,17 @@ class FetchedRecords:
 
 
 class MergedRecords(FetchedRecords):
-    """The old records that a target keeps, and then the fetched ones, which replace old ones.
+    """The old records that a target keeps, followed by the fetched records.
 
-    Old records of inboxes in ``walked`` are left out. Those were walked to the end, so a record of
-    theirs that was not fetched again does not exist any more. ``on_compared`` is called with the
-    number of records in each old batch while they are only counted. Later, ``on_batch`` is called
-    with 0 for each.
+    A fetched record replaces the old record with the same id. Old records of inboxes in ``walked``
+    are left out. These inboxes were walked to the end, so a record that was not fetched again no
+    longer exists. Old records are read twice: first they are counted, and ``on_compared`` is called
+    with the number of records in each batch. Later they are yielded, and ``on_batch`` is called
+    with 0 for each batch read.
 
     Attributes:
-        counts: How many old records are kept, by inbox; ``None`` for those without a readable one.
+        counts: How many old records are kept, by inbox id. ``None`` is the key of records without a
+            readable inbox id.
     """
 
     def __init__(
@@ -111,8 +113,8 @@ _ONLY_INBOX = msgspec.json.Decoder(_OnlyInbox)
 
 
 def _read_inbox_id(record: bytes) -> str | None:
-    """Return the inbox id of a record; ``None`` if it has none that can be read."""
-    # A malformed record can have one, too, although it cannot be decoded.
+    """Return the inbox id of a record, or ``None`` if it has no readable inbox id."""
+    # A malformed record cannot be decoded completely, but may have an inbox id.
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _ONLY_INBOX.decode(record).inbox_id
     with suppress(DecodeError):
@@ -123,8 +125,8 @@ def _read_inbox_id(record: bytes) -> str | None:
 class Publication:
     """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    ``on_batch`` is called with the number of records in each batch that the sink takes,
-    ``on_compared`` with that of each batch of old records that is read before.
+    ``on_batch`` is called with the number of records in each batch that the sink takes.
+    ``on_compared`` is called with the number of records in each batch of old records read before.
 
     Attributes:
         size: How many records the sink receives; ``None`` until it is known.
@@ -178,10 +180,10 @@ class Publication:
         return self._sink.publish(records, manifest)
 
     def _find_unlisted(self, job: Job) -> Iterator[Partition]:
-        """Yield a failed partition for each inbox that the account does not list any more.
+        """Yield a failed partition for each inbox that the account no longer lists.
 
-        The inbox may be gone, or hidden from the key by mistake. The target keeps its records
-        until an export with ``replace``.
+        The inbox may have been removed, or the key may have lost access to it by mistake. The
+        target keeps the records of this inbox until an export with ``replace``.
         """
         last = self._existing.last
         if last is None or not job.filters.by_inbox or not last.filters.by_inbox:
@@ -196,10 +198,10 @@ class Publication:
     def _select_records(
         self, job: Job, count: int, partitions: Collection[Partition]
     ) -> FetchedRecords:
-        """Return the records that the target is to hold.
+        """Return all records for the target.
 
         Raises:
-            ReplacementRefusedError: It would lose records without the matching option.
+            ReplacementRefusedError: The target would lose records without the matching option.
         """
         fetched = FetchedRecords(self._checkpoint, count, self._on_batch)
         failed = [one for one in partitions if one.error is not None]
@@ -233,7 +235,7 @@ class Publication:
     def _warn_if_empty(self, fetched: FetchedRecords) -> None:
         if not len(fetched) and self._existing.last and self._existing.last.conversations:
             _log.warning(
-                "no conversation was found, and the last export to %s had %d: what is there stays",
+                "no conversation was found, but the last export to %s had %d: they are kept",
                 *(self._sink.target, self._existing.last.conversations),
             )
 
@@ -245,7 +247,7 @@ class Publication:
     def _describe_carried(
         self, job: Job, partitions: Collection[Partition], records: FetchedRecords
     ) -> Iterator[Partition]:
-        """Yield the partitions; those that failed with the number and age of their old records."""
+        """Yield the partitions. Failed partitions have the number and age of their old records."""
         last = self._existing.last
         counts = records.counts if isinstance(records, MergedRecords) else None
         for one in partitions:
@@ -263,7 +265,7 @@ class Publication:
 
 
 def _find_age(inbox_id: str | None, last: Manifest) -> datetime | None:
-    """Return how old the records of an inbox in the target may be; ``None`` if it has none."""
+    """Return the age of an inbox's records in the target, or ``None`` if it has no records."""
     for one in last.partitions:
         if one.inbox_id == inbox_id:
             return one.as_of or (last.began if one.error is None else None)

@@ -1,4 +1,4 @@
-"""A thread for everything that blocks, so that a slow disk never stops the event loop."""
+"""A thread for all blocking work, so that a slow disk never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs one job after the other in a thread, each to its end.
+    """Runs one job after the other in a thread. Each job runs to its end.
 
     Cancellation is delivered after the running job finishes, so no write outlives its caller.
     """
 
     def __init__(self) -> None:
-        # Of one thread, so that a cancelled task's job ends before another one begins.
+        # The pool has one thread, so that a cancelled task's job ends before another job begins.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cekat-export")
         self._stop = threading.Event()
 
@@ -40,17 +40,17 @@ class Worker:
             raise Stopped
 
     async def do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``work`` returns, or raise what it raises."""
+        """Run ``work`` in the thread. Return its result, or raise its exception."""
         return await self._do(lambda: work(*args, **kwargs), self._stop.set)
 
     async def do_interruptibly(self, work: Callable[[], T], interrupt: Callable[[], object]) -> T:
-        """Do the same, but interrupt the work after a cancellation.
+        """Run ``work`` like :meth:`do`, but interrupt it after a cancellation.
 
         Args:
-            work: The work, whose long steps ``interrupt`` can end.
-            interrupt: Makes the current step raise, if it can. It is called in a thread of its
-                own, several times a second until the work has ended, because the next step may be
-                a long one, too.
+            work: The work. ``interrupt`` can end its long steps.
+            interrupt: Makes the current step raise an exception, if possible. It is called in
+                another thread, several times a second until the work has ended, because the next
+                step may be long, too.
         """
         ended = threading.Event()
 
@@ -61,7 +61,7 @@ class Worker:
                 ended.set()
 
         def stop() -> None:
-            if not self._stop.is_set():  # one thread, however often the task is cancelled
+            if not self._stop.is_set():  # start only one thread, even after several cancellations
                 self._stop.set()
                 interrupting = partial(_interrupt_until, ended, interrupt)
                 threading.Thread(target=interrupting, daemon=True).start()
@@ -76,7 +76,7 @@ class Worker:
             self._stop.clear()
 
     def end(self) -> None:
-        """Let the thread end."""
+        """End the thread after the running job."""
         self._pool.shutdown(wait=False)
 
 
@@ -92,7 +92,7 @@ async def wait_until_done(
     """Return the result of a task. A cancellation is raised only after the task has ended.
 
     Args:
-        task: The task. A cancellation does not reach it.
+        task: The task. It is not cancelled together with the caller.
         on_cancel: Called at each cancellation.
     """
     cancelled: asyncio.CancelledError | None = None
@@ -103,7 +103,7 @@ async def wait_until_done(
             cancelled = error
             on_cancel()
     if cancelled is not None:
-        task.exception()  # Otherwise asyncio would log that nobody retrieved it.
+        task.exception()  # Otherwise asyncio would log that the exception was never retrieved.
         raise cancelled
     return task.result()
 
@@ -111,7 +111,7 @@ async def wait_until_done(
 async def report_until_done(task: asyncio.Task[T], report: Callable[[], object]) -> T:
     """Return the result of a task, and call ``report`` several times a second until then.
 
-    An error of ``report`` or a cancellation cancels the task, and is raised after that has ended.
+    An error of ``report`` or a cancellation cancels the task. It is raised when the task has ended.
     """
     try:
         while not task.done():
@@ -120,7 +120,7 @@ async def report_until_done(task: asyncio.Task[T], report: Callable[[], object])
                 report()
     except BaseException:
         task.cancel()
-        # How the cancelled task ends does not matter: the error that cancelled it is raised.
+        # The result of the cancelled task is ignored, because the first error is raised.
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await wait_until_done(task, task.cancel)
         raise

@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
 __all__ = ["arrow_batches", "to_arrow", "to_pandas", "to_polars"]
 
 if not typing.TYPE_CHECKING:  # pragma: no branch
-    # They import asyncio, which is slow to import. An export needs only the columns.
+    # These modules import asyncio, which is slow. An export needs only the columns.
     def __getattr__(name: str) -> object:
         if name in __all__:
             from cekat_async.frames import dataframes

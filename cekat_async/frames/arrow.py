@@ -1,4 +1,4 @@
-"""Records as Arrow record batches and tables, built column by column."""
+"""Builds Arrow record batches and tables from records, column by column."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["ArrowBuilder"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-# The first and the last moment that Python has a datetime for.
+# The first and the last moment that a Python datetime can have.
 _FIRST = datetime.min.replace(tzinfo=UTC) - _EPOCH
 _LAST = datetime.max.replace(tzinfo=UTC) - _EPOCH
 _LABEL = ("id", "name", "color")
 
 
 class ArrowBuilder:
-    """Builds record batches and tables, which all have the same schema.
+    """Builds record batches and tables. All of them have the same schema.
 
     Args:
         arrays: Builds the arrays.
@@ -51,7 +51,7 @@ class ArrowBuilder:
         self._text = self.pyarrow.string()
         self._time = self.pyarrow.timestamp("us", tz=timezone)
         self._label = self.pyarrow.struct([(name, self._text) for name in _LABEL])
-        # Near the ends of the calendar, a moment in UTC may have no datetime in another zone.
+        # Near the limits of datetime, a moment in UTC may have no datetime in another zone.
         margin = timedelta() if timezone == "UTC" else _DAY
         self._first, self._last = _FIRST + margin, _LAST - margin
         self._columns = [(column, *self._choose_type(column)) for column in columns]
@@ -75,17 +75,17 @@ class ArrowBuilder:
                 return self._text, self._arrays.build_texts
 
     def build_batch(self, records: Sequence[bytes]) -> Any:
-        """Return conversations, each as JSON, as a record batch."""
+        """Return a record batch of conversations. Each is given as JSON."""
         values = zip(*map(read_fields, records), strict=True)
         fields = dict(zip(Conversation.__struct_fields__, values, strict=False))
         return self.build_fields({**fields, "": records})
 
     def build_fields(self, fields: Mapping[str, Sequence[Any]]) -> Any:
-        """Return records as a record batch.
+        """Return a record batch of records.
 
         Args:
-            fields: The values of each field under its name, and the records as JSON under ``""``.
-                A field that is missing has no values.
+            fields: The values of each field, by name. The name ``""`` has the records as JSON. If a
+                field is missing, its column is null.
         """
         arrays = [
             self._build_column(type_, build, column.get_parts(fields.get(column.field, ())))
@@ -100,7 +100,7 @@ class ArrowBuilder:
     def _build_column(
         self, type_: Any, build: Callable[[Sequence[Any]], Any], values: Sequence[Any]
     ) -> Any:
-        # Some columns are empty for all records of an account.
+        # A shortcut, because some columns are empty for all records of an account.
         if not any(values) and values.count(None) == len(values):
             return self.pyarrow.nulls(len(values), type_)
         return build(values)

@@ -1,7 +1,7 @@
-"""Arrow arrays of texts and times: with or without ``pyarrow.array``.
+"""Builds Arrow arrays of texts and times, with or without ``pyarrow.array``.
 
-``pyarrow.array`` is fast, but it imports pandas if that is installed. That takes 45 MB, and a third
-of a second in which no other thread runs. A nightly export does without: :class:`BufferArrays`.
+``pyarrow.array`` is fast, but it imports pandas if pandas is installed. The import takes 45 MB, and
+a third of a second in which no other thread runs. So exports use :class:`BufferArrays` instead.
 """
 
 from __future__ import annotations
@@ -120,15 +120,15 @@ def _import_pyarrow(extra: str) -> Any:
 def build_from_buffers(
     pa: Any, type_: Any, count: int, *buffers: Any, children: Sequence[Any] = ()
 ) -> Any:
-    """Return an array of its buffers. The first one is a bitmap of the values that are not null."""
+    """Return an array built from buffers. The first is a bitmap of the values that are not null."""
     wrapped = [None if data is None else pa.py_buffer(data) for data in buffers]
     return pa.Array.from_buffers(type_, count, wrapped, children=[*children])
 
 
 def fill(values: Sequence[T | None], empty: T) -> tuple[Sequence[T], bytes | None]:
-    """Return values with something for ``None``, and a bitmap of those that are not ``None``.
+    """Replace each ``None`` with ``empty``. Also return a bitmap of the other values.
 
-    There is no bitmap if none is ``None``.
+    If no value is ``None``, the bitmap is ``None``.
     """
     if None not in values:
         return cast("Sequence[T]", values), None
@@ -137,12 +137,12 @@ def fill(values: Sequence[T | None], empty: T) -> tuple[Sequence[T], bytes | Non
 
 
 def pack_bits(bits: bytes) -> bytes:
-    """Return bytes that are 0 or 1 as a bitmap: eight in a byte, the first one lowest."""
-    # Python reads digits to the base 2 in linear time.
+    """Return a bitmap for bytes that are 0 or 1. The first is the lowest bit of the first byte."""
+    # Python parses binary digits in linear time.
     number = int(bits[::-1].translate(_DIGITS), 2)
     return number.to_bytes((len(bits) + 7) // 8, "little")
 
 
 def get_offsets(parts: Sequence[Sized]) -> bytes:
-    """Return the offset of each part, and the end of the last one, as 32-bit integers."""
+    """Return the offset of each part, and the end of the last part, as 32-bit integers."""
     return pack(f"{len(parts) + 1}i", *accumulate(map(len, parts), initial=0))

@@ -88,7 +88,7 @@ def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str |
 def _utc(moment: datetime | None) -> datetime | None:
     try:
         return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:  # on the first or last day of the calendar, in some zones
+    except OverflowError:  # on the first or last day of datetime's range, in some zones
         return None
 
 
@@ -191,8 +191,8 @@ def build_row(raw: bytes) -> Row:
 def read_fields(raw: bytes) -> tuple[Any, ...]:
     """Return the fields of a conversation, in the order of its type.
 
-    A malformed record has only an id. If that is not readable, its id is ``odd:`` and a hash of its
-    bytes, so that a table contains it once.
+    A malformed record has only an id. If its own id is not readable, the id is ``odd:`` and a hash
+    of the record's bytes, so that a table contains the record only once.
     """
     try:
         return astuple(decode_conversation(raw))

@@ -1,4 +1,4 @@
-"""Columns of JSON text as columns of structs and lists, whose types follow from their values."""
+"""Converts columns of JSON text to structs and lists. Their types follow from their values."""
 
 # pyarrow has no types of its own.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["expand_json"]
 
-_EXACT = 2**53  # up to here a float is exact for every whole number
+_EXACT = 2**53  # a float is exact for all whole numbers up to this
 _INT64 = 2**63
-# Deeper values stay JSON, and so do objects with more fields: those have ids as names.
+# Values with more levels stay JSON. So do objects with more fields, because their names are ids.
 _MOST_LEVELS = 16
 _MOST_FIELDS = 1_000
 _KINDS: dict[type[Any], str] = {
@@ -33,8 +33,8 @@ def expand_json(table: Any, names: Iterable[str]) -> Any:
 
     An object becomes a struct of all fields that occur, in alphabetical order, and a list becomes a
     list. Whole numbers are ``int64``, other numbers ``double``. Values of different types become
-    text: a string as it is, and anything else as JSON. Where there are only nulls and empty
-    objects, all is null.
+    text: strings stay unchanged, and other values become JSON. If a place has only nulls and empty
+    objects, all its values become null.
 
     Args:
         table: The table.
@@ -54,7 +54,7 @@ def _expand(column: Any) -> Any:
         for value in _decode(chunk):
             shape.add(value)
     type_ = shape.build_type(pa)
-    # Values are decoded twice, so that only those of one chunk are in memory.
+    # Values are decoded twice, so that only the values of one chunk are in memory.
     chunks = [
         pa.array([_fit(value, type_) for value in _decode(chunk)], type_) for chunk in column.chunks
     ]
@@ -66,7 +66,7 @@ def _decode(chunk: Any) -> Iterable[Any]:
 
 
 class _Shape:
-    """The kinds of values that a place has in different records, and the shapes within them."""
+    """The kinds of values at one place in all records, and the shapes of nested values."""
 
     def __init__(self, level: int = 0) -> None:
         self._level = level
@@ -96,7 +96,7 @@ class _Shape:
         return self._fields[name]
 
     def build_type(self, pa: Any) -> Any:
-        """Return the Arrow type that all values fit."""
+        """Return an Arrow type for all values."""
         scalars = {
             frozenset[str](): pa.null(),
             frozenset({"boolean"}): pa.bool_(),
@@ -131,7 +131,7 @@ def _get_kind(value: Any) -> str:
 
 
 def _fit(value: Any, type_: Any) -> Any:
-    """Return a value as its Arrow type accepts it."""
+    """Convert a value to a form that its Arrow type accepts."""
     import pyarrow.types as kinds  # noqa: PLC0415 - an extra
 
     if value is None or kinds.is_null(type_):

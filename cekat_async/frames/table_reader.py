@@ -1,4 +1,4 @@
-"""From the pages of a listing to Arrow record batches and tables."""
+"""Converts the pages of a listing to Arrow record batches and tables."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TableReader"]
 
-# Records that are turned into arrays at once. More no longer fit the processor's cache: with five
-# times as many, building takes a fifth more time.
+# The number of records that are converted to arrays together. More records do not fit into the
+# processor's cache: with five times as many, building takes a fifth more time.
 _PART_ROWS = 300
 _PART_BYTES = 4 << 20
-# An Arrow text column has 32-bit offsets, so that a batch must not become too large.
+# An Arrow text column has 32-bit offsets, so a batch must not become too large.
 _BATCH_BYTES = 256 << 20
 
 
@@ -45,7 +45,7 @@ class TableReader:
         extra: The extra that the caller needs.
 
     Raises:
-        ConfigurationError: One of them is wrong.
+        ConfigurationError: An argument is wrong.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TableReader:
     ) -> None:
         if not isinstance(listing, Listing):
             raise ConfigurationError(
-                "listing must be a Listing, as client.conversations.list() returns, not "
+                "listing must be a Listing, such as client.conversations.list(), not "
                 f"{type(listing).__name__}"
             )
         self._listing = listing
@@ -103,9 +103,9 @@ class TableReader:
         return ArrowBuilder(arrays, self._columns, self._timezone)
 
     async def _build_parts(self, builder: ArrowBuilder, rows: int) -> AsyncGenerator[Any, None]:
-        """Yield record batches of whole pages, each of some rows at least, or of many bytes.
+        """Yield record batches of whole pages, with at least ``rows`` rows or with many bytes.
 
-        All records before a failure are yielded before it is raised.
+        If a request fails, all earlier records are yielded before the error is raised.
         """
         pages: list[Page[Any]] = []
         async with aclosing(self._listing.pages()) as walk:
@@ -124,7 +124,7 @@ class TableReader:
 
     def _build_part(self, builder: ArrowBuilder, pages: Sequence[Page[Any]]) -> Any:
         values = zip(*map(astuple, chain.from_iterable(pages)), strict=True)
-        # Without records there are no values, of no field.
+        # Without records, no field has values.
         fields: dict[str, Sequence[Any]] = dict(
             zip(self._listing.record_type.__struct_fields__, values, strict=False)
         )
@@ -134,7 +134,7 @@ class TableReader:
 
 
 class _Regrouping:
-    """Turns record batches into others, of a certain number of rows each."""
+    """Combines and splits record batches, so that each has a given number of rows."""
 
     def __init__(self, builder: ArrowBuilder, rows: int) -> None:
         self._builder = builder
@@ -143,7 +143,7 @@ class _Regrouping:
         self._count = self._size = 0
 
     def add(self, part: Any) -> Iterator[Any]:
-        """Add a record batch, and yield those that are complete."""
+        """Add a record batch, and yield all batches that are complete."""
         self._parts.append(part)
         self._count += part.num_rows
         self._size += part.nbytes
@@ -157,14 +157,14 @@ class _Regrouping:
             self._parts, self._count, self._size = rest.to_batches(), rest.num_rows, rest.nbytes
 
     def take_rest(self) -> Iterator[Any]:
-        """Yield all that is left, the last batch with fewer rows."""
+        """Yield the remaining rows. The last batch may have fewer rows."""
         if self._count:
             yield from self._split(self._builder.build_table(self._parts))
         self._parts, self._count, self._size = [], 0, 0
 
     def _split(self, table: Any) -> Iterator[Any]:
         for begin in range(0, table.num_rows, self._rows):
-            # One batch, because a part is small enough for arrays with 32-bit offsets.
+            # This gives one batch, because a part is small enough for 32-bit offsets.
             yield from table.slice(begin, self._rows).combine_chunks().to_batches()
 
 
@@ -175,7 +175,7 @@ def _is_enough(pages: Sequence[Page[Any]], rows: int) -> bool:
 
 def _list_json(page: Page[Any]) -> Sequence[bytes | msgspec.Raw]:
     """Return the JSON of the readable records of a page, each on one line."""
-    # Lines are copies, which most pages do not need. Together they take a tenth of the time.
+    # Lines are copies, and most pages do not need them. Copying all takes a tenth of the time.
     lines = page.lines if b"\n" in page.body or b"\r" in page.body else page.raw
     if not page.malformed_records:
         return lines
@@ -191,6 +191,6 @@ def _choose_columns(known: Sequence[Column], names: Iterable[str] | None) -> Seq
     unknown = [name for name in wanted if name not in by_name]
     if unknown or not wanted or len({*wanted}) < len(wanted):
         raise ConfigurationError(
-            f"columns must name different columns out of {', '.join(by_name)}; not {wanted!r}"
+            f"columns must be different names out of {', '.join(by_name)}, not {wanted!r}"
         )
     return [by_name[name] for name in wanted]

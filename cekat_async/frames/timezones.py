@@ -24,7 +24,7 @@ def parse_timezone(zone: str | tzinfo) -> str:
     """
     if isinstance(zone, timezone):
         return _name_offset(zone.utcoffset(None))
-    # ZoneInfo has its name as key, pytz as zone.
+    # The attribute for the name is `key` in ZoneInfo, and `zone` in pytz.
     name = getattr(zone, "key", None) or getattr(zone, "zone", None) or zone
     if not isinstance(name, str):
         raise ConfigurationError(f"timezone must have a name, unlike {zone!r}: {_ADVICE}")
@@ -44,5 +44,5 @@ def _name_offset(offset: timedelta) -> str:
         raise ConfigurationError(
             f"timezone must be an offset of whole hours, from -12 to +14, or a name: {_ADVICE}"
         )
-    # The signs of these names are those of POSIX: Etc/GMT-7 is UTC+07:00.
+    # These names have the signs of POSIX: Etc/GMT-7 is UTC+07:00.
     return f"Etc/GMT{-hours:+d}" if hours else "UTC"

@@ -19,7 +19,7 @@ class EditableAccount:
     def __init__(self, dataset: Dataset, lock: Lock) -> None:
         self._dataset = dataset
         self._listing = dataset.listing
-        # The server uses the same lock, so that a change never happens within a reply.
+        # The server uses the same lock, so that no change happens while a reply is built.
         self._lock = lock
 
     @property

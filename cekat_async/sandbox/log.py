@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 _HARMLESS = frozenset({None, "delay", "slow", "trickle"})
-# The values of other parameters may be private, as those of cursors are.
+# Only these values are shown. Other values, such as those of cursors, may be private.
 _SHOWN = frozenset({"limit", "page", "inbox_id", "stage_status"})
 
 

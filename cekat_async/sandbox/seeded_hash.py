@@ -1,4 +1,4 @@
-"""Integer hashes: the sandbox's only source of randomness, so that a seed decides everything."""
+"""Integer hashes. They are the sandbox's only randomness, so that a seed determines everything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def hash_number(key: int, number: int) -> int:
-    """Return 64 well-spread bits for ``number`` under ``key`` (the finaliser of splitmix64)."""
+    """Return a hash of 64 bits for ``number`` and ``key`` (the finaliser of splitmix64)."""
     z = (key + number * _GOLDEN) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -23,5 +23,5 @@ def derive_key(seed: int, purpose: str) -> int:
 
 
 def hash_fraction(key: int, number: int) -> float:
-    """Return a number in ``[0, 1)`` for ``number`` under ``key``."""
+    """Return a number in ``[0, 1)`` for ``number`` and ``key``."""
     return (hash_number(key, number) >> 11) / (1 << 53)

@@ -43,10 +43,10 @@ class ClientRecorder:
     Walks and calls that began while nothing was recorded are ignored.
 
     Args:
-        tracer: The tracer, which starts the spans.
-        measurements: The measurements that the numbers are added to.
+        tracer: The tracer that starts the spans.
+        measurements: The measurements to which the numbers are added.
         quota: The gauges that are refreshed after each attempt.
-        get_parent: Returns the open span that a walk or a call of the present task belongs to.
+        get_parent: Returns the parent span for a walk or a call in the present task.
         is_recording: Returns whether anything is recorded now.
     """
 
@@ -68,7 +68,7 @@ class ClientRecorder:
 
     @property
     def open_spans(self) -> int:
-        """How many listings and pages are open."""
+        """How many spans of listings and pages are open."""
         return len(self._walks) + len(self._calls)
 
     def begin_walk(self, event: WalkBegun) -> None:
@@ -97,7 +97,7 @@ class ClientRecorder:
         )
 
     def begin_attempt(self, event: RequestSent) -> None:
-        """Begin the span of an attempt, and note the waits before it."""
+        """Begin the span of an attempt, and record the waits before it."""
         if (call := self._calls.get(event.call)) is None:
             return
         request = build_request_attributes(event.method, event.url, call.path)
@@ -123,7 +123,7 @@ class ClientRecorder:
         self._quota.refresh()
 
     def add_retry(self, event: RetryScheduled) -> None:
-        """Note a retry on the span of its page."""
+        """Add an event for a retry to the span of its page."""
         if (call := self._calls.get(event.call)) is None:
             return
         call.add_event(
@@ -138,7 +138,7 @@ class ClientRecorder:
         self._measurements.add_retry(call.request, event)
 
     def add_pause(self, event: PauseBegun) -> None:
-        """Note a pause on the span of every listing, and of every page without one."""
+        """Add an event for a pause to all listings, and to all pages without a listing."""
         alone = (call for call in list(self._calls.values()) if call.walk is None)
         for span in (*self._walks.values(), *alone):
             span.add_event(

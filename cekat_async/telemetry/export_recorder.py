@@ -33,7 +33,7 @@ class _OpenExport(NamedTuple):
     """The open spans of an export.
 
     Attributes:
-        spans: The span of the export, and that of the present step if there is one.
+        spans: The span of the export, and the span of the present step if there is one.
         outer: The number of the export whose task started it.
     """
 
@@ -45,8 +45,8 @@ class ExportRecorder:
     """Records the events of exports.
 
     Args:
-        tracer: The tracer, which starts the spans.
-        measurements: The measurements that the numbers are added to.
+        tracer: The tracer that starts the spans.
+        measurements: The measurements to which the numbers are added.
         is_recording: Returns whether anything is recorded now.
     """
 
@@ -60,7 +60,7 @@ class ExportRecorder:
 
     @property
     def open_spans(self) -> int:
-        """How many exports are open."""
+        """How many spans of exports are open."""
         return len(self._exports)
 
     def get_parent(self) -> OpenSpan | None:
@@ -86,14 +86,14 @@ class ExportRecorder:
             export.spans.append(OpenSpan(self._tracer, event.step, {}, export.spans[0]))
 
     def add_catch_up(self, event: CatchUpBegun) -> None:
-        """Note a catch-up pass on the span of the present step."""
+        """Add an event for a catch-up pass to the span of the present step."""
         if (export := self._exports.get(event.export)) is not None:
             attributes = {"cekat.inbox.id": event.inbox_id, "cekat.catch_up.number": event.number}
             export.spans[-1].add_event("catch-up", attributes)
             self._measurements.add_catch_up()
 
     def end_partition(self, event: PartitionEnded) -> None:
-        """Note the end of a partition on the span of the present step."""
+        """Add an event for the end of a partition to the span of the present step."""
         if (export := self._exports.get(event.export)) is None:
             return
         attributes = {

@@ -79,7 +79,7 @@ class OpenTelemetry:
             raise MissingExtraError(
                 "telemetry needs opentelemetry-api: pip install 'cekat-async[otel]'"
             ) from error
-        # These import the library, too.
+        # These modules also import the library.
         from cekat_async.telemetry.client_recorder import ClientRecorder  # noqa: PLC0415
         from cekat_async.telemetry.export_recorder import ExportRecorder  # noqa: PLC0415
         from cekat_async.telemetry.metrics import Measurements  # noqa: PLC0415
@@ -152,7 +152,7 @@ def _list_reactions(client: ClientRecorder, exports: ExportRecorder) -> _Reactio
 
 
 def _can_record(provider: object) -> bool:
-    """Whether a provider may record something. Those of the API package never do."""
+    """Whether a provider may record something. Providers of the API package never do."""
     return not type(provider).__module__.startswith(
         ("opentelemetry.trace", "opentelemetry.metrics")
     )

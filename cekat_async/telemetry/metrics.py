@@ -1,4 +1,4 @@
-"""The measurements of a client and its exports. Each is added when its event happens."""
+"""The measurements of a client and its exports. They are added when an event happens."""
 
 from __future__ import annotations
 

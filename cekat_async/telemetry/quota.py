@@ -1,7 +1,7 @@
-"""The quota and its use, as gauges.
+"""Gauges for the quota and its use.
 
-Metrics are read in another thread, but a limiter belongs to its event loop. So its state is copied
-after each attempt.
+Metrics are read in another thread, but a limiter belongs to its event loop. So the state of the
+limiter is copied after each attempt.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Quota:
         snapshot = self._snapshot
         if snapshot is None or snapshot.limit is None:
             return None
-        # Still report for one window, because the last report is sent after the client's end.
+        # Report for one more window, because the last report is sent after the client is deleted.
         return None if self._is_idle(snapshot) and not self.is_alive else snapshot
 
     def _is_idle(self, snapshot: LimiterSnapshot) -> bool:

@@ -34,9 +34,9 @@ class OpenSpan:
     Args:
         tracer: The tracer.
         name: The span's name.
-        attributes: Its attributes. Those that are ``None`` are left out.
-        parent: Its parent. ``None`` for the current span.
-        kind: Its kind.
+        attributes: The span's attributes. Attributes that are ``None`` are left out.
+        parent: The parent span. ``None`` for the current span.
+        kind: The kind of the span.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class OpenCall(OpenSpan):
     """The span of a page, and the span of its current attempt.
 
     Attributes:
-        walk: The number of the walk that it belongs to. ``None`` if it belongs to none.
+        walk: The number of the walk of the page. ``None`` for a page without a walk.
         path: The path of the endpoint.
-        request: The attributes of all its attempts. Empty before the first one.
+        request: The attributes of all attempts. Empty before the first attempt.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class OpenCall(OpenSpan):
     def begin_attempt(
         self, number: int, request: Mapping[str, str | int], waited: Mapping[str, float]
     ) -> None:
-        """Add the waits, and begin the span of an attempt. Its number is counted from 1."""
+        """Add the waits, and begin the span of an attempt. ``number`` begins with 1."""
         self.add_waits(waited)
         self.request = request
         name = f"{request[METHOD]} {request[URL_TEMPLATE]}"

@@ -57,7 +57,9 @@ def test_the_first_malformed_records_are_named(cekat, served):
     assert [line.partition(": JSON")[0] for line in lines[1:5]] == [
         f"cekat: record r{number} is malformed at $" for number in range(4)
     ]
-    assert lines[5:] == ["cekat: there are more malformed records: from here they are only counted"]
+    assert lines[5:] == [
+        "cekat: there are more malformed records: from now on they are only counted"
+    ]
     assert "malformed records: 8, in tables with only their id and raw" in ended.err
     assert max(map(len, ended.err.splitlines()[-4:])) <= 80
 
@@ -200,7 +202,7 @@ def test_verbose_logs_the_limit(cekat, served):
     with served(5, quota=Quota(120)):
         ended = cekat("-v", "conversations")
 
-    assert "cekat: the limit is 120 in 60 s now (stated), it was 300 in 60 s" in ended.err
+    assert "cekat: the limit is now 120 in 60 s (stated), it was 300 in 60 s" in ended.err
 
 
 def test_retries_are_reported(cekat, served):

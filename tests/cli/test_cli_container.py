@@ -193,7 +193,8 @@ def test_the_image_is_built_from_what_it_copies():
 
     assert copied == {
         "pyproject.toml",
-        project["project"]["readme"],
+        "hatch_build.py",
+        "README.md",
         *project["project"]["license-files"],
         *hatch["packages"],
     }

@@ -142,7 +142,7 @@ def test_a_key_with_a_typing_error(doctor, monkeypatch):
 
     assert found.ended.code == ExitCode.USAGE
     assert found.failed[0][0] == "key"
-    assert "copy it again" in found.texts["key"]
+    assert "copy only the key itself" in found.texts["key"]
 
 
 def test_a_key_file_that_others_may_read(doctor, tmp_path):
@@ -385,7 +385,7 @@ def test_a_proxy_that_is_not_there(doctor, monkeypatch):
 
     assert found.ended.code == ExitCode.NOT_REACHED
     assert [topic for topic, _ in found.failed] == ["proxy"]
-    says = "check the proxy that the environment names, and the network"
+    says = "check the proxy in the environment, and the network"
     assert found.texts["proxy"].endswith(says)
 
 
@@ -582,7 +582,7 @@ def test_a_server_without_a_readable_clock(doctor, served, headers):
     assert found.ended.code == ExitCode.DONE
     assert (found.marks["clock"], found.texts["clock"]) == (
         "·",
-        "not checked: the server does not say what time it is",
+        "not checked: the server does not send its time",
     )
 
 

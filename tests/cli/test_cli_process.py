@@ -377,7 +377,7 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
         ended = cekat("export", target, *AGAIN)
         assert ended.code == ExitCode.TARGET_BUSY == 12
         assert ended.complaint == (
-            f"cekat: another export is writing {target}. Run this export again when that one has "
+            f"cekat: another export is writing {target}. Run this export again after it has "
             "finished"
         )
         assert running.poll() is None

@@ -203,7 +203,7 @@ def test_filters_of_the_file_are_the_exports(cekat, settings):
         ("profiles = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
         ("[profiles]\na = 3", "cekat.toml: profiles: write each as a table, [profiles.NAME]"),
         ("[profiles.a]\nx = 3", "cekat.toml: a: x: there is no such setting"),
-        ("api_key = 'sk-1'", "cekat.toml: api_key: this file must not contain a key. Put it into"),
+        ("api_key = 'sk-1'", "cekat.toml: api_key: this file must not contain a key. Put the"),
         ("[profiles.a]\napi-key = 's'", "cekat.toml: a: api_key: this file must not contain a key"),
         ("api_key_file='a'\napi_key_env='B'", "write either api_key_file or api_key_env, not both"),
     ],
@@ -301,12 +301,12 @@ def test_a_credential_of_systemd_is_private(cekat, key_file, served, monkeypatch
         ("", {"API_KEY": " "}, (), "the API key is empty: check the key in CEKAT_API_KEY"),
         ("", {}, ("empty",), "empty is empty: its first line must be the API key"),
         ("", {}, ("nowhere",), "cannot read the key in nowhere: No such file or directory"),
-        ("", {}, ("strange",), "the API key has a line break, a blank at an end, or a character "),
+        ("", {}, ("strange",), "the API key has a line break, a blank at the start or end, or a "),
         (
             'api_key_env = "ACME_KEY"',
             {},
             (),
-            "cekat.toml: api_key_env names the variable ACME_KEY for the key, which is not set: ",
+            "cekat.toml: api_key_env says that the key is in the variable ACME_KEY, but it is",
         ),
         (
             "",

@@ -359,7 +359,7 @@ def test_a_second_one_of_the_same_process_is_refused(path, restart):
     with opened(path) as first:
         first.add_pages([page("a")], Counts(fetched=1))
         second = Checkpoint(path)
-        with pytest.raises(TargetError, match=r"another export has the checkpoint .*x\.che"):
+        with pytest.raises(TargetError, match=r"another export is using the checkpoint .*x\.che"):
             second.open(restart=restart)
         second.close()
         second.close(done=True)
@@ -387,7 +387,7 @@ checkpoint.close()
 
 def _refused_elsewhere(path, *arguments):
     said = _run(OPENING, path, *arguments).stdout
-    assert said.startswith("TargetBusyError another export has the checkpoint "), said
+    assert said.startswith("TargetBusyError another export is using the checkpoint "), said
 
 
 @pytest.mark.once

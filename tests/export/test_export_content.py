@@ -120,7 +120,7 @@ async def test_an_account_without_inboxes_does_not_empty_the_target(account, tar
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=b'{"success":true,"data":[]}'))
         with pytest.raises(
-            ConfigurationError, match="no inbox that the key may see: leave out by_inbox=True, or"
+            ConfigurationError, match="the key has access to no inbox: leave out by_inbox=True, or"
         ):
             await export_conversations(a.client, target, by_inbox=True)
 

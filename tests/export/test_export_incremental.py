@@ -123,7 +123,7 @@ async def test_a_target_that_was_changed_is_not_added_to(account, tmp_path):
         await export_conversations(a.client, target)
         target.write_bytes(target.read_bytes()[:-2])
         edited, before = target.read_bytes(), len(a.sandbox.log.requests)
-        with pytest.raises(TargetError, match="is not what the last export left"):
+        with pytest.raises(TargetError, match="was changed after the last export"):
             await export_conversations(a.client, target, incremental=True)
 
         assert len(a.sandbox.log.requests) == before

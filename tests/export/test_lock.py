@@ -136,7 +136,9 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
     checkpoint, attempts = tmp_path / "one", []
 
     async def again():
-        with pytest.raises(TargetBusyError, match=r"another export has the checkpoint .*one: "):
+        with pytest.raises(
+            TargetBusyError, match=r"another export is using the checkpoint .*one: "
+        ):
             await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
 
     async with account(100) as a, asyncio.TaskGroup() as tasks:

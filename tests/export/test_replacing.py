@@ -208,8 +208,8 @@ async def test_an_empty_export_does_not_replace_conversations(account, tmp_path,
         error = await refused(a, target)
         assert error.option == "allow_empty"
         assert str(error) == (
-            f"the export found no conversation, and {target} holds 120 conversations: if that is "
-            "right, pass allow_empty=True"
+            f"the export found no conversation, but {target} contains 120 conversations: if "
+            "that is right, pass allow_empty=True"
         )
         assert read_target(target) == whole
         assert read_files(tmp_path).items() >= before.items()

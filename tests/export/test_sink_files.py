@@ -203,7 +203,7 @@ def test_a_target_that_was_changed_is_reported(tmp_path, kind):
         file /= "part-00000.parquet"
     file.write_bytes(file.read_bytes() + b"\n")
 
-    with pytest.raises(TargetError, match="is not what the last export left"):
+    with pytest.raises(TargetError, match="was changed after the last export"):
         sink.verify(sink.manifest())
 
 

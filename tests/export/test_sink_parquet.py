@@ -148,7 +148,7 @@ def test_others_read_it(folder, kind):
 
 OTHERS = [
     (pa.table({"x": [1]}), "has other columns .*and 21 more; it also has x; choose another"),
-    (None, "is not a Parquet file; choose another target"),
+    (None, "is not a Parquet file: choose another target"),
 ]
 
 
@@ -232,7 +232,7 @@ def test_other_parts_are_another_folder(folder, change):
     publish(sink, some_records(20))
     change(folder)
 
-    with pytest.raises(TargetError, match="is not what the last export left"):
+    with pytest.raises(TargetError, match="was changed after the last export"):
         sink.verify(sink.manifest())
 
 
@@ -249,7 +249,7 @@ def test_a_folder_with_other_files_is_refused(folder, stranger, where):
     else:
         path.write_bytes(b"mine")
 
-    with pytest.raises(TargetError, match=f"{where} holds {path.name}, which no export made"):
+    with pytest.raises(TargetError, match=f"{where} contains {path.name}, which is not from"):
         sink.open()
     assert path.exists()
     assert (folder / "part-00000.parquet").exists()

@@ -2,7 +2,8 @@
 
 There is no standard. Servers disagree about the meaning of ``X-RateLimit-*``, and the drafts of
 ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax several times. The parser
-uses what it understands and ignores the rest. If two headers differ, the more careful value counts.
+ignores everything that it does not understand. If two headers differ, it uses the value that allows
+fewer requests.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ __all__ = ["SHORTEST_WINDOW", "QuotaStatement", "get_scarcity", "parse_rate_limi
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
-    """One reply's statement about one quota; ``None`` for what it does not state.
+    """One reply's statement about one quota. An attribute is ``None`` if it is not stated.
 
     Attributes:
         limit: Requests per window.
-        remaining: Requests left in it.
+        remaining: Requests left in the window.
         reset: Seconds from the reply's own time until the window ends. It may be up to a second too
             long, but never too short.
         per: Length of the window in seconds.
@@ -45,16 +46,16 @@ class QuotaStatement(msgspec.Struct, frozen=True):
 
 
 def get_scarcity(reported: QuotaStatement) -> float:
-    """Return how many requests are left of a quota; infinite if that is not reported."""
+    """Return how many requests are left of a quota; infinite if it is not reported."""
     return math.inf if reported.remaining is None else reported.remaining
 
 
-# A longer window, in seconds, counts as a daily quota.
+# A quota whose window is longer than this many seconds counts as a daily quota.
 _LONG = 3_600.0
 _NOTHING = QuotaStatement()
 
 _LIMITS = ("X-RateLimit-Limit", "X-Rate-Limit-Limit", "RateLimit-Limit")
-# Limit, remaining and reset, of each dialect that has a header for each of them.
+# The headers for limit, remaining and reset, in each dialect that has three headers.
 _TRIOS = (
     ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"),
@@ -66,8 +67,8 @@ _TRIO_BY_NAME = {name: names for names in _TRIOS for name in names if name}
 _LISTED = frozenset((*_LIMITS, "RateLimit-Policy", "RateLimit"))
 _NAMES = {name.lower(): name for name in {*_TRIO_BY_NAME, *_LISTED}}
 
-# float() and int() accept more: signs, 1_000, other alphabets' digits, infinity. More requests than
-# nine digits are absurd.
+# float() and int() also accept signs, 1_000, digits of other alphabets, and infinity. A number with
+# more than nine digits cannot be a real number of requests.
 _DIGITS = 9
 _WHOLE = re.compile(rf"([0-9]{{1,{_DIGITS}}})(?:\.0*)?")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]*)?")
@@ -84,18 +85,19 @@ _MOST_MEMBERS = 20
 _LONGEST_RESET = 31 * 86_400.0
 _LONGEST_WINDOW = 366 * 86_400.0
 SHORTEST_WINDOW = 0.001
-"""Seconds. In a shorter window, a clock cannot tell requests apart."""
+"""Seconds. A window must be longer than this, or a clock cannot distinguish requests."""
 # A reset that passed while the reply was on its way counts as now. An older one is an error.
 _JUST_OVER = 5.0
-# Below: seconds to go (up to three years). Between: seconds since 1970. Above: milliseconds since
-# 1970. The three are distinct from 1973 until the year 5138.
+# A reset below the first number is in seconds from now (up to three years). Between the two, it is
+# in seconds since 1970, and above the second in milliseconds since 1970. The three are distinct
+# from 1973 until the year 5138.
 _EPOCH, _EPOCH_MS = 1e8, 1e11
 
 
 def parse_rate_limit_headers(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
     """Return a statement for each quota in a reply's headers, usually none or one.
 
-    It accepts any text and never raises.
+    The function accepts any text and never raises.
     """
     found = _find_headers(headers)
     if not found:
@@ -118,13 +120,13 @@ def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
     getall = getattr(headers, "getall", None)
     if getall is None:
         return {name: headers.get(name, "") for name in names}
-    # A repeated header is a list. A plain lookup returns only its first value.
+    # A repeated header is a list, but a plain lookup returns only its first value.
     return {name: ", ".join(getall(name, ())) for name in names}
 
 
 def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
     limit, remaining, reset = names
-    # The first number is the limit; its window, and more policies, may follow.
+    # The first number is the limit. Its window and further policies may follow.
     first = re.split("[,;]", found.get(limit, ""), maxsplit=1)[0]
     return QuotaStatement(
         limit=_parse_count(first) or None,
@@ -136,7 +138,7 @@ def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str
 def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
     members: list[dict[str, str]] = []
     for name, text in headers.items():
-        # Most limits are a bare number, and no policies follow.
+        # Most limits are a bare number without policies.
         if name in _LISTED and not (name in _LIMITS and text.isdecimal()):
             found = map(_parse_parameters, _MEMBER.findall(text)[:_MOST_MEMBERS])
             # A bare number is a policy of an older draft, but means nothing in "RateLimit".
@@ -149,7 +151,7 @@ def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _parse_parameters(member: str) -> dict[str, str]:
-    """Return a member's parameters by name, and its first part by the name ``""``."""
+    """Return a member's parameters by name. Its first part has the name ``""``."""
     found: dict[str, str] = {}
     for part in map(str.strip, _PART.findall(member)):
         match = _PARAMETER.match(part)
@@ -159,7 +161,7 @@ def _parse_parameters(member: str) -> dict[str, str]:
 
 
 def _group_by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, QuotaStatement]:
-    """Merge the statements about quotas of one name, which in older drafts is the limit itself."""
+    """Merge statements about quotas of the same name. In older drafts, the limit is the name."""
     # Draft 07 has several members without a name: ``limit=100, remaining=50``.
     groups: dict[str, list[QuotaStatement]] = {}
     foreign: set[str] = set()
@@ -167,12 +169,12 @@ def _group_by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, Qu
         name = member.get("", "")
         groups.setdefault(name, []).append(_parse_statement(member, date))
         if member.get("qu", "requests") not in _REQUESTS:
-            foreign.add(name)  # bytes, or requests at a time
+            foreign.add(name)  # a quota of bytes, or of concurrent requests
     return {name: _merge(group) for name, group in groups.items() if name not in foreign}
 
 
 def _parse_statement(member: Mapping[str, str], date: str) -> QuotaStatement:
-    """Parse a member of any of the lists; newer drafts have shorter names."""
+    """Parse a member of any of the lists. Newer drafts have shorter names."""
     return QuotaStatement(
         limit=_parse_count(_get_first(member, "q", "limit", "")) or None,
         remaining=_parse_count(_get_first(member, "r", "remaining")),
@@ -186,10 +188,10 @@ def _get_first(member: Mapping[str, str], *keys: str) -> str:
 
 
 def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
-    """Merge the statement without a name with the named one about the same quota.
+    """Merge the statement without a name with the named statement about the same quota.
 
-    The same quota has the same limit. Without a match, the unnamed statement is a quota of its own:
-    ``remaining: 300`` next to a policy of 10,000 a day does not mean 300 a day.
+    Statements about the same quota have the same limit. Without a match, the unnamed statement is a
+    separate quota: ``remaining: 300`` next to a policy of 10,000 a day does not mean 300 a day.
     """
     only = len(quotas) == 1
     for place, quota in enumerate(quotas):
@@ -206,7 +208,7 @@ def _merge(several: Sequence[QuotaStatement]) -> QuotaStatement:
     reset = max((one.reset for one in several if one.reset is not None), default=None)
     per = max((one.per for one in several if one.per is not None), default=None)
     if limit is not None and left is not None:
-        # A bucket may hold more than its refill per window, but does not state how much more.
+        # A bucket may contain more than its refill per window, but does not state how much more.
         left = min(left, limit)
     return QuotaStatement(limit, left, reset, per)
 
@@ -222,7 +224,7 @@ def _parse_number(text: str) -> float | None:
 
 
 def _require_same(text: str) -> str:
-    """Return the value of a repeated header; nothing if the values differ."""
+    """Return the value of a repeated header, or an empty text if the values differ."""
     first, *others = [part.strip() for part in text.split(",")]
     return first if all(other == first for other in others) else ""
 

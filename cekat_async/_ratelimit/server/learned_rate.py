@@ -24,7 +24,7 @@ class LearnedRate(msgspec.Struct, frozen=True):
 
 
 class Evidence:
-    """The rate that this client has learned last from replies."""
+    """The latest rate that this client has learned from replies."""
 
     def __init__(self) -> None:
         self._rate: LearnedRate | None = None

@@ -1,4 +1,4 @@
-"""Which limits apply, and why. Pure."""
+"""Decides which limits apply, and for which reason. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["DOCUMENTED", "LimitEstimate", "Terms"]
 
 DOCUMENTED = 300
-"""Requests a minute at this endpoint, per IP address."""
+"""The documented limit of this endpoint: requests a minute, per IP address."""
 
 _MINUTE = 60.0
 # A refusal within this part of the documented limit is explained by that limit.
 _NEAR = 0.1
-# After a server refused what it stated, its statements are ignored for this many windows.
+# If a server refuses requests within its stated limit, its statements are ignored for this many
+# windows.
 _DISTRUST = 20
 
 
@@ -36,7 +37,7 @@ class Terms(NamedTuple):
     Attributes:
         limit: Requests in any ``per`` seconds.
         per: Seconds of the window.
-        source: Where it comes from: ``"documented"``, ``"configured"``, ``"stated"`` (by the
+        source: The source of the limit: ``"documented"``, ``"configured"``, ``"stated"`` (by the
             server), ``"refusals"`` or ``"shared"`` (learned by another process).
     """
 
@@ -54,12 +55,12 @@ class LimitEstimate:
     """The limits that apply together: configured, stated by the server, learned from refusals.
 
     A configured limit always applies. The documented limit applies until the server states another
-    one, and again for a while after the server refused what it stated. A rate that another process
-    has learned replaces all of these except the configured limit.
+    limit. It applies again for a while after the server refused requests within its stated limit. A
+    rate that another process has learned replaces all of these except the configured limit.
 
     Attributes:
         windows: All limits that apply now.
-        changes_at: When they change even if nothing is learned; infinite if they do not.
+        changes_at: When the limits change even if nothing is learned; infinite if they do not.
         is_length_guessed: Whether the server states a limit without the length of its window.
     """
 
@@ -71,7 +72,7 @@ class LimitEstimate:
             else Terms(rate.requests, rate.per, "configured")
         )
         self._statements: tuple[QuotaStatement, ...] = ()
-        # Our part of each, with the length that is assumed now.
+        # Our part of each limit, with the length that is assumed now.
         self._stated: tuple[Terms, ...] = ()
         self._length = WindowLength(rate.per)
         # A limit that is not stated is probably one per minute, like the documented one.
@@ -100,7 +101,7 @@ class LimitEstimate:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest window in which requests are counted, applied or not."""
+        """Seconds of the longest window in which requests are counted, even if not applied."""
         return max(self.server_per, *(one.per for one in self._refused))
 
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
@@ -116,36 +117,36 @@ class LimitEstimate:
         self.renew(now)
 
     def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
-        """Learn the length of the server's window from a report, if it is not stated."""
+        """Learn the length of the server's window from a report, if no header states it."""
         self._length.record(report, quickest=quickest, in_flight=in_flight, used=used)
 
     def lengthen(self, now: float) -> None:
-        """Assume a longer window: the server refused us after we alone used up the limit."""
+        """Assume a longer window, because the server refused us after only we used the limit."""
         self._length.lengthen(now)
         self.renew(now)
 
     def extend(self, seconds: float, now: float) -> None:
-        """Assume a longer window: the server grants nothing for this many seconds."""
+        """Assume a longer window, because the server grants nothing for this many seconds."""
         self._length.extend(seconds)
         self.renew(now)
 
     def distrust(self, now: float) -> None:
-        """Return to our own limit for a while: the server refused what it stated."""
+        """Return to our own limit for a while: the server refused requests within its limit."""
         self._distrusts_until = now + _DISTRUST * self._own.per
         self.renew(now)
 
     def record_grant(self, count: Callable[[float], int], now: float) -> None:
         """Record that a request was granted.
 
-        ``count(seconds)`` returns how many were granted in a window of that length that ends now.
+        ``count(seconds)`` returns how many requests were granted in the last ``seconds`` seconds.
         """
         for refused in self._refused:
             refused.record_granted(count(refused.per), now)
 
     def is_documented(self, count: Callable[[float], int]) -> bool:
-        """Whether the documented limit explains a refusal, whatever the server states.
+        """Whether the documented limit explains a refusal, even if the server states another.
 
-        ``count`` is as that of :meth:`record_grant`.
+        ``count`` is the same as in :meth:`record_grant`.
         """
         return abs(count(_MINUTE) - DOCUMENTED) <= _NEAR * DOCUMENTED
 
@@ -155,8 +156,8 @@ class LimitEstimate:
         """Lower the limit of the shortest window that explains a refusal.
 
         Args:
-            count: As that of :meth:`record_grant`.
-            asked: The seconds of the pause that the server asked for; ``None`` if it did not.
+            count: The same as in :meth:`record_grant`.
+            asked: The seconds of the pause that the server asked for; ``None`` for no pause.
             began_at: When the first request was sent.
             now: The present time.
         """
@@ -164,7 +165,7 @@ class LimitEstimate:
         for refused in self._refused:
             granted, elapsed = count(refused.per), now - began_at
             if asked is not None and elapsed + asked < refused.per:
-                # The server grants more before this window ends, so its own window is shorter.
+                # The server's pause ends before this window does, so its own window is shorter.
                 granted = int(granted * refused.per / max(elapsed + asked, 1.0))
             is_documented = refused.per == _MINUTE and self.is_documented(count)
             is_known = refused.per == self._own.per or refused.per <= elapsed or is_documented
@@ -174,11 +175,11 @@ class LimitEstimate:
         self.renew(now)
 
     def get_learned(self, now: float) -> LearnedRate | None:
-        """Return the rate that this client's own replies have shown last; ``None`` for none."""
+        """Return the latest rate that this client's own replies have shown, or ``None``."""
         return self._learned.get(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Use a rate that another process has learned; ``None`` returns to our own."""
+        """Use a rate that another process has learned. ``None`` returns to our own rate."""
         self._adopted = None
         if rate is not None:
             self._learned = Evidence()
@@ -202,7 +203,7 @@ class LimitEstimate:
         self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
     def _raise_limits(self, now: float) -> bool:
-        """Raise limits that refusals have lowered, where that is due; return whether any was."""
+        """Raise limits that refusals lowered, if it is time. Return whether any was raised."""
         rate = self._get_rate_without_refusals()
         was_due = any(now >= refused.raises_at for refused in self._refused)
         for refused in self._refused:

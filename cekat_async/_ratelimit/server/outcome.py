@@ -1,4 +1,4 @@
-"""The outcome of a request, as far as it concerns the quota. Pure."""
+"""The outcome of a request for the quota. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Outcome", "read_outcome"]
 
 
 class Outcome(NamedTuple):
-    """What a reply shows about the quota.
+    """The information about the quota in a reply.
 
     Attributes:
         reported: The reply's statement about each quota.
-        granted: Whether the request succeeded. The server may not have counted one that failed.
-        refusal: Why the server answered with a 429; ``None`` if it did not.
-        asked: Seconds of the pause that a refusal asks for; ``None`` if it does not.
+        granted: Whether the request succeeded. The server may not have counted a failed request.
+        refusal: The reason for a 429; ``None`` for any other status.
+        asked: Seconds of the pause that a refusal asks for; ``None`` for no pause.
     """
 
     reported: tuple[QuotaStatement, ...] = ()
@@ -36,13 +36,13 @@ class Outcome(NamedTuple):
         return [one for one in self.reported if not one.is_long]
 
     def get_reset(self, default: float) -> float:
-        """Return the seconds until a used-up quota is available again, if that is reported."""
+        """Return the seconds until a used-up quota is available again, if it is reported."""
         resets = (one.reset for one in self.reported if one.reset is not None and not one.remaining)
         return max(resets, default=default)
 
 
 def read_outcome(reply: Reply, per: float, *, trusts_headers: bool = True) -> Outcome:
-    """Return the outcome that a reply shows.
+    """Return the outcome for a reply.
 
     Args:
         reply: The reply.

@@ -1,6 +1,6 @@
-"""Why a server answered with a 429. Pure.
+"""Classifies the reason for a 429. Pure.
 
-There are several reasons, and only one of them says something about the quota.
+There are several reasons, and only one of them concerns the quota.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["RefusalHistory", "RefusalKind", "classify_refusal"]
 
-# Seconds. A shorter pause cannot be about a quota that is counted per minute.
+# Seconds. A quota per minute never causes a pause as short as this.
 _AT_ONCE = 1.0
 # Seconds. A longer pause means that the server has banned the client.
 _BAN = 3_600.0
 # A pause of more than this many windows cannot be about the window's quota.
 _LATER = 2
-# A remainder of up to this part of the limit counts as nothing: others may have used it by now.
+# A remainder of up to this part of the limit counts as nothing, because other clients may have used
+# it by now.
 _LITTLE = 1 / 50
-# This many refusals in a row, or this many among the latest requests, are no passing overload.
+# Refusals are not a short overload if there are this many in a row, or this many among the latest
+# requests.
 _PERSISTENT, _OFTEN, _LATEST = 3, 5, 50
 
 
@@ -33,10 +35,10 @@ class RefusalKind(StrEnum):
     """Why a request was refused.
 
     Attributes:
-        QUOTA: The quota is used up. It concerns the limit and its window.
+        QUOTA: The quota is used up. Only this reason concerns the limit and its window.
         PAUSE: The server asks for a pause, although it reports that requests are left.
-        OVERLOAD: The server is busy at this moment: the client may retry at once.
-        BAN: The server asks for a pause of more than an hour, such as after the daily quota.
+        OVERLOAD: The server is busy at this moment. The client may retry immediately.
+        BAN: The server asks for a pause of more than an hour, for example after the daily quota.
     """
 
     QUOTA = "quota"
@@ -75,10 +77,10 @@ class RefusalHistory:
     """The refusals so far.
 
     Attributes:
-        counts: How many there were of each kind.
-        latest: The kind of the latest; ``None`` if there was none.
-        at: When the latest refusal arrived that showed something new.
-        in_a_row: Refusals in a row, each of a request that was sent after the one before.
+        counts: The number of refusals of each kind.
+        latest: The kind of the latest refusal; ``None`` if there was none.
+        at: When the latest new refusal arrived, as :meth:`is_news` defines it.
+        in_a_row: Consecutive new refusals, without a grant in between.
     """
 
     def __init__(self) -> None:
@@ -106,7 +108,7 @@ class RefusalHistory:
         return True
 
     def note_grant(self, sent: float) -> None:
-        """Record that a request which was sent at that time was granted."""
+        """Record that a request was granted. ``sent`` is when it was sent."""
         self._latest.append(False)
         if sent > self.at:
             self.in_a_row = 0

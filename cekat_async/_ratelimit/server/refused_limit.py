@@ -1,4 +1,4 @@
-"""The limit that refusals show, if none is stated or the stated one is wrong. Pure."""
+"""The limit that refusals show, if no limit is stated or the stated limit is wrong. Pure."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from collections import deque
 __all__ = ["RefusedLimit"]
 
 # The limit is raised again after this many windows without a refusal. If the raised limit is
-# refused, the next attempt waits four times as long. The first step is a fiftieth of the limit, and
+# refused, the next rise waits four times as long. The first step is a fiftieth of the limit, and
 # each further step is twice as large.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
-# This part of a limit is nearly all of it.
+# This part of a limit counts as nearly all of it.
 _NEARLY = 0.95
-# If a limit is refused again, it is lowered by at least this part.
+# If a lowered limit is refused again, it is lowered by at least this part.
 _LEAST_CUT = 1 / 10
 # Two refusals within this many windows lower the limit.
 _REPEATED = 2
-# The most requests granted in a window are remembered for this many windows, each in 8 parts.
+# The largest number of requests granted in a window is remembered for this many windows, each
+# divided into 8 parts.
 _MEMORY, _PARTS = 4, 8
 
 
 class RefusedLimit:
-    """The number of requests in one window above which the server refuses, as far as is known.
+    """The estimated number of requests in one window above which the server refuses.
 
     Args:
         per: Seconds of the window.
 
     Attributes:
         limit: Requests in any ``per`` seconds; infinite while no refusal has lowered it.
-        raises_at: When to raise it by one step; infinite if there is no reason to.
+        raises_at: When to raise the limit by one step; infinite if there is no reason to raise it.
     """
 
     def __init__(self, per: float) -> None:
@@ -42,7 +43,7 @@ class RefusedLimit:
         self._patience, self._step = _PATIENCE, 1
         self._refused_at = -math.inf
         self._granted_before_refusal = 0
-        # For each part of time: its beginning, and the most granted in a window that ended in it.
+        # For each part: its beginning, and the most requests granted in a window that ended in it.
         self._granted: deque[tuple[float, int]] = deque(maxlen=_MEMORY * _PARTS)
 
     def record_granted(self, count: int, now: float) -> None:
@@ -56,7 +57,7 @@ class RefusedLimit:
     def explains(self, granted: int, ceiling: int, now: float) -> bool:
         """Whether this window explains a refusal after ``granted`` grants in it.
 
-        It does in three cases: its limit has been lowered already, it never had as many grants
+        There are three cases: its limit has been lowered already, it never had as many grants
         before, or it had about as many at the last refusal although ``ceiling`` allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
@@ -67,7 +68,7 @@ class RefusedLimit:
         return self.limit < math.inf or is_most or (is_same and is_below)
 
     def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
-        """Lower the limit to what was granted in the window, at the second refusal.
+        """Lower the limit to the number granted in the window, at the second refusal.
 
         One refusal is enough with ``at_once``, or if the limit has just been raised.
         """
@@ -89,7 +90,7 @@ class RefusedLimit:
         self._step = max(1, int(_FIRST_STEP * self.limit))
 
     def raise_limit(self, ceiling: float, now: float) -> None:
-        """Raise the limit by a step if that is due; forget the limit at ``ceiling``."""
+        """Raise the limit by a step if it is time. At ``ceiling``, forget the limit."""
         if now >= self.raises_at:
             self.limit += self._step
             self._step *= 2

@@ -1,4 +1,4 @@
-"""How many requests the server would grant now, and how many of them others need. Pure."""
+"""How many requests the server would grant now, and how many other clients need. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ __all__ = ["Remaining"]
 
 # If ``remaining: 0`` is doubtful, it is tested this many times a window.
 _PROBES = 60
-# At least this part of the pace is kept while others are present: only replies show what they use.
+# While other clients are present, at least this part of the pace is kept, because only replies show
+# how much the others use.
 _LEAST_PART = 1 / 20
-# A surplus that others leave is used up during this part of a window.
+# Requests that other clients leave over are used up during this part of a window.
 _SURPLUS_TIME = 1 / 2
 
 
@@ -32,7 +33,7 @@ class Remaining:
 
     Args:
         sent: The requests of this client.
-        pace: The rate that it keeps.
+        pace: The rate limit of this client.
         per: Seconds of the window that the server's reports are about.
     """
 
@@ -48,7 +49,7 @@ class Remaining:
         self._pace, self._per = pace, per
 
     def get_reported(self, now: float) -> int | None:
-        """Return what the server last reported as left; ``None`` if that is outdated."""
+        """Return how many requests the server last reported as left; ``None`` if outdated."""
         return int(self._server.remaining) if self.is_valid(now) else None
 
     def is_valid(self, now: float) -> bool:
@@ -57,19 +58,19 @@ class Remaining:
         return is_trusted and self._server.is_current(now, self._per)
 
     def get_expiry(self) -> float:
-        """Return until when the newest report is valid."""
+        """Return when the newest report becomes invalid."""
         return self._server.get_expiry(self._per)
 
     def allows_burst(self, now: float) -> bool:
-        """Whether a burst may use what is left: it is reported, and no other client needs it."""
+        """Whether a burst may use the remaining requests: no other client needs them."""
         is_trusted = self.is_valid(now) and now >= self._reliability.trusts_remaining_from
         return is_trusted and not self._others.are_present(now)
 
     def is_all_ours(self, now: float) -> bool:
-        """Whether this client alone has used the missing part of the quota.
+        """Whether only this client has used the missing part of the quota.
 
-        The sent log then shows when it is given back. It is more exact than the reset, which may be
-        up to two seconds late.
+        Then the sent log shows when this part is given back. The log is more exact than the reset,
+        which may be up to two seconds late.
         """
         return not self._server.is_continuous and not self._others.are_present(now)
 
@@ -92,7 +93,7 @@ class Remaining:
         refill = self._get_refill_rate()
         refilled = now + (1 - remaining) / refill if refill else math.inf
         at = min(refilled, self._sent.next_free(now, self._per))
-        # Everything should be given back by then. A single request tests that.
+        # By then the whole quota should be available. A single request tests this.
         return (at if self._sent.in_flight else min(at, end)), False
 
     def is_used_up(self) -> bool:
@@ -100,20 +101,20 @@ class Remaining:
         return not self._server.is_continuous and self._server.remaining <= 0
 
     def get_turn_beside_others(self, remaining: float, now: float) -> float:
-        """Return when more is left than others will probably use before it is given back."""
+        """Return when more is left than other clients will probably use before the next refill."""
         until = self._server.resets_at
         if self._server.is_continuous:
             if now >= self._sent.began_at + self._per:
-                return -math.inf  # after a full window, they get back as many as they use
+                return -math.inf  # after a full window, other clients get back as many as they use
             until = self._sent.next_free(now, self._per)
         return self._others.get_turn(remaining, until, now)
 
     def get_least_pace(self) -> float:
-        """Return the requests a second that this client sends however much others use."""
+        """Return the requests a second that this client always sends, even if others use more."""
         return self._pace.rate * _LEAST_PART
 
     def get_pace_beside_others(self, remaining: float, now: float) -> float:
-        """Return the requests a second that others leave to this client in a continuous quota."""
+        """Return the requests a second that other clients leave over, in a continuous quota."""
         theirs = self._others.get_rate(now)
         if not theirs or not self._server.is_continuous:
             return math.inf
@@ -121,7 +122,7 @@ class Remaining:
         return max(self._pace.rate - theirs + surplus, self.get_least_pace())
 
     def get_rest_of_window(self, remaining: float, now: float) -> tuple[float, float]:
-        """Return how many requests others leave to this client in a fixed window, and its end."""
+        """Return how many requests other clients leave over in a fixed window, and its end."""
         if self._server.is_continuous:
             return math.inf, math.inf
         end = self._server.resets_at - RESET_SLACK
@@ -134,7 +135,7 @@ class Remaining:
         if reported.remaining is None:
             return
         if self._server.is_continuous and not was_continuous:
-            # A small bucket had looked like a window that others have mostly used.
+            # Until now, a small bucket looked like a window that other clients had mostly used.
             self._others.forget()
         self._look_for_others(reported, reported.remaining, permit, now)
         if not refused:
@@ -148,18 +149,18 @@ class Remaining:
             self._reliability.confirm_zero(now, self._per)
 
     def distrust(self, now: float) -> None:
-        """Allow no burst for a while: the server refused what it reported as left."""
+        """Allow no burst for a while: the server refused requests that it reported as left."""
         self._reliability.distrust_remaining(now, self._per)
 
     def leave_more(self, now: float) -> None:
-        """Leave others more from now on: they were faster."""
+        """Leave more to other clients from now on, because they were faster."""
         self._others.notice(now, self._per)
         self._others.add_caution(self._pace.limit)
 
     def _count_given_back(self, now: float) -> float:
         """Return how many requests were given back since the newest report of a continuous quota.
 
-        It is the measured refill, or our own expired requests, but no faster than our pace.
+        This is the measured refill, or our own expired requests, but at most our pace.
         """
         expired = self._sent.count_expired(now, self._per)
         expired -= self._sent.count_expired(self._server.received_at, self._per)
@@ -167,7 +168,7 @@ class Remaining:
         return max(self._get_refill_rate() * time, min(expired, 1 + self._pace.rate * time))
 
     def _get_refill_rate(self) -> float:
-        """Return how fast a continuous quota refills, minus what others use."""
+        """Return how fast a continuous quota refills, minus the requests of other clients."""
         # A full bucket hides how fast it would refill.
         most, server = self._pace.rate, self._server
         return most if server.is_full else min(server.get_refill_rate(), most)

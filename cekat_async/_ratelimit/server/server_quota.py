@@ -1,10 +1,11 @@
-"""The server's report of what is left of its quota, and whether it is reliable. Pure.
+"""The server's report of its remaining quota, and whether the report is reliable. Pure.
 
-The meaning of "remaining" depends on how the server counts, which it does not state. Two kinds
-differ enough to matter, and their resets show which one it is:
+The meaning of "remaining" depends on how the server counts, and the server does not state this. Two
+kinds of quota differ enough to matter. Their resets show which kind it is:
 
-- a *fixed window* ends: its reset stays the same, and until then nothing is given back;
-- a *continuous* quota (a sliding window, a bucket) gives back all the time: its reset moves along.
+- A *fixed window* has an end. Its reset stays the same, and nothing is given back until then.
+- A *continuous* quota (a sliding window, a bucket) gives back requests all the time. Its reset
+  moves along.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ if TYPE_CHECKING:
 __all__ = ["RESET_SLACK", "HeaderReliability", "ServerQuota"]
 
 RESET_SLACK = 1.0
-"""Seconds by which a reset may be too late: most are rounded up, or ``Date`` is rounded down."""
+"""Seconds by which a reset may be too late: the reset is rounded up, or ``Date`` down."""
 
-# Seconds by which two reports of one reset may differ.
+# Two reports of one reset may differ by this many seconds.
 _TOLERANCE = 1.5
 # If the window is shorter than this many seconds, a reset in whole seconds is too coarse.
 _SHORT_WINDOW = 4 * _TOLERANCE
-# How many resets must have moved along before a quota counts as continuous.
+# A quota counts as continuous after its reset has moved along this many times.
 _MOVES = 3
-# The refill is measured over this many reports: many for a steady value, few to see it stop.
+# The refill is measured over two numbers of reports: the longer gives a steady value, and the
+# shorter shows when the refill stops.
 _LONG, _SHORT = 64, 8
 
 # After this many grants in a row despite ``remaining: 0``, that header is ignored.
 _MOST_CONTRADICTIONS = 6
-# A header that proved wrong is ignored for this many windows, and twice as many the next time.
+# If a header proved wrong, it is ignored for this many windows, and twice as many the next time.
 _DISTRUST = 10
 
 
@@ -41,7 +43,7 @@ class ServerQuota:
     """The server's newest report. Replies may arrive out of order.
 
     Attributes:
-        remaining: Requests left, by that report.
+        remaining: Requests left, according to that report.
         resets_at: When a fixed window ends, or a continuous quota is full again. Never too early.
         received_at: When the report arrived.
         most_remaining: The largest ``remaining`` ever reported: the size of a small bucket.
@@ -71,11 +73,11 @@ class ServerQuota:
 
     @property
     def measured_at(self) -> float:
-        """About when the server made the newest report: half-way between request and reply."""
+        """The approximate time of the newest report: half-way between request and reply."""
         return (self._sent_at + self.received_at) / 2
 
     def get_expiry(self, per: float) -> float:
-        """Return until when the newest report is valid."""
+        """Return when the newest report becomes invalid."""
         return self.received_at + per if self.is_continuous else self.resets_at
 
     def is_current(self, now: float, per: float) -> bool:
@@ -83,14 +85,14 @@ class ServerQuota:
         return now < self.get_expiry(per)
 
     def update(self, reported: QuotaStatement, permit: Permit, now: float, per: float) -> bool:
-        """Record the report in the reply to ``permit``; return whether it is the newest."""
+        """Record the report in the reply to ``permit``. Return whether it is the newest report."""
         self._replies += 1
         if reported.remaining is None:
             return False
         if reported.limit != self._limit:
             self._limit, self.most_remaining = reported.limit, 0
         self.most_remaining = max(self.most_remaining, reported.remaining)
-        # The sum of remaining and used requests grows by what is given back.
+        # The sum of remaining and used requests grows by the number of requests given back.
         self._levels.append((now, reported.remaining + self._replies))
         resets_at = now + (per if reported.reset is None else reported.reset)
         if reported.reset is None or per < _SHORT_WINDOW:
@@ -106,13 +108,13 @@ class ServerQuota:
         return True
 
     def get_refill_rate(self) -> float:
-        """Return how many requests a second were given back recently, minus what others used."""
+        """Return the recent refill in requests a second, minus the requests of other clients."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]
         return max(
             0.0,
-            # The slower of a long and a short measurement: a refill that stopped must not count.
+            # The slower of two measurements, because a refill that has stopped must not count.
             min(
                 (level - before) / (end - begin) if end > begin else 0.0
                 for begin, before in (self._levels[0], self._levels[-_SHORT])
@@ -120,13 +122,13 @@ class ServerQuota:
         )
 
     def _is_newer(self, remaining: int, resets_at: float, sent: float, now: float) -> bool:
-        """Whether a report replaces the one that arrived before it, perhaps out of order."""
+        """Whether a report is newer than the last one. Replies may arrive out of order."""
         if self.is_continuous:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
             return True
-        # Both requests were in flight at once. In the same window, the smaller report is newer.
-        # Otherwise the report of the later window is newer.
+        # Both requests were in flight at the same time. In the same window, the smaller report is
+        # newer. Otherwise the report of the later window is newer.
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 
@@ -138,22 +140,22 @@ class ServerQuota:
                 self._reference_reset = resets_at
         elif drift >= per - tolerance:
             self._reference_reset = resets_at
-            # The next window follows the last one. After a longer pause it shows nothing.
+            # The drift shows a fixed window only if this window directly follows the last one.
             if drift <= per + tolerance:
                 self._moves = 0
 
 
 class HeaderReliability:
-    """Compares what the server reports with what it does.
+    """Compares the server's reports with its behavior.
 
-    A server may refuse requests that it reports as left, or grant requests that it reports as used
-    up. Neither may stop the client, or cause endless refusals.
+    A server may refuse requests that it reports as left, or grant requests although it reports that
+    none are left. This must not stop the client, or cause endless refusals.
 
     Attributes:
-        trusts_remaining_from: From when on a large ``remaining`` counts.
-        trusts_zero_from: From when on ``remaining: 0`` counts.
-        probes_from: From when on ``remaining: 0`` may be tested again.
-        contradictions: Grants in a row after ``remaining: 0`` whose replies reported it again.
+        trusts_remaining_from: When a large ``remaining`` begins to count.
+        trusts_zero_from: When ``remaining: 0`` begins to count.
+        probes_from: When ``remaining: 0`` may be tested again.
+        contradictions: Consecutive grants after ``remaining: 0`` whose replies reported 0 again.
     """
 
     def __init__(self) -> None:
@@ -164,7 +166,7 @@ class HeaderReliability:
     def record_grant(self, remaining: int, now: float, per: float, *, after_zero: bool) -> None:
         """Compare ``remaining: 0`` with a grant, whose reply reports ``remaining`` as left.
 
-        ``after_zero`` says that nothing was reported as left when the request was sent.
+        ``after_zero`` is true if the server reported 0 when the request was sent.
         """
         if remaining:
             self.contradictions = 0
@@ -179,5 +181,5 @@ class HeaderReliability:
         self.probes_from = now + _DISTRUST * per
 
     def distrust_remaining(self, now: float, per: float) -> None:
-        """Ignore a large ``remaining`` for a while: the server refused what it reported as left."""
+        """Ignore a large ``remaining`` for a while, because the server refused such a request."""
         self.trusts_remaining_from = now + self._distrust * per

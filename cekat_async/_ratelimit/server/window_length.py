@@ -1,17 +1,18 @@
-"""How long the server's window is, as far as its replies show. Pure.
+"""Estimates the length of the server's window from its replies. Pure.
 
 Many servers state a limit without the length of its window. The client starts with a guess, such as
-a minute. Each report can prove the guess too long, because it shows how many requests the server
-still counts: all older ones have left the window. The conclusion depends on how the server counts,
-which it does not state either:
+a minute. A report can prove that the guess is too long: it shows how many requests the server still
+counts, and all older requests have left the window. The conclusion depends on how the server
+counts, which it does not state either:
 
-- a *sliding* window is shorter than the age of a request that has left it;
-- *fixed* windows end when requests leave them: a window is no longer than the time between two such
-  ends, or than the reset that is stated right after one;
-- a *bucket* is refilled with ``limit`` requests per window.
+- A *sliding* window is shorter than the age of a request that has left it.
+- A *fixed* window ends when requests leave it. It is no longer than the time between two such ends,
+  or than the reset that is stated right after an end.
+- A *bucket* is refilled with ``limit`` requests per window.
 
-:class:`WindowLength` keeps the longest window that each of the three still allows, and assumes the
-longest of these. Other clients can only hide evidence, because they reduce ``remaining``.
+For each of the three, :class:`WindowLength` keeps the longest window that is still possible. It
+assumes the longest of these. Other clients can only hide evidence, because they reduce
+``remaining``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "WindowLength"]
 
-# The guess is replaced only by a window that is shorter by more than a tenth.
+# A shorter window replaces the guess only if the difference is more than a tenth.
 _CLEARLY = 0.9
 # A window is at least as long as the time until its reset.
 _GROWTH = 1.1
@@ -40,9 +41,9 @@ _ENDS, _REPORTS = 32, 16
 _MOST_REPORTS = 256
 # The refill of a bucket is measured over at least this many requests.
 _ROUND = 8
-# It is assumed to be faster while the bucket does not run low, although we use most of the limit.
+# If we use most of the limit and the bucket still does not run low, a faster refill is assumed.
 _LITTLE, _MOST, _LEAST_STEP = 0.4, 0.8, 0.95
-# If the window was assumed too short, it is lengthened by this part, for this many guessed windows.
+# If the assumed window was too short, it is lengthened by this part, for this many guessed windows.
 _FIRST_EXCESS, _DOUBT = 0.1, 2
 
 
@@ -51,8 +52,8 @@ class Report(NamedTuple):
 
     Attributes:
         limit: Requests per window.
-        remaining: Requests that are left in it.
-        reset: Seconds until the window ends, as it is stated; ``None`` if it is not.
+        remaining: Requests left in the window.
+        reset: The stated seconds until the window ends; ``None`` if they are not stated.
         sent: When the request was sent.
         received: When the reply arrived.
     """
@@ -65,18 +66,18 @@ class Report(NamedTuple):
 
 
 class WindowLength:
-    """The longest window in seconds that the reports of one limit still allow.
+    """The longest window, in seconds, that the reports of one limit allow.
 
     It is never shorter than the server's window, except while a bucket is tested for a faster
-    refill. This assumes:
+    refill. This is true under these assumptions:
 
-    - the server counts in one of the three ways, and a bucket has as many tokens as the limit;
-    - the window is not longer than the guess;
-    - each way takes at least half of ``quickest``;
-    - a stated reset is wrong by less than a second.
+    - The server counts in one of the three ways, and a bucket has as many tokens as the limit.
+    - The window is not longer than the guess.
+    - Each one-way trip takes at least half of ``quickest``.
+    - A stated reset is wrong by less than a second.
 
     Args:
-        guess: The longest window that is assumed.
+        guess: The longest window to assume.
     """
 
     def __init__(self, guess: float) -> None:
@@ -96,7 +97,7 @@ class WindowLength:
 
     @property
     def seconds(self) -> float:
-        """The length that is assumed."""
+        """The assumed length."""
         longest = max(self._sliding, self._fixed.longest, self._bucket.longest, self._shortest)
         return longest if longest < _CLEARLY * self._guess else self._guess
 
@@ -107,7 +108,7 @@ class WindowLength:
         self._excess *= 2
 
     def extend(self, seconds: float) -> None:
-        """Assume a longer window, if it is at least that long."""
+        """Assume a longer window, if the server's window lasts at least this many seconds."""
         if seconds > _GROWTH * self._guess:
             self._guess = seconds
             self.restart(self._limit)
@@ -162,22 +163,23 @@ class _GrantedRequests:
             self._deleted += half
 
     def count_settled(self, at: float) -> int:
-        """Return how many had a reply at that time."""
+        """Return how many of the requests had a reply at a time."""
         return self._deleted + bisect_right(self._received, at)
 
     def find_forgotten(self, sent: float, remembered: int) -> float | None:
-        """Return the earliest time at which a request was sent that the server does not count now.
+        """Return when the earliest request was sent that the server certainly no longer counts.
 
         Args:
             sent: When the reporting request was sent. Only requests that were settled by then were
                 certainly counted.
-            remembered: How many requests the server counts at most, the reporting one included.
+            remembered: The most requests that the server may count, including the reporting one.
 
         Returns:
             ``None`` if the server may still count all of them.
         """
         end = bisect_right(self._received, sent)
-        # The reporting request is counted, so one of the last ``remembered`` before it is not.
+        # The reporting request is counted. So of the last ``remembered`` requests before it, at
+        # least one is not counted.
         return min(self._sent[end - remembered : end]) if end >= remembered else None
 
 
@@ -190,7 +192,7 @@ class _GivenBack(NamedTuple):
 
 
 class _Levels:
-    """The last reports, each with the most requests that the server may have counted by then."""
+    """The last reports. Each has the most requests that the server may have counted by then."""
 
     def __init__(self) -> None:
         self._reports: list[tuple[Report, int]] = []
@@ -202,10 +204,10 @@ class _Levels:
             del self._reports[: _MOST_REPORTS // 2]
 
     def compare(self, report: Report, counted: int) -> list[_GivenBack]:
-        """Compare a report with earlier ones. At least ``counted`` other requests were counted.
+        """Compare a report with earlier reports. At least ``counted`` other requests were counted.
 
-        Only reports that arrived before its request was sent are comparable. The server may have
-        made the others later, after other clients had used more.
+        Only reports that arrived before this report's request was sent are comparable. The server
+        may have made any other report later, after other clients had used more.
         """
         end = bisect_right(self._reports, report.sent, key=lambda one: one[0].received)
         return [
@@ -232,7 +234,7 @@ class _FixedWindows:
         if last.after.reset is not None:
             self.longest = min(self.longest, end - begin + last.after.reset + _ROUNDING)
         if self._ends and begin < self._ends[-1][1]:
-            return  # it may be the same end
+            return  # this pair may contain the same end
         for place, (first, _) in enumerate(self._ends):
             self.longest = min(self.longest, (end - first) / (len(self._ends) - place))
         self._ends.append((begin, end))
@@ -257,9 +259,9 @@ class _Bucket:
         self.longest = min(self.longest, self._bound)
 
     def ask_for_more(self, report: Report, total: int, *, is_limited: bool) -> None:
-        """Assume a faster refill, if the bucket does not run low although we use all we may.
+        """Assume a faster refill, if the bucket does not run low although we use the whole limit.
 
-        A full bucket hides how fast it refills. A bucket that is not full shows all of it.
+        A full bucket hides how fast it refills. A bucket that is not full shows its whole refill.
         """
         first, self._first = self._first, self._first or report
         if first is None:
@@ -277,6 +279,6 @@ class _Bucket:
             self.longest = min(max(self.longest, measured), self._bound)
             self._has_run_low = True
         elif is_limited and self._bound < _CLEARLY * self._guess:
-            # About half the time if the bucket stays full, almost the same if it runs low.
+            # About half the time if the bucket stays full, almost the same time if it runs low.
             step = 1 + _LITTLE - self._least_remaining / report.limit
             self.longest *= _LEAST_STEP if self._has_run_low else min(_LEAST_STEP, step)

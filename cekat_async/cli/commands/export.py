@@ -55,7 +55,7 @@ def run_export(reporter: Reporter, request: ExportRequest, connection: Connectio
 
 
 class _ScreenAwareStdoutSink(StdoutSink):
-    """Standard output, which may be the same terminal as the moving progress line."""
+    """Writes to standard output, which may be the terminal that shows the moving progress line."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class _ScreenAwareStdoutSink(StdoutSink):
 
 
 class _ExportCommand:
-    """One export with everything that is reported about it."""
+    """One export, with its progress, metrics and reports."""
 
     def __init__(self, reporter: Reporter, request: ExportRequest) -> None:
         self._reporter = reporter
@@ -83,7 +83,7 @@ class _ExportCommand:
         try:
             await self._run(connection)
         except asyncio.CancelledError:
-            # Once the target is published, the export is done, even if closing is interrupted.
+            # If the target is published, the export has succeeded, even if closing is interrupted.
             if self._export is None or self._export.report is None:
                 raise
         except TargetError:
@@ -96,7 +96,7 @@ class _ExportCommand:
         request = self._request
         stdout = _ScreenAwareStdoutSink() if request.target == STDOUT else None
         self._sink = sink = stdout or sink_for(request.target, **request.sink_options)
-        # Before the API key is read: the metrics have the exit code also if there is none.
+        # Before the API key is read, so that the metrics also show the exit code of a missing key.
         self._metrics = metrics = self._make_metrics(sink)
         async with open_client(
             connection,
@@ -125,7 +125,7 @@ class _ExportCommand:
                     )
 
     def _make_metrics(self, sink: Sink) -> ExportMetrics | None:
-        """Return the metrics of the run, if they are wanted."""
+        """Return the metrics of the run, or ``None`` without ``--metrics-file``."""
         if (path := self._request.metrics_file) is None:
             return None
         labels = {"target": sink.target}
@@ -134,12 +134,12 @@ class _ExportCommand:
         return ExportMetrics(self._reporter, path, self._counts, labels)
 
     def end_metrics(self, code: ExitCode) -> None:
-        """Write the metrics file for the last time, if the target is known."""
+        """Write the metrics file for the last time, unless the run ended before that."""
         if self._metrics is not None:
             self._metrics.end(code)
 
     def _find_checkpoint(self, sink: Sink) -> str | Path | None:
-        """Return the path of the checkpoint; ``None`` for the sink's own."""
+        """Return the path of the checkpoint, or ``None`` for the sink's default."""
         request = self._request
         if request.checkpoint is not None or sink.checkpoint or request.target == STDOUT:
             return request.checkpoint
@@ -150,7 +150,7 @@ class _ExportCommand:
         if self._malformed <= _MALFORMED_REPORTED:
             text = describe_malformed(record)
         elif self._malformed == _MALFORMED_REPORTED + 1:
-            text = "there are more malformed records: from here they are only counted"
+            text = "there are more malformed records: from now on they are only counted"
         else:
             return
         self._reporter.report(text, event="malformed", level="warning")
@@ -160,7 +160,7 @@ class _ExportCommand:
         assert report is not None  # noqa: S101 - for type checkers
         text = summarize(report, self._describe_manifest())
         fields = msgspec.structs.asdict(report) | get_speed_fields(report)
-        # As its file has it: msgspec alone cannot encode the positions in a manifest.
+        # In the same form as in the file: msgspec alone cannot encode the positions in a manifest.
         fields["manifest"] = msgspec.json.decode(report.manifest.to_json())
         self._reporter.report_block(text, event="summary", **fields)
         for line in describe_failures(report.manifest):
@@ -175,7 +175,7 @@ class _ExportCommand:
         return f"{str(checkpoint).removesuffix(CHECKPOINT)}.manifest.json" if checkpoint else None
 
     def report_unfinished(self, code: ExitCode) -> None:
-        """Report what an unfinished export has fetched, and how to resume it."""
+        """Report how much an unfinished export has fetched, and how to resume it."""
         export = self._export
         if export is None or export.report is not None or not export.kept:
             return

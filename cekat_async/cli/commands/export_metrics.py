@@ -1,4 +1,4 @@
-"""The metrics of an export job, for monitoring: counted from events, and written to a file."""
+"""The metrics of an export job, for monitoring. They are counted from events."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _SUCCESS = "cekat_export_last_success_timestamp_seconds"
 
 
 class ExportCounts:
-    """A hook that counts what an export does.
+    """A hook that counts the requests, retries and waits of an export.
 
     Attributes:
-        requests: Attempts, by status; ``"none"`` for those without a reply.
+        requests: Attempts, by status; ``"none"`` for attempts without a reply.
         retries: Retries.
         waited: The seconds that calls waited, by reason.
         partitions: Partitions that ended, by state: ``"complete"`` or ``"failed"``.
         catch_up_passes: Catch-up passes.
-        begun: Is set when the export has its target and its checkpoint for itself.
+        begun: An event that is set when the export has locked its target and its checkpoint.
     """
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class ExportCounts:
 
     @property
     def refusals(self) -> int:
-        """The attempts that were answered with 429."""
+        """The number of attempts with status 429."""
         return self.requests.get(str(_TOO_MANY_REQUESTS), 0)
 
     def __call__(self, event: HookEvent) -> None:
         """Count an event."""
         if isinstance(event, RequestSent | ExportStepBegun):
-            # An export sends nothing, and begins no step, before it has the locks.
+            # The first event shows that the export has the locks.
             self.begun.set()
         match event:
             case RequestSent(waited=waited):
@@ -81,9 +81,9 @@ class ExportCounts:
 class ExportMetrics:
     """The metrics of one run of an export, in a file.
 
-    The file is written when the export has its target for itself, every 15 seconds, and when the
-    run ends. If another export has the target, the file is that one's and is not written. If it
-    cannot be written, that is reported once, and the export continues.
+    The file is written when the export has locked its target, every 15 seconds, and when the run
+    ends. If another export has locked the target, the file belongs to that export and is not
+    written. If the file cannot be written, this is reported once, and the export continues.
 
     Args:
         reporter: Reports that the file cannot be written.
@@ -119,7 +119,7 @@ class ExportMetrics:
         try:
             yield
         finally:
-            # Only while the event loop runs.
+            # The progress can be read only while the event loop runs.
             self._progress = export.progress()
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -29,16 +29,16 @@ __all__ = ["Snapshot", "get_speed_fields", "is_speed_meaningful", "make_display"
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_REFRESHES = 0.25
-# Shorter waits are not shown: even pacing waits between any two requests.
+# Shorter waits are not shown, because even pacing waits between any two requests.
 _SHORTEST_WAIT = 1.0
 # The speed of a shorter run is not meaningful.
 _MEANINGFUL_SECONDS = 10.0
-# Even pacing runs slightly ahead of the quota.
+# With even pacing, the client may be slightly ahead of the quota.
 _TOLERANCE = 1.05
-# The width of the spinner and the elapsed time, which surround the text of the moving line.
+# The width of the spinner before the text of the moving line, and of the elapsed time after it.
 _FRAME = len("* ") + len(" 10:00:00")
 _PAGE = 100
-# What a request waits for, if it is not simply its turn: by ``LimiterSnapshot.waits_for``.
+# Descriptions of ``LimiterSnapshot.waits_for``, for waits that need an explanation.
 _WAITS = {"others": "others on this address"}
 _now = time.monotonic
 
@@ -98,12 +98,12 @@ class ProgressBar:
         self._progress.start()
 
     def stop(self) -> None:
-        """Remove the line. Any thread may call this, and more than once."""
+        """Remove the line. Any thread may call this, even several times."""
         self._progress.stop()
 
     def refresh(self) -> None:
         """Update the line."""
-        # rich draws in a thread of its own, which must not read the limiter.
+        # rich draws in another thread, which must not read the limiter.
         text = _describe(self._take_snapshot(), self._console.width - _FRAME)
         self._progress.update(self._task, description=text)
 
@@ -133,7 +133,7 @@ class ProgressLog:
         is_news = pages != self._last_pages or (
             self._reporter.as_json and _describe_wait(snapshot.limiter)[0]
         )
-        # Some steps of publishing count nothing. A line shows that the export is not stuck.
+        # Some steps of publishing have no counts. A line shows that the export is not stuck.
         if is_news or published is not None:
             self._last_pages, self._next = pages, now + _SECONDS_BETWEEN_LINES
             fields = _get_fields(snapshot)
@@ -143,15 +143,15 @@ class ProgressLog:
 def is_speed_meaningful(progress: ExportProgress) -> bool:
     """Whether speed and share of the quota are meaningful.
 
-    They are not for a run of a few seconds, nor while a burst at the beginning decides them: a
-    server with 300 requests left lets the client send all of them at once.
+    They are not meaningful in the first seconds of a run, or while an initial burst dominates: if a
+    server has 300 requests left, the client may send all of them in a burst.
     """
     is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
     return progress.seconds >= _MEANINGFUL_SECONDS and not is_burst
 
 
 def get_speed_fields(progress: ExportProgress) -> dict[str, Any]:
-    """Return the speed of a run for a log in JSON, whether it is meaningful or not."""
+    """Return the speed of a run for a log in JSON, even if it is not meaningful."""
     return {"per_minute": round(progress.per_minute, 1), "quota_share": progress.quota_share}
 
 
@@ -207,9 +207,9 @@ def _describe_fetching(snapshot: Snapshot) -> list[str]:
 def _describe_done(progress: ExportProgress) -> str:
     if not progress.pages:
         return "asking for the first page"
-    # Records, because a conversation that moves is fetched again.
+    # The text says "records", because a conversation that moves is fetched again.
     expected = progress.expected
-    # Once there are more than in the last export, the total is unknown.
+    # If there are already more than in the last export, the total is unknown.
     if expected is not None and expected >= progress.conversations:
         return f"{progress.conversations:,} of about {expected:,} records"
     return pluralize(progress.conversations, "record")
@@ -221,10 +221,10 @@ def _describe_left(snapshot: Snapshot) -> str:
 
 
 def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
-    """Return how long the export still takes; ``None`` if that is unknown.
+    """Return how many seconds the export will still take, or ``None`` if that is unknown.
 
-    The estimate adds the current pause. The speed of an initial burst does not last, so it also
-    takes into account how fast the quota is granted.
+    The estimate includes the current pause. The speed of an initial burst does not last, so the
+    estimate also considers how fast the server grants the quota.
     """
     progress, limiter, _ = snapshot
     left = progress.seconds_left
@@ -239,7 +239,7 @@ def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
 
 
 def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
-    """Return the speed and the share of the quota; empty if they are not meaningful."""
+    """Return the speed and the share of the quota. Both are empty if not meaningful."""
     if not is_speed_meaningful(progress):
         return "", ""
     share = progress.quota_share
@@ -248,7 +248,7 @@ def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
 
 
 def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
-    """Return how long the next request waits, and why; empty for a short wait."""
+    """Return how long the next request waits, and why. Both are empty for a short wait."""
     waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""

@@ -1,4 +1,4 @@
-"""What ``cekat export`` is asked to do."""
+"""The request that the options of ``cekat export`` describe."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from cekat_async.export.sinks.registry import OPTION_TARGETS, get_options
 __all__ = ["STDOUT", "ExportRequest", "build_export_request"]
 
 STDOUT = "-"
-"""The target that is standard output."""
+"""The target that means standard output."""
 
-# The options that the export takes under the same name.
+# These options have the same name as the arguments of the export.
 _RUN_OPTIONS = ("incremental", "restart", "replace", "allow_empty", "concurrency")
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be exported, where to, and how."""
+    """The filters, the target and the options of one export."""
 
     target: str
     sink_options: dict[str, Any]  # of sink_for
@@ -42,11 +42,11 @@ def build_export_request(context: click.Context, **options: Any) -> ExportReques
     """Return the request that the options of ``cekat export`` describe.
 
     Raises:
-        click.UsageError: An option has no meaning together with the others.
-        ConfigurationError: The target is of no known kind, or the filters contradict each other.
+        click.UsageError: An option has no meaning together with the other options.
+        ConfigurationError: The kind of target is unknown, or the filters contradict each other.
     """
     target = options["target"]
-    # Before Arrow is imported: its own allocators keep about ten megabytes more.
+    # Set before Arrow is imported, because its own allocators keep about ten megabytes more.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _require_typed_target(context)
     _require_replaced_target(context, target, options)
@@ -93,7 +93,7 @@ def _require_possible_on_stdout(
 def _get_sink_options(
     context: click.Context, target: str, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the options of the sink. Those of the settings that it does not have are ignored."""
+    """Return the options of the sink. Settings that do not apply to this sink are ignored."""
     known, found = get_options(target), dict[str, Any]()
     if options["table"] is not None:
         if "table" in known:
@@ -115,7 +115,7 @@ def _has_no_use(context: click.Context, name: str, targets: str) -> click.UsageE
 def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
     inboxes, by_inbox = options["inbox"], options["by_inbox"]
     if inboxes and by_inbox:
-        # One that was typed overrides the other one if that is from the settings.
+        # A typed option overrides the other option if that is from the settings.
         order = get_precedence(context, "inbox") - get_precedence(context, "by_inbox")
         if order == 0:
             raise ConfigurationError("--by-inbox reads all inboxes: leave out either it or --inbox")
@@ -130,17 +130,17 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
 
 
 def _get_account(context: click.Context, account: str | None) -> str | None:
-    """Return the name of the account. A sandbox has another port and another key in each run."""
+    """Return the name of the account. A sandbox needs one: its port and key change in each run."""
     if not context.params["sandbox"] or is_typed(context, "account"):
         return account
     return f"sandbox of {context.params['sandbox_size']}"
 
 
 def _find_metrics_file(context: click.Context, target: str, options: dict[str, Any]) -> Path | None:
-    """Return where the metrics go. Those of a sandbox must not replace those of a real export.
+    """Return the path of the metrics. A sandbox must not replace the metrics of a real export.
 
     Raises:
-        ConfigurationError: No file can be written there, or it is another one of the export's.
+        ConfigurationError: The file cannot be written, or belongs to the export.
     """
     name = options["metrics_file"]
     if name is None or (context.params["sandbox"] and not is_typed(context, "metrics_file")):
@@ -157,10 +157,10 @@ def _find_metrics_file(context: click.Context, target: str, options: dict[str, A
 
 
 def _is_own_file(path: Path, own: str) -> bool:
-    """Whether a path is a file of an export, inside it, or named after it, as its manifest is."""
+    """Whether a path is a file of an export: the file itself, inside it, or named after it."""
     real, base = Path(os.path.realpath(path)), Path(os.path.realpath(own))
     if base in {real, *real.parents}:
         return True
-    # As x.jsonl.checkpoint, or x.sqlite-wal. No file of an export ends in .prom.
+    # For example x.jsonl.checkpoint or x.sqlite-wal. No file of an export ends in .prom.
     is_named_after = real.name.startswith((f"{base.name}.", f"{base.name}-"))
     return real.parent == base.parent and is_named_after and real.suffix != ".prom"

@@ -1,4 +1,4 @@
-"""The closing lines of an export."""
+"""The summary of an export, which is its last message."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SECONDS_SHOWN = 120.0
 
 
 def summarize(report: ExportReport, manifest_name: str | None) -> str:
-    """Return the closing lines of an export; the last says where its manifest is, if it has one."""
+    """Return the lines of an export's summary. The last line names the manifest, if any."""
     manifest = report.manifest
     done = "complete" if manifest.complete else "partial"
     retries = f" ({pluralize(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
@@ -100,7 +100,7 @@ def _describe_rest(manifest: Manifest) -> Iterator[str]:
 
 def _describe_fields(fields: Mapping[str, int]) -> str:
     often = sorted(fields.items(), key=lambda field: (-field[1], field[0]))
-    # The names of unknown fields are the server's.
+    # The server chooses the names of unknown fields, so they are shortened and cleaned.
     names = {name: one_line(name, LONGEST_LINE)[:20] for name, _ in often[:_FIELDS_SHOWN]}
     shown = [f"{name} ({fields[field]:,})" for field, name in names.items()]
     shown[0] = f"{shown[0][:-1]} record{'s' * (often[0][1] != 1)})"

@@ -39,8 +39,8 @@ class ShownColumn(NamedTuple):
     Attributes:
         heading: The text above it in a table.
         value: Returns its value for a record: text, an aware datetime or ``None``.
-        fit: How it fits the width of a terminal: it is shown ``"whole"``, or ``"cut"`` to some
-            width, or it shares what the other columns leave (``"fill"``).
+        fit: How the column fits the width of a terminal: it is shown ``"whole"``, is ``"cut"`` to
+            some width, or shares the rest of the width with other columns (``"fill"``).
     """
 
     heading: str
@@ -48,7 +48,7 @@ class ShownColumn(NamedTuple):
     fit: Fit = "cut"
 
 
-# The short names of columns: they are headings, and can be typed as well.
+# The short names of columns. They are headings, and users can type them.
 _SHORT_NAMES = {
     "inbox_name": "inbox",
     "platform_type": "channel",
@@ -68,7 +68,7 @@ def _get_short_id(conversation: Conversation) -> str:
 
 
 def _list_labels(conversation: Conversation) -> str:
-    """Return the names of the labels. People do not read JSON."""
+    """Return the names of the labels as text for people."""
     return ", ".join(label.name or label.id or "" for label in conversation.labels)
 
 
@@ -83,7 +83,7 @@ def _get_value(column: Column, conversation: Conversation) -> Any:
 
 
 def _get_text(name: str, record: Any) -> Any:
-    """Return the value of a field; a switch as in JSON."""
+    """Return the value of a field. A boolean is shown as in JSON."""
     value = attrgetter(name)(record)
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -110,7 +110,7 @@ _INBOX_COLUMNS = {
     for name in Inbox.__struct_fields__
     if name != "extra"
 }
-# By the kind of record. Those of conversations are the columns of an export's table.
+# The columns for each kind of record. For conversations, they are the columns of exported tables.
 _COLUMNS: Mapping[RecordKind, Mapping[str, ShownColumn]] = {
     "conversation": _CONVERSATION_COLUMNS,
     "inbox": _INBOX_COLUMNS,
@@ -134,7 +134,7 @@ INBOX_DEFAULT: Sequence[ShownColumn] = [
 
 
 def get_column_names(kind: RecordKind) -> list[str]:
-    """Return the names of all columns, the short ones first."""
+    """Return the names of all columns. Short names are first."""
     columns = _COLUMNS[kind]
     return [*[_SHORT_NAMES[name] for name in columns if name in _SHORT_NAMES], *columns]
 
@@ -143,7 +143,7 @@ def parse_columns(value: str, kind: RecordKind) -> list[ShownColumn]:
     """Return the columns for names that are separated by commas.
 
     Raises:
-        click.BadParameter: There is no column of that name; the message lists all names.
+        click.BadParameter: There is no column of this name. The message lists all names.
     """
     columns = _COLUMNS[kind]
     short = {_SHORT_NAMES[name]: name for name in columns if name in _SHORT_NAMES}

@@ -1,4 +1,4 @@
-"""The options of the listing commands that choose what is shown, and how."""
+"""The options of the listing commands that select records and columns."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def columns_option(kind: RecordKind) -> Callable[[F], F]:
     """Return the option that chooses the columns of a table of such records."""
 
     def parse(value: str) -> list[ShownColumn]:
-        # The columns need the records, which help and completion do without.
+        # This import loads the record types, which help and completion do not need.
         from cekat_async.cli.commands.listing_columns import (  # noqa: PLC0415
             get_column_names,
             parse_columns,
         )
 
         context = click.get_current_context()
-        if value == "help" and not context.resilient_parsing:  # as shell completion parses
+        if value == "help" and not context.resilient_parsing:  # not for shell completion
             click.echo("\n".join(get_column_names(kind)))
             context.exit()
         return parse_columns(value, kind)

@@ -1,4 +1,4 @@
-"""Records as a table for a terminal, or as lines of tab-separated values for a pipe."""
+"""Formats records as a table for a terminal, or as tab-separated values for a pipe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: int) -> Table:
-    """Return a table for a terminal of that width. Times are local."""
+    """Return a table for a terminal of this width. Times are local."""
     rows = [[_get_value(column, record) for column in columns] for record in records]
     is_wide = any(column.fit == "fill" for column in columns)
     table = Table(box=None, pad_edge=False, header_style="bold", expand=is_wide)
@@ -47,7 +47,7 @@ def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: i
 
 
 def build_line(record: Any, columns: Sequence[ShownColumn]) -> bytes:
-    """Return the values of a record, separated by tabs. No value is cut, and times are local."""
+    """Return the complete values of a record, separated by tabs. Times are local."""
     texts = [_describe_exactly(_get_value(column, record)) for column in columns]
     return "\t".join(texts).encode() + b"\n"
 
@@ -65,10 +65,10 @@ def _add_column(table: Table, column: ShownColumn, widest: int, zones: str) -> N
 
 
 def _fit(text: str, fit: str) -> Text:
-    """Return a text for a column: one line, if it is not shown whole."""
+    """Return a text for a column. If the column may be cut, the text is one line."""
     if fit == "whole":
         return Text(text)
-    # Not for the column: rich narrows all other columns first, however little that leaves of them.
+    # no_wrap is set on the text, not on the column: otherwise rich narrows all other columns first.
     return Text(text, no_wrap=True, overflow=_get_overflow())
 
 
@@ -78,7 +78,7 @@ def _get_overflow() -> OverflowMethod:
 
 
 def _get_value(column: ShownColumn, record: Any) -> str | datetime | None:
-    """Return a value, a time in the zone of this machine."""
+    """Return a value. A time is converted to this machine's zone."""
     value: str | datetime | None = column.value(record)
     if not isinstance(value, datetime):
         return value
@@ -91,27 +91,27 @@ def _get_value(column: ShownColumn, record: Any) -> str | datetime | None:
 def _describe_zones(values: Iterable[object]) -> str:
     """Return the zones of those values that are local times: ``WIB``, or ``CET/CEST``."""
     moments = [value for value in values if isinstance(value, datetime)]
-    # By their offsets, so that summer time is last.
+    # Sorted by their offsets, so that summer time is last.
     zones = sorted({(moment.utcoffset() or _NO_OFFSET, _name_zone(moment)) for moment in moments})
     return "/".join(dict.fromkeys(name for _, name in zones))
 
 
 def _name_zone(moment: datetime) -> str:
     name = moment.tzname() or ""
-    # Windows has long names, which depend on its language.
+    # On Windows, the names are long, and depend on the system's language.
     is_short = name.isalpha() and name.isascii() and len(name) <= _LONGEST_ZONE
     return name if is_short else f"UTC{moment:%z}"
 
 
 def _build_cell(value: str | datetime | None, fit: str, year: int) -> Text:
-    """Return a cell of untrusted text: one line without markup and control characters."""
+    """Return a cell for untrusted text: one line without markup or control characters."""
     if isinstance(value, datetime):
         value = f"{value:%m-%d %H:%M}" if value.year == year else f"{value:%Y-%m-%d}"
     return _fit(_clean(value), fit)
 
 
 def _describe_exactly(value: str | datetime | None) -> str:
-    """Return all of a value, with a blank for each character that would end a field or a line."""
+    """Return a complete value. A blank replaces each character that would end a field or line."""
     text = value.isoformat() if isinstance(value, datetime) else value or ""
     return _CONTROL.sub(" ", readable(text))
 

@@ -38,10 +38,10 @@ class View(NamedTuple):
     """How a listing is shown.
 
     Attributes:
-        columns: The columns that were chosen; ``None`` for the default ones.
+        columns: The chosen columns; ``None`` for the default columns.
         as_json: Whether to write JSON Lines on a terminal, too.
         maximum: How many records are shown; ``None`` for the default number.
-        agent: The id of an agent, or a part of the name: only theirs are shown.
+        agent: The id of an agent, or words of the name. Only this agent's records are shown.
         filters: All filters as they are typed, for the message that nothing matches.
     """
 
@@ -69,7 +69,7 @@ async def list_conversations(
 
 
 class _Conversations:
-    """One walk of the conversations, with what was read and what was found."""
+    """One walk of the conversations, with the counts of records read and found."""
 
     def __init__(
         self, reporter: Reporter, client: CekatClient, view: View, filters: dict[str, Any]
@@ -89,8 +89,8 @@ class _Conversations:
         console = Console()
         try:
             with self._show_progress() as status:
-                # One more than is shown, to know whether there are more. A search would have to
-                # read on for that, perhaps to the end.
+                # Find one more than is shown, to know whether there are more. A search does not,
+                # because it would have to read further, perhaps to the end.
                 async for records in self._find(wanted + (self._view.agent is None)):
                     found += records
                     if status is not None:
@@ -113,7 +113,7 @@ class _Conversations:
             write_json_lines(lines)
 
     def report_end(self, *, is_shown: bool) -> None:
-        """Report that nothing was found, or in a table that there is more."""
+        """Report that nothing was found, or that a table does not show all records."""
         wanted = self._view.maximum or DEFAULT_ROWS
         read = f" ({self._read:,} were read)" if self._view.agent else ""
         if not self._found:
@@ -132,11 +132,11 @@ class _Conversations:
 
     def _list(self, maximum: int | None, **options: Any) -> Any:
         is_search = self._view.agent is not None
-        # Many pages may have to be read before the first record, and then large ones are cheaper.
+        # Large pages are cheaper if many pages may be read before the first matching record.
         needs_all = is_search or self._filters.get("until") is not None
         return self._client.conversations.list(
             page_size=_PAGE if needs_all else min(_PAGE, maximum or _PAGE),
-            # A page that is fetched ahead of the last one would waste a request.
+            # Otherwise prefetching the page after the last needed page would waste a request.
             prefetch=1 if is_search or not maximum else 0,
             **self._filters,
             **options,
@@ -148,7 +148,7 @@ class _Conversations:
         choose: Callable[[Any], Sequence[Any]],
         maximum: int | None,
     ) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield the chosen records of each page, until there are as many as are wanted."""
+        """Yield the chosen records of each page, until the wanted number is reached."""
         async with aclosing(pages):
             async for page in pages:
                 left = None if maximum is None else maximum - self._found
@@ -169,7 +169,7 @@ class _Conversations:
     def _is_raw_wanted(self, raw: bytes) -> bool:
         try:
             return self._is_wanted(decode_conversation(raw))
-        except DecodeError:  # nobody handles a malformed record
+        except DecodeError:  # a malformed record has no agent
             return False
 
     def _describe_read(self) -> str:
@@ -187,7 +187,7 @@ async def list_inboxes(reporter: Reporter, connection: Connection, view: View) -
     async with open_client(connection) as client:
         if not is_shown and not view.columns:
             pages = client.inboxes.list(on_malformed=_ignore).pages()
-            # Page numbers shift if inboxes change, so the same inbox may be on two pages.
+            # Pages shift if inboxes change, so the same inbox may be on two pages.
             lines = {line: None async for page in pages for line in page.lines}
             write_json_lines(lines)
             count = len(lines)
@@ -218,10 +218,10 @@ def _get_lines(page: RawPage) -> Sequence[bytes]:
 
 
 def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
-    """Return whether a conversation is handled by an agent.
+    """Return a function that tests whether an agent handles a conversation.
 
-    An agent is meant by the whole id or by whole words of the name, whatever their case: ``ana``
-    is Ana Putri, but not Diana.
+    The text is an agent's whole id or whole words of the name, in any case: ``ana`` matches Ana
+    Putri, but not Diana.
     """
     if agent is None:
         return lambda _: True
@@ -236,7 +236,7 @@ def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
 
 
 def _normalize(text: str) -> str:
-    """Return text without what people do not see: case, spacing, and how accents are encoded."""
+    """Return text with the same case, spacing and encoding of accents, for comparisons."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -1,7 +1,7 @@
 """A file of metrics in the text format of Prometheus, for node_exporter's textfile collector.
 
-The format is written here, because a job then needs no other library. The tests read it with
-Prometheus's own parser.
+This file implements the format itself, so that a job needs no other library. The tests read the
+result with Prometheus's own parser.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Gauge(NamedTuple):
     """One metric and its values.
 
     Attributes:
-        name: Its name.
-        text: Its description.
-        values: Its values: one under ``""``, or one for each value of ``label``.
-        label: The name of the label that tells them apart.
+        name: The name of the metric.
+        text: The description of the metric.
+        values: One value with the key ``""``, or one value for each value of ``label``.
+        label: The name of the label that distinguishes the values.
     """
 
     name: str
@@ -52,7 +52,7 @@ class MetricsFile:
         self._labels = labels
 
     def read(self, name: str) -> float | None:
-        """Return the value that a metric has in the file; ``None`` if it has none there."""
+        """Return the value of a metric in the file, or ``None`` if the file does not have it."""
         begin = f"{name}{self._render_labels()} "
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
@@ -70,15 +70,15 @@ class MetricsFile:
         """Replace the content of the file.
 
         Raises:
-            OSError: It cannot be written. The file is as it was.
+            OSError: The file cannot be written. Its content has not changed.
         """
         # node_exporter reads only names that end in .prom.
-        # A name that nobody can guess, because others may have rights in this folder. It is also
-        # another one for each process.
+        # The name is random, because other users may have rights in this folder. It also differs
+        # between processes.
         temporary = add_suffix(self._path, f".{secrets.token_hex(8)}.tmp")
         try:
-            # A new file, never one that a symbolic link leads to. It has the rights that the umask
-            # leaves, because another user reads it.
+            # Mode "x" creates a new file and never follows a symbolic link. Its permissions follow
+            # the umask, because another user reads it.
             with temporary.open("x", encoding="utf-8") as file:
                 file.write(text)
             temporary.replace(self._path)

@@ -28,7 +28,7 @@ _BANNER = """The sandbox is running. Press Ctrl-C to stop it.
 
 
 async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any) -> None:
-    """Run a sandbox until Ctrl-C or SIGTERM; the arguments are those of ``make_sandbox``."""
+    """Run a sandbox until Ctrl-C or SIGTERM. ``options`` are those of ``make_sandbox``."""
     async with AsyncExitStack() as stack:
         try:
             sandbox = await stack.enter_async_context(make_sandbox(rate, **options))

@@ -1,4 +1,4 @@
-"""Files next to a target: their names, private creation, rights, and syncing to the disk."""
+"""Files next to a target: their names, private creation, access rights, and syncing to disk."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ __all__ = [
 OWNER_ONLY = 0o600
 """The mode of a file that only its owner can read and write."""
 
-# Each read or write lets other threads run, but too briefly for most of them. Few large ones are
+# Each read or write lets other threads run, but often too briefly. So a few large operations are
 # better than many small ones.
 CHUNK = 1 << 20
 
 
 def require_file_name(name: str) -> None:
-    """Raise ConfigurationError if no file on this system can have a name, in any folder."""
+    """Raise ConfigurationError if no file on this system can have this name, in any folder."""
     if "\0" in name:
-        raise ConfigurationError(f"no file can be called {name!r}: a name has no NUL in it")
+        raise ConfigurationError(f"no file can have the name {name!r}: it contains a NUL")
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
         raise ConfigurationError(
-            f"the name {readable(name)!a} cannot be used here: this locale encodes file names as "
-            f"{sys.getfilesystemencoding()}; set one that has all characters, as LC_ALL=C.UTF-8"
+            f"the name {readable(name)!a} cannot be used, because the locale encodes file names as "
+            f"{sys.getfilesystemencoding()}: set a locale with all characters, like LC_ALL=C.UTF-8"
         ) from None
 
 
 def add_suffix(path: Path, suffix: str) -> Path:
-    """Return the path of a file next to another one: its name and a suffix."""
+    """Return the path of a file next to another file: the same name with a suffix."""
     return path.with_name(path.name + suffix)
 
 
@@ -64,7 +64,7 @@ def require_file_place(path: Path, target: str) -> None:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", target)
     if path.exists() and not path.is_file():
-        # Replacing a device or a pipe by a file would destroy it.
+        # Replacing a device or a pipe with a file would destroy it.
         raise OSError(errno.EINVAL, "it is not a regular file", target)
     require_folder(path, target)
 
@@ -76,11 +76,11 @@ def require_folder(path: Path, target: str) -> None:
 
 
 def resolve_link(path: Path) -> Path:
-    """Return the path that a symbolic link leads to; any other path unchanged."""
+    """Return the path that a symbolic link leads to. Any other path is returned unchanged."""
     if not path.is_symlink():
         return path
     real = Path(os.path.realpath(path))
-    if real.is_symlink():  # it leads to itself
+    if real.is_symlink():  # the link leads to itself
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return real
 
@@ -94,9 +94,9 @@ def create_private(path: Path, mode: int = OWNER_ONLY) -> BinaryIO:
 
 @contextlib.contextmanager
 def durable_file(path: Path, *, like: Path) -> Generator[BinaryIO, None, None]:
-    """Write a new private file, which is on the disk when the block ends.
+    """Write a new private file. When the block ends, the file is on the disk.
 
-    It replaces one that an earlier run left. In the end it gets the rights of ``like``.
+    The file replaces any file of an earlier run. In the end it gets the access rights of ``like``.
     """
     path.unlink(missing_ok=True)
     with create_private(path) as file:
@@ -124,9 +124,9 @@ def copy_rights(source: Path, file: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk, where the system can open a folder for that.
+    """Sync the names in a folder to the disk, if the system supports this.
 
-    A failure is ignored: the files themselves are on the disk.
+    A failure is ignored, because the files themselves are on the disk.
     """
     if not hasattr(os, "O_DIRECTORY"):
         return

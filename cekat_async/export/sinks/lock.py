@@ -1,4 +1,4 @@
-"""The lock of a target: one export at a time writes it, whatever checkpoint each of them has."""
+"""The lock of a target: only one export at a time writes it, even with different checkpoints."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ __all__ = ["LOCK", "TargetLock"]
 LOCK = ".cekat.lock"
 """The suffix of a lock's name, after the name of its target.
 
-It is not just ``.lock``, because other programs use that name for their own locks. One of them may
-be the program that runs the export.
+It is not just ``.lock``, because other programs use that suffix for their own locks, perhaps even
+the program that runs the export.
 """
 
 
 class TargetLock:
-    """A lock on a file, which is next to the target, for as long as an export runs.
+    """A lock on a file next to the target. It lasts while an export runs.
 
-    The operating system releases it when the process ends, even by a kill. The file is removed with
-    the lock. After a kill the file stays, unlocked, until the next export removes it. If the file
-    system has no locks (some network file systems), nothing is locked.
+    The operating system releases the lock when the process ends, even by a kill. Releasing the lock
+    also removes the file. After a kill the file stays, unlocked, until the next export removes it.
+    If the file system has no locks (some network file systems), nothing is locked.
     """
 
     def __init__(self, path: Path, target: str) -> None:
@@ -46,7 +46,7 @@ class TargetLock:
 
     @contextlib.contextmanager
     def acquired(self) -> Generator[None, None, None]:
-        """Acquire the lock, and release it if the block fails. Otherwise it stays acquired."""
+        """Acquire the lock. If the block fails, release it. Otherwise keep it."""
         self._acquire()
         try:
             yield
@@ -55,15 +55,15 @@ class TargetLock:
             raise
 
     def release(self) -> None:
-        """Release the lock and remove the file; do nothing without the lock. It raises nothing."""
+        """Release the lock and remove the file. Without the lock, do nothing. Never raise."""
         file, self._file = self._file, None
         if file is None:
             return
-        # Removed before it is unlocked, so that an export that has just opened it notices.
+        # Removed before it is unlocked, so that an export which has just opened it notices.
         with contextlib.suppress(OSError):
             self._path.unlink()
         file.close()
-        if sys.platform == "win32":  # which does not remove an open file
+        if sys.platform == "win32":  # Windows does not remove an open file
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
@@ -73,8 +73,8 @@ class TargetLock:
             if not _try_lock(file.fileno()):
                 file.close()
                 raise TargetBusyError(
-                    f"another export is writing {self._target}. Run this export again when that "
-                    "one has finished"
+                    f"another export is writing {self._target}. Run this export again after it has "
+                    "finished"
                 )
             if _is_open_at(self._path, file.fileno()):
                 self._file = file
@@ -82,7 +82,7 @@ class TargetLock:
                 file.close()
 
     def _open(self) -> BinaryIO:
-        # Neither a link nor a special file may be opened: the file is removed in the end.
+        # A link or a special file must not be opened, because the file is removed in the end.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         file = os.fdopen(os.open(self._path, flags, OWNER_ONLY), "r+b", buffering=0)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -92,7 +92,7 @@ class TargetLock:
 
 
 def _try_lock(file: int) -> bool:
-    """Lock a file without waiting; return whether no other process has it locked."""
+    """Try to lock a file without waiting. Return whether no other process has it locked."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)

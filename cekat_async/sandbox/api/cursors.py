@@ -1,4 +1,4 @@
-"""Cursors: how they are issued, and what position a received one means."""
+"""Issues cursors, and finds the position that a received cursor means."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FIELDS: Final = ("cursor_id", "cursor_ts")
 
 
 class Cursors:
-    """Issues cursors and reads them; ``made_up`` says how to treat one that was never issued."""
+    """Issues cursors and reads them. ``made_up`` is how to treat cursors that were never issued."""
 
     def __init__(self, listing: Listing, made_up: MadeUpCursors) -> None:
         self._listing = listing
         self._made_up = made_up
-        # About 250 bytes for each cursor, so it is filled only for the dialects that need it.
+        # Each cursor takes about 250 bytes, so they are stored only for dialects that need them.
         self._issued: set[tuple[str, str]] = set()
 
     def issue(self, key: SortKey) -> dict[str, str]:
-        """Return the cursor of the page after a row's sort key."""
+        """Return the cursor of the page that begins after a sort key."""
         ts, id_ = key
         cursor = (id_, format_cursor_time(ts))
         if self._made_up in {"ignore", "reject"}:
@@ -37,7 +37,7 @@ class Cursors:
         """Return the sort key that a query's cursor means, or ``None`` for the first page.
 
         Raises:
-            InvalidParameterError: The cursor is incomplete, or this server refuses it.
+            InvalidParameterError: The cursor is incomplete, or this dialect refuses it.
         """
         missing = [field for field in _FIELDS if field not in given]
         if len(missing) == len(_FIELDS):
@@ -61,9 +61,9 @@ class Cursors:
 
 
 def _parse_key(id_: str, ts: str) -> SortKey:
-    """Return the sort key that a cursor states; a made-up one may lie between two rows."""
+    """Return the sort key in a cursor. A made-up cursor may be between two rows."""
     micro = parse_cursor_time(ts)
     if micro is None:
         raise InvalidParameterError("cursor_ts", "cursor_ts must be a timestamp")
-    # Rows have whole milliseconds, so between two of them the id makes no difference.
+    # Rows have whole milliseconds. For a time between two milliseconds, the id does not matter.
     return (-(-micro // 1000), "") if micro % 1000 else (micro // 1000, id_)

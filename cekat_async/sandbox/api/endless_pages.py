@@ -1,4 +1,4 @@
-"""Endless pages after the end of a listing, as a broken server may send them."""
+"""Endless pages after the end of a listing, like those of a broken server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 _NAME: Final = "endless"
 _DAY: Final = 86_400_000
-# So that a listing which advances comes to 2015, where no conversation is older, within 200 pages.
+# With this step, the timestamps reach 2015 within 200 pages. No real conversation is older.
 _STEP: Final = 30 * _DAY
 _IN_1970: Final = 180 * _DAY
 _IN_2200: Final = 84_006 * _DAY
 
 
 class PagesAfterEnd:
-    """Numbers the pages after the end from 1, and makes the cursors that lead to them.
+    """Numbers the pages after the end from 1, and builds the cursors that lead to them.
 
-    The cursor contains everything about its page, so this keeps no state.
+    A cursor contains everything about its page, so the class has no state.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -32,21 +32,21 @@ class PagesAfterEnd:
         self._direction = 1 if dialect.order == "ascending" else -1
 
     def number(self, given: Mapping[str, str]) -> int:
-        """Return the number of the page that a query asks for; 0 for a page of the listing."""
+        """Return the number of the requested page after the end; 0 for a page of the listing."""
         name, _, rest = given.get("cursor_id", "").partition("-")
         return int(rest.partition("-")[0]) if name == _NAME else 0
 
     def first_cursor(self, page: Sequence[Row]) -> dict[str, str]:
-        """Return the cursor on the listing's last page: it leads to the first page after it."""
+        """Return the cursor on the listing's last page. It leads to the first page after it."""
         return self._cursor(1, page[-1][0] if page else NEWEST)
 
     def next_cursor(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return the cursor on the page that a query asks for."""
+        """Return the cursor on the requested page."""
         _, _, end = given["cursor_id"].rpartition("-")
         return self._cursor(self.number(given) + 1, int(end))
 
     def page_shown(self, number: int, pages: int) -> int | None:
-        """Return which page of the listing, from 1, is sent as this page; ``None`` for none."""
+        """Return the number, from 1, of the listing's page to send again; ``None`` for none."""
         if self._pages == "empty":
             return None
         return 1 if self._pages == "repeat" else (number - 1) % max(pages, 1) + 1

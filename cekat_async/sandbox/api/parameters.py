@@ -12,7 +12,7 @@ _MAX_DIGITS: Final = 18
 
 
 class InvalidParameterError(Exception):
-    """A parameter for which the reply is a validation error that names the ``field``."""
+    """An invalid parameter. The reply is a validation error that names the ``field``."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class InvalidParameterError(Exception):
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Return the parameters of a query; if one is given twice, the first counts."""
+    """Return the parameters of a query. If a parameter is repeated, its first value counts."""
     return dict(reversed(parse_qsl(query, keep_blank_values=True, errors="replace")))
 
 
@@ -28,7 +28,7 @@ def parse_positive(given: Mapping[str, str], name: str, default: int) -> int:
     """Return a parameter that must be a positive integer.
 
     Raises:
-        InvalidParameterError: It is not.
+        InvalidParameterError: The parameter is not a positive integer.
     """
     text = given.get(name)
     if text is None:

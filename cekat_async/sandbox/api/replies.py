@@ -1,4 +1,4 @@
-"""Replies of the API: records, error envelopes."""
+"""The replies of the API: pages of records, and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def build_page(records: Iterable[bytes], rest: Mapping[str, Any]) -> Reply:
-    """Return a page of records, which are JSON already, followed by the other fields."""
+    """Return a page: records in JSON, followed by the other fields."""
     tail = msgspec.json.encode(rest)[1:]
     data = PAGE_START + b",".join(records) + b"]"
     return Reply(200, data + (b"," if rest else b"") + tail)
@@ -48,6 +48,6 @@ def build_invalid(field: str, message: str) -> Reply:
 
 
 def build_unauthenticated() -> Reply:
-    """Return the reply to a request without the right key."""
+    """Return the reply to a request without a valid key."""
     body = {"success": False, "status_code": 401, "error": {"message": "Not authenticated"}}
     return Reply(401, msgspec.json.encode(body))

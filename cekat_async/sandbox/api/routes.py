@@ -1,4 +1,4 @@
-"""The endpoints: from a method, a path and a query to a reply."""
+"""The endpoints: convert a method, a path and a query to a reply."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_CURSOR: Final[dict[str, str | None]] = {"cursor_id": None, "cursor_ts": None
 
 
 class Api:
-    """Answers requests that carry the right key.
+    """Builds the replies to requests with a valid key.
 
     Attributes:
         forbidden: Ids of the inboxes whose conversations the key may not list.
@@ -40,7 +40,7 @@ class Api:
         self._routes = {"/api/conversations": self._conversations, "/api/inboxes": self._inboxes}
 
     def answer(self, method: str, path: str, query: str) -> Reply:
-        """Return the reply to a request; ``query`` is still percent-encoded."""
+        """Return the reply to a request. ``query`` is percent-encoded."""
         route = self._routes.get(path)
         if route is None:
             return build_error(404, "NOT_FOUND", "Not found")
@@ -73,7 +73,7 @@ class Api:
     def _page_after_the_end(
         self, given: Mapping[str, str], limit: int
     ) -> tuple[list[Row], dict[str, Any]] | None:
-        """Return the same for a page after the end, or ``None`` for a page of the listing."""
+        """Return the rows and fields of a page after the end, or ``None`` for any other page."""
         if self._endless is None or not (number := self._endless.number(given)):
             return None
         rows = list(self._rows(given))
@@ -92,7 +92,7 @@ class Api:
     def _metadata(
         self, page: list[Row], requested: Mapping[str, str] | None, *, more: bool
     ) -> dict[str, Any]:
-        """Return the fields next to the data; ``requested`` has the cursor of the request."""
+        """Return the fields next to the data. ``requested`` has the cursor of the request."""
         end = self._dialect.end
         if page and (more or end in {"empty_page", "echo"}):
             return {"metadata": {"next_cursor": self._cursors.issue(page[-1][:2])}}

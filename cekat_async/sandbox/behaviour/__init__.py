@@ -1,5 +1,5 @@
-"""What a client has to cope with: quotas, faults, and an account that changes while it is read.
+"""The difficult behaviour of a server: quotas, faults, and an account that changes during a walk.
 
-Start with ``quota.py`` for the counters that decide about a 429 and the headers that report them,
-``faults.py`` for what fails, and ``live.py`` for the events between two pages.
+Start with ``quota.py``, which has the counters that decide about a 429, and the headers that report
+them. ``faults.py`` has the faults, and ``live.py`` the events between two pages.
 """

@@ -1,4 +1,4 @@
-"""The live mode: what changes in the account while a client reads it."""
+"""The live mode: changes in the account while a client reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LiveEvents:
-    """Changes conversations after each page, in the same way for the same seed."""
+    """Changes conversations after each page. The same seed gives the same changes."""
 
     def __init__(self, live: Live, listing: Listing) -> None:
         self._live = live
@@ -23,7 +23,7 @@ class LiveEvents:
         self._drawn = 0
 
     def after_page(self) -> None:
-        """Make the changes that lie between two pages."""
+        """Make the changes between two pages."""
         for _ in range(self._draw_count(self._live.messages)):
             self._change_one(self._listing.touch)
         created = self._draw_count(self._live.created)
@@ -33,7 +33,7 @@ class LiveEvents:
             self._change_one(self._listing.resolve)
 
     def _draw_count(self, expected: float) -> int:
-        """Return ``expected``, rounded up or down so that it is right on average."""
+        """Return ``expected`` as an integer, rounded up or down so that the average is exact."""
         whole = int(expected)
         self._drawn += 1
         return whole + (hash_fraction(self._key, self._drawn) < expected - whole)

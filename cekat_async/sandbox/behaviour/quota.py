@@ -1,4 +1,4 @@
-"""A quota: a counter for each kind of window, and the headers that report it.
+"""Quotas: a counter for each kind of window, and the headers that report a quota.
 
 Pure: the caller passes the time.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cekat_async.sandbox.options import Quota, ResetAs
 
 _DAY = 86_400.0
-# Refills are sums of floats, so a whole token may be a little less than one.
+# Refills are sums of floats, so a complete token may be slightly less than 1.
 _ROUNDING = 1e-9
 
 
@@ -24,12 +24,12 @@ class QuotaState(msgspec.Struct, frozen=True):
     """A quota after some requests were counted.
 
     Attributes:
-        granted: How many of them were granted.
+        granted: How many of these requests were granted.
         limit: Requests per window.
-        remaining: Requests that would be granted at once.
+        remaining: Requests that would be granted now.
         reset: Seconds until the window ends, or until the whole quota is available again.
-        wait: Seconds until another request would be granted; 0 if one would be granted now.
-        daily: Whether the daily limit refused.
+        wait: Seconds until another request would be granted; 0 if it would be granted now.
+        daily: Whether the daily limit caused the refusal.
     """
 
     granted: int
@@ -44,15 +44,15 @@ class QuotaCounter(Protocol):
     """Counts requests against a quota."""
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``; time must not go backwards."""
+        """Grant up to ``count`` requests at the time ``now``. Time must not go backwards."""
         ...
 
 
 class _FixedWindow:
-    """Windows one after the other, each with the full quota.
+    """Consecutive windows, each with the full quota.
 
-    ``phase`` is where windows start if they are aligned to the clock; ``None`` if each starts with
-    the first request after the last one.
+    ``phase`` is the time at which windows start, if they are aligned to the clock. With ``None``, a
+    window starts with the first request after the last window.
     """
 
     def __init__(self, limit: int, per: float, phase: float | None) -> None:
@@ -122,7 +122,7 @@ class _TokenBucket:
 
 
 class _WindowAndDay:
-    """A window and a daily limit: a request that one refuses is not counted by the other."""
+    """A window and a daily limit. If one refuses a request, the other does not count it."""
 
     def __init__(self, window: QuotaCounter, per_day: int) -> None:
         self._window = window
@@ -138,7 +138,7 @@ class _WindowAndDay:
         return msgspec.structs.replace(
             state,
             remaining=min(day.remaining, state.remaining),
-            # The daily limit is the lower one, so its reset is reported.
+            # The daily limit is lower, so its reset is reported.
             reset=day.reset,
             wait=max(day.wait, state.wait),
             daily=refused_by_day,
@@ -164,7 +164,7 @@ def _build_window(quota: Quota) -> QuotaCounter:
 
 
 def build_quota_headers(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
-    """Return the headers in which replies report the quota; ``wall`` is seconds since 1970."""
+    """Return the headers that report the quota. ``wall`` is in seconds since 1970."""
     limit, remaining = str(state.limit), str(state.remaining)
     match quota.headers:
         case None:
@@ -190,7 +190,7 @@ def build_quota_headers(quota: Quota, state: QuotaState, wall: float) -> dict[st
 
 
 def build_retry_after(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
-    """Return the ``Retry-After`` of a refusal, rounded up so that obeying it is enough."""
+    """Return the ``Retry-After`` of a refusal. It is rounded up, so that the wait is sufficient."""
     match quota.retry_after:
         case None:
             return {}

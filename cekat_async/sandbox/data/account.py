@@ -19,15 +19,15 @@ _STATUS_WEIGHTS: Final = ("assigned",) * 9 + ("resolved",) * 7 + ("pending",) * 
 
 
 class Change(msgspec.Struct, frozen=True):
-    """All changes of a conversation since the start; times are milliseconds since 1970.
+    """All changes of a conversation since the start. Times are in milliseconds since 1970.
 
     Attributes:
         created: When it was created, if it did not exist at the start.
         active: When it last received a message.
         messages: How many messages it received.
         resolved: When it was resolved.
-        status: Its status, if it was given; ``""`` if that cannot be filtered by.
-        inbox: The number of its inbox, if it was given; ``NO_INBOX`` for none.
+        status: The status, if a test set it; ``""`` for a status without a filter.
+        inbox: The number of the inbox, if a test set it; ``NO_INBOX`` for none.
     """
 
     created: int | None = None
@@ -43,15 +43,15 @@ UNCHANGED: Final = Change()
 
 
 class Account:
-    """Ids, timestamps, inboxes and statuses, which are computed and not stored.
+    """Ids, timestamps, inboxes and statuses. They are computed, not stored.
 
     Attributes:
         size: How many conversations there are at the start.
-        ids: Their ids.
-        timeline: The timestamps that the listing is ordered by.
-        distribution: Which inbox each belongs to.
+        ids: The ids of the conversations.
+        timeline: The timestamps that determine the order of the listing.
+        distribution: The inbox of each conversation.
         inbox_ids: The ids of the inboxes, by number.
-        inbox_numbers: Their numbers, by id.
+        inbox_numbers: The numbers of the inboxes, by id.
     """
 
     def __init__(self, conversations: int, inboxes: int, seed: int, dialect: Dialect) -> None:

@@ -1,4 +1,4 @@
-"""Conversations as JSON, about a kilobyte each, rendered when they are requested."""
+"""Renders conversations as JSON when they are requested, about a kilobyte each."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ConversationRenderer:
         self._pipelines = [encode_fields(pipeline=pipeline) for pipeline in pipelines]
 
     def render(self, id_: str, number: int, at: int, change: Change = UNCHANGED) -> bytes:
-        """Return a conversation as UTF-8 JSON; ``at`` is its initial timestamp in the timeline."""
+        """Return a conversation as UTF-8 JSON. ``at`` is its initial timestamp in the timeline."""
         drawn = draw_record(self._key, number)
         status = self._account.status(number, change)
         created, active = self._get_span(at, change, drawn)
@@ -91,7 +91,7 @@ class ConversationRenderer:
         return at - length, change.active or at
 
     def _contact(self, id_: str, inbox_number: int, drawn: bytes) -> tuple[bytes, ...]:
-        """Return the first fields, beginning with the record's opening brace."""
+        """Return the first fields of a record, including the opening brace."""
         inbox = self._get_inbox(inbox_number)
         return (
             b'{"id":"%b"' % id_.encode(),
@@ -138,7 +138,7 @@ class ConversationRenderer:
         )
 
     def _unknown(self, drawn: bytes) -> list[bytes]:
-        """Return the fields that the documentation does not name."""
+        """Return fields that the API's documentation does not name."""
         found: list[bytes] = []
         if drawn[draws.HAS_PIPELINE] < _IF_PIPELINE:
             found.append(pick(self._pipelines, drawn[draws.PIPELINE]))
@@ -166,7 +166,7 @@ def _build_named(seed: int, kind: str, names: tuple[str, ...]) -> list[dict[str,
 
 
 def _build_handling(agents: list[dict[str, str]]) -> dict[str, list[bytes]]:
-    """Return the fields of status and agent, by status and agent."""
+    """Return the fields of status and agent. The key of the result is the status."""
     nobody = {"id": None, "name": None}
     return {
         status: [
@@ -178,7 +178,7 @@ def _build_handling(agents: list[dict[str, str]]) -> dict[str, list[bytes]]:
 
 
 def _build_labels(seed: int, *, colored: bool) -> list[list[bytes]]:
-    """Return every list of labels, by its form (length and colors) and its first label."""
+    """Return all lists of labels, by form (length and colors) and first label."""
     plain = _build_named(seed, "label", texts.LABELS)
     bright = [label | {"color": pick(texts.COLORS, len(label["name"]))} for label in plain]
 

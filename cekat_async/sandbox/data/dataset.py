@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """An account and its records; ``cache`` is how many rendered conversations are kept."""
+    """An account and its records. ``cache`` is how many rendered conversations are kept."""
 
     def __init__(
         self, conversations: int, inboxes: int, seed: int, dialect: Dialect, cache: int
@@ -42,7 +42,7 @@ class Dataset:
         self._format_time = FORMATTERS[dialect.timestamps]
         self._given: dict[int, Given] = {}
         render = ConversationRenderer(self.account, self.inboxes, seed, dialect).render
-        # The arguments alone decide the result, so a cached record is never out of date.
+        # Only the arguments determine the result, so a cached record is never outdated.
         self._render = lru_cache(maxsize=cache)(render) if cache else render
 
     def render(self, row: Row) -> bytes:
@@ -54,7 +54,7 @@ class Dataset:
         return given.render(change, lambda: self._compute(row, change), self._format_time)
 
     def _compute(self, row: Row, change: Change) -> bytes:
-        """Return what the seed gives for a row."""
+        """Return the JSON that the seed determines for a row."""
         ts, id_, number = row
         # An unchanged row still has its initial timestamp.
         at = ts if change is UNCHANGED else self.account.timeline.get_time(number)
@@ -67,7 +67,7 @@ class Dataset:
     def add(
         self, conversation: Mapping[str, Any] | SupportsToDict | None, fields: Mapping[str, Any]
     ) -> str:
-        """Add a conversation, and return its id; see ``Sandbox.add``."""
+        """Add a conversation, and return its id. See ``Sandbox.add``."""
         is_whole = conversation is not None
         given = (read_fields(conversation) if conversation is not None else {}) | read_fields(
             fields
@@ -84,13 +84,13 @@ class Dataset:
         return key[1]
 
     def update(self, number: int, fields: Mapping[str, Any]) -> None:
-        """Replace fields of a conversation; see ``Sandbox.update``."""
+        """Replace fields of a conversation. See ``Sandbox.update``."""
         given = read_fields(fields)
         if "id" in given:
             raise ValueError("the id of a conversation cannot be changed")
         record = msgspec.json.decode(self.record(number)) | given
         before = self.listing.change(number)
-        # Otherwise both would follow from the time of creation, if that is given.
+        # Without this, a new time of creation would also change the status and the position.
         kept: dict[str, Any] = {"status": self.account.status(number, before)}
         if before.active is None:
             kept["active"] = self.listing.get_sort_key(number)[0]
@@ -98,14 +98,14 @@ class Dataset:
         self._give(number, record)
 
     def assign(self, number: int, agent: str | None) -> None:
-        """Let an agent handle a conversation, or nobody."""
+        """Assign a conversation to an agent, or to nobody."""
         self.update(number, build_assignment(agent, self._seed))
 
     def _give(self, number: int, record: Fields) -> None:
         self._given[number] = Given(msgspec.json.encode(record), self.listing.change(number))
 
     def _build_change(self, given: Fields, *, is_whole: bool) -> Change:
-        """Return the changes of a new conversation; a whole one has no field but those given."""
+        """Return the changes of a new conversation. A whole conversation has only given fields."""
         changes: dict[str, Any] = {"status": "", "inbox": NO_INBOX} if is_whole else {}
         changes |= self._find_changes(given)
         known = [changes[name] for name in ("created", "active") if name in changes]
@@ -113,7 +113,7 @@ class Dataset:
         return Change(**changes | {"created": times[0], "active": max(times)})
 
     def _find_changes(self, given: Fields) -> dict[str, Any]:
-        """Return which attributes of a ``Change`` the given fields decide."""
+        """Return the attributes of a ``Change`` that follow from the given fields."""
         changes: dict[str, Any] = {}
         if "stage_status" in given:
             status = given["stage_status"]
@@ -128,7 +128,7 @@ class Dataset:
         return changes
 
     def _find_inbox(self, given: Fields) -> int:
-        """Return the number of the given inbox, which is added if it is unknown."""
+        """Return the number of the given inbox. An unknown inbox is added."""
         id_ = given["inbox_id"]
         if not isinstance(id_, str):
             return NO_INBOX

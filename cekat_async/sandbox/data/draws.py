@@ -1,4 +1,4 @@
-"""The random draws that decide one record: bytes that follow from the seed and its number."""
+"""The random draws for one record: bytes computed from the seed and the record's number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# Where each draw is in the bytes of a record.
+# The position of each draw in the bytes of a record.
 AGE: Final = 0
 AGE_SCALE: Final = 1
 LAG: Final = 2
@@ -53,7 +53,7 @@ ADDITIONAL_FIELDS: Final = 60
 
 def draw_record(key: bytes, number: int) -> bytes:
     """Return the draws for record ``number``."""
-    # The key is a prefix: as blake2's own key it would double the time.
+    # The key is a prefix. Using blake2's own key argument would take twice the time.
     return blake2b(key + number.to_bytes(8, "little")).digest()
 
 
@@ -68,6 +68,6 @@ def pick(table: Sequence[_T], draw: int) -> _T:
 
 
 def get_threshold(probability: float, *, bits: int = 8) -> int:
-    """Return the number that a draw of ``bits`` bits is below with a probability."""
-    # Rounding up makes no difference to the result, and integers are compared faster.
+    """Return a threshold such that a draw of ``bits`` bits is below it with a probability."""
+    # Rounding up does not change the result, and comparing integers is faster.
     return ceil(probability * (1 << bits))

@@ -1,4 +1,4 @@
-"""Conversations that a test wrote: read from what it passed, and kept up to date with events."""
+"""Conversations that a test passed to the sandbox, and their later changes."""
 
 # Conversations are JSON of any shape.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -23,19 +23,19 @@ _NOT_RESOLVED: Final = dict.fromkeys(_RESOLUTION[1:])
 
 
 class SupportsToDict(Protocol):
-    """A record of a client that can be turned into the API's own form."""
+    """A record of a client that can be converted to the API's own form."""
 
     def to_dict(self) -> Mapping[str, Any]:
-        """Return the record as the API sends it."""
+        """Return the record in the API's own form."""
         ...
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A conversation whose fields were given, and not computed from the seed.
+    """A conversation whose fields were given, not computed from the seed.
 
     Attributes:
-        record: Its JSON when it was given.
-        since: Its changes at that time. Only later ones change the record.
+        record: The JSON of the conversation when it was given.
+        since: The changes at that time. Only later changes affect the record.
     """
 
     record: bytes
@@ -44,7 +44,7 @@ class Given(msgspec.Struct, frozen=True):
     def render(
         self, change: Change, compute: Callable[[], bytes], format_time: Callable[[int], str]
     ) -> bytes:
-        """Return the JSON after all changes; ``compute`` returns what the seed would give."""
+        """Return the JSON after all changes. ``compute`` returns the record for the seed."""
         has_message = change.messages != self.since.messages
         is_resolved = change.resolved != self.since.resolved
         if not has_message and not is_resolved:
@@ -59,7 +59,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def _build_resolution(record: Fields, computed: Fields) -> Fields:
-    """Return the fields of a resolution by the agent who handles the conversation, or by any."""
+    """Return the fields of a resolution, by the conversation's own agent or by any agent."""
     by = record if record.get("handled_by_id") else computed
     agent = {
         f"{role}_by_{field}": by.get(f"handled_by_{field}")
@@ -73,7 +73,7 @@ def read_fields(conversation: Mapping[str, Any] | SupportsToDict) -> Fields:
     """Return a conversation as decoded JSON.
 
     Raises:
-        ValueError: It is not a mapping, has no ``to_dict()``, or is not JSON.
+        ValueError: The conversation is neither a mapping nor has ``to_dict()``, or is not JSON.
     """
     given: object = conversation
     if not isinstance(given, Mapping):
@@ -93,7 +93,7 @@ def read_id(fields: Fields) -> str | None:
     """Return the id among the fields, or ``None`` if there is none.
 
     Raises:
-        ValueError: It is not a text, or empty.
+        ValueError: The id is not a text, or is empty.
     """
     if "id" not in fields:
         return None
@@ -104,7 +104,7 @@ def read_id(fields: Fields) -> str | None:
 
 
 def read_creation(fields: Fields) -> int | None:
-    """Return when a conversation was created, in milliseconds since 1970; ``None`` if unknown."""
+    """Return the time of creation, in milliseconds since 1970; ``None`` if unknown."""
     return _read_time(fields.get("created_at"))
 
 
@@ -120,7 +120,7 @@ def _read_time(text: object) -> int | None:
 
 
 def build_assignment(agent: str | None, seed: int) -> Fields:
-    """Return the fields of a conversation that an agent handles; ``None`` for no agent."""
+    """Return the fields for a conversation of an agent. ``None`` means no agent."""
     return _NOT_RESOLVED | {
         "stage_status": "pending" if agent is None else "assigned",
         "handled_by_id": None if agent is None else _find_agent_id(agent, seed),
@@ -129,7 +129,7 @@ def build_assignment(agent: str | None, seed: int) -> Fields:
 
 
 def _find_agent_id(agent: str, seed: int) -> str:
-    """Return the id of an agent; the same name always has the same id."""
+    """Return the id of an agent. The same name always has the same id."""
     if agent in texts.AGENTS:
         return Ids(seed, "agent").encode(texts.AGENTS.index(agent))
     return format_uuid(blake2b(agent.encode(), digest_size=16).digest())

@@ -1,6 +1,6 @@
-"""Ids that look like random UUIDs, but can be decoded into the number of their conversation.
+"""Ids that look like random UUIDs, but can be decoded to the number of their conversation.
 
-A table from id to number would cost gigabytes for a large account; a decodable id costs nothing.
+For a large account, a table from ids to numbers would take gigabytes. Decodable ids need no table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _ODD = 0x5851F42D4C957F2D & _NODE
 _INVERSE = pow(_ODD, -1, 1 << 48)
 _TEXT_LENGTH = 36
 _WORD = 0xFFFFFFFF
-# Version 4 in the third group; the fourth begins with the two bits of the variant.
+# The third group has version 4. The fourth group begins with the two bits of the variant.
 _UUID = "%08x-%04x-4%03x-%04x-%012x"
 _VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
@@ -23,8 +23,8 @@ class Ids:
 
     Args:
         seed: Seed of the sandbox.
-        kind: What is numbered; each kind has its own ids.
-        tie: How many neighbouring numbers share a timestamp. Among these, a higher number has a
+        kind: The kind of thing that is numbered. Each kind has its own ids.
+        tie: How many consecutive numbers share a timestamp. Among these, a higher number has a
             lower id, so that they are in listing order.
     """
 
@@ -54,7 +54,7 @@ class Ids:
 
 
 def format_uuid(raw: bytes) -> str:
-    """Format 16 bytes as a UUID of version 4; the bits of version and variant are set."""
+    """Format 16 bytes as a UUID of version 4. The bits of version and variant are set."""
     text = raw.hex()
     variant = _VARIANTS[text[16]]
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"

@@ -1,4 +1,4 @@
-"""Inboxes: their JSON, and which conversations belong to each."""
+"""Inboxes: renders their JSON, and assigns conversations to them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _PATTERN_PER_INBOX = 4
 
 
 class InboxRenderer:
-    """Renders the inboxes that have these ids."""
+    """Renders the inboxes with the given ids."""
 
     def __init__(self, ids: list[str], seed: int) -> None:
         self._ids = ids
         self._seed = seed
         self._key = derive_key(seed, "inboxes")
         self._format_time = FORMATTERS["micro"]
-        # Name and platform of the inboxes that were added later.
+        # The name and the platform of each inbox that was added later.
         self._given: dict[int, tuple[str, str]] = {}
 
     def add(self, number: int, name: str | None, platform: str | None) -> None:
-        """Add an inbox; what is ``None`` follows from the seed."""
+        """Add an inbox. If the name or the platform is ``None``, the seed determines it."""
         usual = get_inbox_name(self._seed, number), get_platform(number)
         self._given[number] = name or usual[0], platform or usual[1]
 
@@ -43,7 +43,7 @@ class InboxRenderer:
         return self._given.get(number, usual)
 
     def render(self, number: int) -> bytes:
-        """Return an inbox as the server sends it, in UTF-8 JSON."""
+        """Return an inbox as UTF-8 JSON, in the server's form."""
         bits = hash_number(self._key, number)
         name, platform = self.describe(number)
         is_closed = number and number not in self._given and bits % 11 == 0
@@ -73,22 +73,22 @@ def get_platform(number: int) -> str:
 
 
 def get_inbox_name(seed: int, number: int) -> str:
-    """Return the display name of inbox ``number``; no two are the same."""
+    """Return the display name of inbox ``number``. All names are different."""
     name, city = pick(texts.INBOX_NAMES, number), pick(texts.CITIES, seed + number)
     return f"{name} {city}" if number < len(texts.INBOX_NAMES) else f"{name} {city} {number}"
 
 
 class InboxDistribution:
-    """Assigns inboxes by a seeded pattern that repeats; their sizes follow Zipf's law.
+    """Assigns inboxes by a seeded pattern that repeats. The sizes of inboxes follow Zipf's law.
 
     No inbox is empty if there are at least as many conversations as inboxes. Inbox 0 is the
-    largest. Everything is computed, so that filters need not scan.
+    largest. All results are computed, so that filters need no scan.
     """
 
     def __init__(self, conversations: int, inboxes: int, seed: int) -> None:
         self._total = conversations
         longest = max(_PATTERN, _PATTERN_PER_INBOX * inboxes)
-        # An empty account needs a pattern too, for conversations that are created later.
+        # An empty account needs a pattern, too, for conversations that are created later.
         length = min(conversations or longest, longest) if inboxes else 0
         self._pattern = _build_pattern(length, inboxes, derive_key(seed, "spread"))
         self._places = [array("l") for _ in range(inboxes)]
@@ -97,7 +97,7 @@ class InboxDistribution:
 
     def get_inbox(self, number: int) -> int:
         """Return the inbox of conversation ``number``."""
-        # An account that had no inbox at the start puts all of them into the first one.
+        # If an account had no inbox at the start, all its conversations are in the first inbox.
         return self._pattern[number % len(self._pattern)] if self._pattern else 0
 
     def add_inbox(self) -> None:
@@ -138,7 +138,7 @@ def _build_pattern(length: int, inboxes: int, key: int) -> array[int]:
     pattern = list(range(min(inboxes, length)))
     for inbox in range(inboxes):
         pattern += [inbox] * int(spare / (inbox + 1) / harmonic)
-    # Rounding down leaves some places, which go to the smallest inboxes.
+    # Rounding down leaves some places unused. They go to the smallest inboxes.
     pattern += [inboxes - 1 - index % inboxes for index in range(length - len(pattern))]
     order = sorted(range(length), key=lambda place: hash_number(key, place))
     return array("l", (pattern[place] for place in order))

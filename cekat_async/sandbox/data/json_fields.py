@@ -1,6 +1,6 @@
-"""Fields of a conversation as JSON, encoded once and then joined into records.
+"""The fields of a conversation as JSON. They are encoded once, and joined into records.
 
-They are bytes, because joining bytes is much faster than joining texts with emoji.
+The fields are bytes, because joining bytes is much faster than joining texts with emoji.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def encode_fields(**values: Any) -> bytes:
-    """Return fields as they are written in a JSON object, without its braces."""
+    """Return fields in JSON, without the braces of the object."""
     return msgspec.json.encode(values)[1:-1]
 
 
 def _encode_bare(texts: Iterable[str]) -> tuple[bytes, ...]:
-    """Return texts as JSON, without their quotes."""
+    """Return texts in JSON, without their quotes."""
     return tuple(msgspec.json.encode(text)[1:-1] for text in texts)
 
 
@@ -97,14 +97,14 @@ def first_message(number: int, drawn: bytes) -> bytes:
 
 
 def last_message_text(number: int, messages: int, drawn: bytes) -> bytes:
-    """Return the text of the last message, without quotes, after ``messages`` new ones."""
+    """Return the text of the last message, without quotes, after ``messages`` new messages."""
     table = _ANSWERS if (drawn[draws.SPEAKER] + messages) % 3 else _QUESTIONS
     text = pick(table, drawn[draws.MESSAGE] + 7 * messages).replace(b"{}", b"%d" % number)
     return b"%b (%d)" % (text, messages) if messages else text
 
 
 def additional_data(number: int, drawn: bytes) -> bytes:
-    """Return the field ``additional_data`` of record ``number``; each bit adds an entry."""
+    """Return the field ``additional_data`` of record ``number``. Each bit adds an entry."""
     found: list[bytes] = []
     bits = drawn[draws.ADDITIONAL_FIELDS]
     if bits & 1:

@@ -25,11 +25,11 @@ Row: TypeAlias = tuple[int, str, int]
 
 
 class Listing:
-    """Every conversation in the order of the dialect, and the changes made to them.
+    """All conversations in the order of the dialect, with the changes made to them.
 
-    Initial rows are computed and only changes are stored, so memory grows with the number of
-    changes and not with the number of conversations. Each change advances the sandbox's own clock
-    by less than a second, so that every run gives the same data.
+    Initial rows are computed, and only changes are stored. So memory grows with the number of
+    changes, not with the number of conversations. Each change advances the sandbox's own clock by
+    less than a second, so that every run gives the same data.
     """
 
     def __init__(self, account: Account, seed: int, order: Order) -> None:
@@ -42,13 +42,13 @@ class Listing:
         self._created = 0
         self._changes: dict[int, Change] = {}
         self._deleted: set[int] = set()
-        # Initial rows that are no longer at their initial position: moved or deleted.
+        # Initial rows that were moved or deleted, so that their initial position is empty.
         self._displaced: set[int] = set()
-        # Ids that were given, in both directions. Every other id is computed.
+        # Given ids by number, and numbers by given id. All other ids are computed.
         self._given_ids: dict[int, str] = {}
         self._given_numbers: dict[str, int] = {}
         self._statuses = set[str](STATUSES)
-        # Rows that a change inserted, in ascending order: all of them (None) and by inbox.
+        # Rows inserted by changes, in ascending order: for each inbox, and for all inboxes (None).
         self._inserted: defaultdict[int | None, list[Row]] = defaultdict(list)
 
     def rows(
@@ -56,7 +56,7 @@ class Listing:
     ) -> Iterator[Row]:
         """Yield the matching rows after a sort key, in order.
 
-        The listing must not change while this is consumed.
+        The listing must not change while the caller iterates.
         """
         if status is not None and status not in self._statuses:
             return iter(())
@@ -71,7 +71,7 @@ class Listing:
         return merge(initial, inserted, reverse=not self._is_ascending) if inserted else initial
 
     def count(self, inbox: int | None = None, status: str | None = None) -> int:
-        """Return how many conversations match now; counting by status looks at each."""
+        """Return how many conversations match now. Counting by status reads all of them."""
         if status is not None:
             return sum(1 for _ in self.rows(inbox=inbox, status=status))
         inserted = len(self._inserted.get(inbox, []))
@@ -90,7 +90,7 @@ class Listing:
         number = self._given_numbers.get(id_)
         if number is None:
             number = self._account.ids.decode(id_)
-            # The number may belong to a conversation that was given another id.
+            # The conversation with this number may have been given another id.
             number = None if number in self._given_ids else number
         return number if number is not None and self._exists(number) else None
 
@@ -99,7 +99,7 @@ class Listing:
         return self._get_time(number, self.change(number)), self._get_id(number)
 
     def nth(self, index: int) -> int | None:
-        """Return the conversation that an index selects, or ``None`` if it has been deleted."""
+        """Return the number of the conversation at an index, or ``None`` if it was deleted."""
         total = self._account.size + self._created
         number = index % total if total else -1
         return number if self._exists(number) else None
@@ -110,7 +110,7 @@ class Listing:
         return bool(self._account.inbox_ids)
 
     def touch(self, number: int) -> None:
-        """Give a conversation a message, which makes it the most recently active one."""
+        """Add a message to a conversation, so that it becomes the most recently active one."""
         change = self.change(number)
         self.update(number, active=self.tick(), messages=change.messages + 1)
 
@@ -127,7 +127,7 @@ class Listing:
     def add(self, change: Change, id_: str | None = None) -> int:
         """Add a conversation that was created at ``change.created``, and return its number.
 
-        The id is computed if it is ``None``. An existing conversation must not have it.
+        If the id is ``None``, it is computed. The id of an existing conversation is not allowed.
         """
         number = self._find_free_number(id_)
         if id_ is not None:
@@ -138,7 +138,7 @@ class Listing:
         return number
 
     def update(self, number: int, **changes: Any) -> None:
-        """Replace attributes of a conversation's ``Change``, and move it where it belongs then."""
+        """Replace attributes of a conversation's ``Change``, and move it to its new position."""
         before = self.change(number)
         change = msgspec.structs.replace(before, **changes)
         self._note(change)
@@ -166,7 +166,7 @@ class Listing:
         self._changes.pop(number, None)
 
     def _initial_numbers(self, after: SortKey | None, inbox: int | None) -> Iterator[int]:
-        """Yield the numbers of the initial rows after a sort key, as if nothing had changed."""
+        """Yield the numbers of the initial rows after a sort key, including moved rows."""
         size, timeline = self._account.size, self._account.timeline
         distribution = self._account.distribution
         if self._is_ascending:
@@ -201,11 +201,11 @@ class Listing:
             computed = self._account.ids.encode(number)
             if id_ is not None or computed not in self._given_numbers:
                 return number
-            # Another conversation was given the id that this number would have.
+            # The computed id of this number was given to another conversation.
             self._deleted.add(number)
 
     def _note(self, change: Change) -> None:
-        """Remember a status that was given, and advance the clock to a given time that is later."""
+        """Remember a given status. If a given time is later than the clock, advance the clock."""
         if change.status:
             self._statuses.add(change.status)
         self._clock = max(self._clock, change.created or 0, change.active or 0)
@@ -226,7 +226,7 @@ class Listing:
             del rows[bisect_left(rows, row)]
 
     def _get_place(self, number: int, change: Change) -> tuple[int, int]:
-        """Return what the position of a conversation depends on: its time and its inbox."""
+        """Return the time and the inbox of a conversation, which determine its position."""
         return self._get_time(number, change), self._account.get_inbox(number, change)
 
     def _get_time(self, number: int, change: Change) -> int:

@@ -23,7 +23,7 @@ LAST_NAMES: Final = (
     "Simanjuntak", "Siregar", "Sitompul", "Suharto", "Suryani", "Sutanto", "Syahputra", "Tanjung",
     "Wibowo", "Widodo", "Wijaya", "Wulandari", "Yulianto", "Zulkarnain",
 )
-# Display names as people set them: emoji, shops, single words, double spaces.
+# Unusual display names: emoji, shops, single words, double spaces.
 ODD_NAMES: Final = (
     "Bunda Aqila 🌸", "✨ Rara Collection ✨", "Pak RT 05", "Toko Berkah Jaya 🛒", "~ putri ~",
     "H. M. Yusuf, S.E.", "🙏🏽", "CV. Maju  Terus", "Ibu Nyoman (Denpasar)", "mas_joko88",
@@ -42,7 +42,7 @@ BUSINESSES: Final = (
     "Klinik Sehat Bersama", "PT Mitra Logistik Andalan", "Travel Al-Barokah",
     "Rumah Makan Padang Sederhana Rasa",
 )
-# Weighted by repetition: most inboxes are WhatsApp numbers.
+# WhatsApp is repeated, because most inboxes are WhatsApp numbers.
 PLATFORMS: Final = (
     "whatsapp", "whatsapp", "instagram", "whatsapp", "livechat", "messenger", "whatsapp",
     "telegram",

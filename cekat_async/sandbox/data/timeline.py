@@ -1,4 +1,4 @@
-"""The timestamp of each conversation, and how many conversations are before a timestamp."""
+"""Computes the timestamp of each conversation, and counts conversations before a timestamp."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cekat_async.sandbox.options import Density, Dialect, Timestamps
 
 _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# 2026-04-10T09:51:19.885, the cursor of the API's own example.
+# 2026-04-10T09:51:19.885, the time of the cursor in the API's own example.
 NEWEST: Final = 1_775_814_679_885
 
-# One group every 100 seconds: a week for 5,000 groups, three years for a million. The other
-# densities take about the same time in total.
+# One group every 100 seconds: 5,000 groups cover a week, and a million three years. The other
+# densities cover about the same time in total.
 _STEP: Final = 100_003
 _GAP: Final = 50
 _SIZES: Final = 16
@@ -31,10 +31,10 @@ _EARLIER_STEP: Final = _STEP * 10
 
 
 class _Period(NamedTuple):
-    """Consecutive groups of conversations at one pace, newest first.
+    """Consecutive groups of conversations with the same density, newest first.
 
-    Group ``first + n`` is somewhere in the ``step`` milliseconds from ``start + n * step`` on,
-    counted from the newest conversation.
+    Group ``first + n`` is between ``start + n * step`` and ``start + (n + 1) * step`` milliseconds
+    before the newest conversation.
     """
 
     first: int
@@ -45,8 +45,8 @@ class _Period(NamedTuple):
 class Timeline:
     """The listing's timestamps in milliseconds since 1970 (UTC).
 
-    Groups of ``tie`` neighbours share one; each group's is lower than that of the group before.
-    Within a group, the ids decide the order.
+    Groups of ``tie`` consecutive conversations share a timestamp. Each group has a lower timestamp
+    than the group before. Within a group, the ids determine the order.
     """
 
     def __init__(self, seed: int, ids: Ids, dialect: Dialect, conversations: int) -> None:
@@ -88,7 +88,7 @@ class Timeline:
         following = bisect_right(self._starts, back)
         first, start, step = self._periods[following - 1]
         group = first + (back - start) // step
-        # After the last group of a period there is a gap before the next period.
+        # There is a gap between the last group of a period and the next period.
         if following < len(self._firsts):
             group = min(group, self._firsts[following])
         return group if self._get_group_time(group) <= ts else group + 1
@@ -100,7 +100,7 @@ class Timeline:
 
 
 def _build_periods(density: Density, groups: int, key: int) -> list[_Period]:
-    """Return the periods that contain the groups, newest first; the last one has no end."""
+    """Return the periods that contain the groups, newest first. The last period has no end."""
     match density:
         case "even":
             return [_Period(0, 0, _STEP)]
@@ -115,24 +115,24 @@ def _build_periods(density: Density, groups: int, key: int) -> list[_Period]:
 
 
 def _find_bursts(groups: int, key: int) -> list[int]:
-    """Return the first group of each burst; sizes differ by a factor of up to 16."""
+    """Return the first group of each burst. The sizes differ by a factor of up to 16."""
     # 6 bursts in 500 groups, 20 in 40,000, 44 in a million.
     count = max(1, isqrt(2 * isqrt(groups)))
     weights = [1 + hash_number(key, number) % _SIZES for number in range(count)]
     before = [0, *accumulate(weights)]
-    # Each burst gets one group, so that none is empty, and the rest by weight.
+    # Each burst gets one group, so that none is empty. The other groups are distributed by weight.
     spare = max(0, groups - count)
     return [number + spare * before[number] // before[-1] for number in range(count)]
 
 
 def format_cursor_time(ts: int) -> str:
-    """Format milliseconds since 1970 as a cursor does: with milliseconds, without a zone."""
+    """Format milliseconds since 1970 for a cursor: with milliseconds, without a zone."""
     moment = (_UNIX + timedelta(milliseconds=ts)).replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds")
 
 
 def parse_cursor_time(text: str) -> int | None:
-    """Return the microseconds since 1970 that ``text`` means, or ``None`` if it is not a timestamp.
+    """Return a timestamp as microseconds since 1970, or ``None`` if ``text`` is not a timestamp.
 
     A timestamp without a zone is in UTC.
     """
@@ -145,7 +145,7 @@ def parse_cursor_time(text: str) -> int | None:
 
 
 def _format_micro(ts: int) -> str:
-    # Times are whole milliseconds; three more digits are derived to look real.
+    # Times are whole milliseconds. Three more digits are computed, so that they look real.
     return f"{format_cursor_time(ts)}{ts * 7919 % 1000:03d}"
 
 

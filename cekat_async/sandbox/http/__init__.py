@@ -1,4 +1,4 @@
 """The HTTP server: connections, and the path of one request from arrival to reply.
 
-Start with ``handler.py``, which is that path: log, quota, fault, key, API, delivery.
+Start with ``handler.py``, which implements this path: log, quota, fault, key, API, delivery.
 """

@@ -1,4 +1,4 @@
-"""Connections: they are counted, numbered, and closed together."""
+"""Counts and numbers the connections of a server, and closes all of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ITERATIONS_TO_ACCEPT: Final = 3
 
 
 class Connections(web.Server):
-    """aiohttp's low-level server, which also counts its connections and passes their numbers on."""
+    """aiohttp's low-level server. It also counts connections, and passes their numbers on."""
 
     def __init__(
         self, handle: Callable[[web.BaseRequest, int], Awaitable[web.StreamResponse]], log: Log
     ) -> None:
-        # Without cancellation, a request that hangs would outlive its client.
+        # Without cancellation, a hanging request would not end when its client disconnects.
         super().__init__(self._answer, handler_cancellation=True, access_log=None)
         self._handle = handle
         self._log = log
@@ -39,12 +39,12 @@ class Connections(web.Server):
         self._numbers[handler] = self._opened
         self._log.connections += 1
         self._log.open_connections += 1
-        # Event loops without selectors may still have been accepting this one.
+        # Event loops without selectors may accept a connection during closing.
         if self._closing:
             transport.abort()
 
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Count a connection that was closed by either side."""
+        """Count a connection that either side closed."""
         super().connection_lost(handler, exc)
         self._log.open_connections -= 1
         del self._numbers[handler]
@@ -66,8 +66,8 @@ class Connections(web.Server):
 async def stop_listening(server: asyncio.Server) -> None:
     """Close a listening server without leaking a connection that is just being accepted.
 
-    asyncio accepts a connection in one iteration of the loop and makes its transport in the next.
-    If the server is closed in between, the accepted socket stays open.
+    asyncio accepts a connection in one iteration of the loop, and creates its transport in the
+    next. If the server is closed in between, the accepted socket stays open.
     """
     loop = asyncio.get_running_loop()
     # Event loops without selectors have no readers, and accept in one step.

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cekat_async.sandbox")
 
 _WITHOUT_REPLY: Final = frozenset({"drop", "hang", "wire"})
-# A server without a quota can still report that the day is over, as a fault.
+# Without a quota, a used-up daily quota can still be reported as a fault.
 _NO_QUOTA: Final = Quota(headers=None)
 
 
 class HandlerOptions(NamedTuple):
-    """How a handler behaves; each as the sandbox's option of the same name."""
+    """The options of a handler. They are the sandbox's options of the same names."""
 
     api_key: str
     quota: Quota | None
@@ -51,16 +51,16 @@ class HandlerOptions(NamedTuple):
 class Handler:
     """Takes each request through log, quota, faults and authentication to the API.
 
-    The quota counts every request first, as gateways do. Then a fault is chosen: a scripted one,
-    or else a random one unless the quota refuses. Then the key is checked, and only then the
-    request itself.
+    First the quota counts every request, like a gateway. Then a fault is chosen: a scripted fault,
+    or a random fault unless the quota refuses the request. After that, the key is checked, and then
+    the request itself.
 
-    All of that happens at once when the request arrives, so the log has requests in the order
-    in which they changed the account. Only then is the rest of the latency awaited.
+    All of this happens immediately when the request arrives, so the order of the log is the order
+    of changes in the account. Only then does the handler wait for the rest of the latency.
 
     Attributes:
         script: The faults of the next requests.
-        lock: Held while a request reads and changes the account. Other threads hold it too.
+        lock: The lock for reading and changing the account, for all threads.
     """
 
     def __init__(self, api: Api, log: Log, options: HandlerOptions) -> None:
@@ -76,18 +76,18 @@ class Handler:
         self._requests = 0
 
     def take(self, now: float, count: int) -> QuotaState | None:
-        """Take ``count`` requests from the quota; ``None`` if there is no quota."""
+        """Take ``count`` requests from the quota. Return ``None`` if there is no quota."""
         if now < self._day_resumes:
             wait, quota = self._day_resumes - now, self._options.quota or _NO_QUOTA
             return QuotaState(0, quota.requests, 0, wait, wait, daily=True)
         return None if self._counter is None else self._counter.take(now, count)
 
     def exhaust_day(self, resumes: float) -> None:
-        """Refuse every request until a time, as after a used-up daily quota."""
+        """Refuse every request until a time, as a server does after a used-up daily quota."""
         self._day_resumes = resumes
 
     async def handle(self, request: web.BaseRequest, connection: int) -> web.StreamResponse:
-        """Answer a request that arrived on the connection with this number."""
+        """Reply to a request that arrived on the connection with this number."""
         seen = self._record(request, connection)
         try:
             return await self._respond(request, seen)
@@ -121,7 +121,7 @@ class Handler:
         return await send_reply(request, reply, fault)
 
     def _decide(self, seen: SeenRequest) -> tuple[Reply, Fault]:
-        """Return the reply to a request, and the fault that happens to it."""
+        """Return the reply to a request, and the fault to apply."""
         self._requests += 1
         headers = {"X-Request-Id": f"req_{hash_number(self._request_key, self._requests):016x}"}
         refusal = self._apply_quota(seen.time, headers)

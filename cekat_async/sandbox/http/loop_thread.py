@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, so that synchronous code can use a running server."""
+"""An event loop in its own thread, so that synchronous code can use a running server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        # With a factory, the runner leaves the caller's current event loop as it is.
+        # With a factory, the runner does not change the caller's current event loop.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._run_loop, name=name, daemon=True)

@@ -28,12 +28,12 @@ _TOPIC_WIDTH = 10
 
 
 async def diagnose(reporter: Reporter, connection: Connection, settings: str) -> ExitCode:
-    """Check what a request needs, print a line for each check, and return the exit code.
+    """Check everything that a request needs, print the findings, and return the exit code.
 
     Args:
         reporter: Reports the result of all checks.
         connection: The connection to check.
-        settings: Where the settings are from, in words.
+        settings: A description of where the settings are from.
     """
     findings = [describe_program(), Finding("settings", settings)]
     _print(findings)

@@ -1,4 +1,4 @@
-"""Which libraries are installed, and which ones ``cekat doctor`` suggests for what."""
+"""Lists which libraries are installed, and which libraries ``cekat doctor`` suggests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["describe_program", "list_extras"]
 
 _PACKAGE = "cekat-async"
 _CORE = ("aiohttp", "msgspec")
-# Not listed: extras for developers, or always installed.
-_OTHERS = {"cli", "targets", "test", "bench", "dev"}
+# These extras are not listed: they are for developers, or always installed.
+_OTHERS = {"cli", "targets", "test"}
 _PURPOSES: Mapping[str, str] = {
     "uvloop": "a faster event loop",
     "zstd": ".jsonl.zst",
@@ -37,14 +37,14 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*;(?P<marker>.*)\bextra == ['\"](?
 
 
 def describe_program() -> Finding:
-    """Return the versions of this program, of Python, and of what the client is built on."""
+    """Return the versions of this program, of Python, and of the client's dependencies."""
     libraries = ", ".join(f"{name} {_find_version(name)}" for name in _CORE)
     python = f"Python {platform.python_version()} on {platform.system()}"
     return Finding("version", f"cekat {__version__}, {python}, {libraries}")
 
 
 def list_extras() -> list[Finding]:
-    """Return for each extra which libraries are installed, or how to install them."""
+    """Return one finding for each extra: its installed libraries, or how to install them."""
     try:
         requirements = metadata.requires(_PACKAGE) or ()
     except metadata.PackageNotFoundError:
@@ -53,7 +53,7 @@ def list_extras() -> list[Finding]:
 
 
 def _group(requirements: Iterable[str]) -> dict[str, list[str]]:
-    """Return the libraries of each extra that a user may want on this system."""
+    """Return the libraries of each extra that is useful on this system."""
     extras: dict[str, list[str]] = {}
     for found in filter(None, map(_REQUIREMENT.match, requirements)):
         if found["extra"] not in _OTHERS and _is_for_this_system(found["marker"]):

@@ -18,7 +18,7 @@ class State(StrEnum):
 
     FINE = "fine"
     FAILED = "failed"
-    SKIPPED = "skipped"  # it has no meaning here, or another check has to pass first
+    SKIPPED = "skipped"  # the check does not apply, or another check has to pass first
 
 
 class Finding(NamedTuple):
@@ -26,7 +26,7 @@ class Finding(NamedTuple):
 
     Attributes:
         topic: The thing that was checked, in one word.
-        text: The finding; if the check failed, with the remedy.
+        text: The finding. If the check failed, it includes the remedy.
         state: How the check ended.
         code: The exit code if the check failed.
     """
@@ -37,15 +37,15 @@ class Finding(NamedTuple):
     code: ExitCode = ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for a log in JSON."""
+        """Return the finding for a log in JSON."""
         return {"check": self.topic, "state": self.state.value, "message": self.text}
 
 
 def fail(topic: str, error: CekatError, key_source: str) -> Finding:
-    """Return that a check failed with an error."""
+    """Return the finding of a check that failed with an error."""
     return Finding(topic, format_error(error, key_source), State.FAILED, get_exit_code(error))
 
 
 def skip(topic: str, text: str = "not checked") -> Finding:
-    """Return that something was not checked."""
+    """Return the finding of a check that was skipped."""
     return Finding(topic, text, State.SKIPPED)

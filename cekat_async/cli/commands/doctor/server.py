@@ -1,7 +1,7 @@
-"""The checks of ``cekat doctor`` that need the server: one request, and what it shows.
+"""The checks of ``cekat doctor`` that need the server. They send one request.
 
-The request takes the same path as any other. The class of its error tells at which step it failed,
-so that all steps before it are known to work.
+The request takes the same path as any other request. The class of its error shows at which step it
+failed. All earlier steps then work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["check_server"]
 # The steps of a request, in their order.
 _STEPS = ("proxy", "DNS", "TCP", "TLS", "access", "quota", "page", "clock")
 _NETWORK = ("proxy", "DNS", "TCP", "TLS")
-# The step at which a request fails with an error. The first match counts.
+# The errors of a request, each with the step that failed. The first match counts.
 _FAILED_AT: Sequence[tuple[type[CekatError], str]] = (
     (errors.ProxyError, "proxy"),
     (errors.UnknownHostError, "DNS"),
@@ -51,14 +51,14 @@ _FAILED_AT: Sequence[tuple[type[CekatError], str]] = (
     (errors.RateLimitError, "quota"),
     (errors.CekatError, "page"),
 )
-_TOLERANCE = 5.0  # seconds between the clocks; a header has whole ones
+_TOLERANCE = 5.0  # seconds between the clocks; the header contains whole seconds
 _ADDRESSES_SHOWN = 2
 _LONGEST_HEADERS = 300  # characters of the quota's headers
 _ADDRESS = re.compile(r"[\d.]+|.*:.*")
 
 
 class _Reply(NamedTuple):
-    """The one page, and when it was received."""
+    """The requested page, and when it was received."""
 
     page: ConversationPage
     malformed: Sequence[MalformedRecord]
@@ -67,7 +67,7 @@ class _Reply(NamedTuple):
 
 
 async def check_server(connection: Connection) -> list[Finding]:
-    """Return what was found about the key, the way to the server, and the server's reply."""
+    """Return the findings about the key, the connection to the server, and its reply."""
     key = str(connection.key)
     findings: list[Finding] = []
     try:
@@ -76,13 +76,14 @@ async def check_server(connection: Connection) -> list[Finding]:
         async with open_client(connection) as client:
             return findings + _hide_key(await _ask(client, key), connection)
     except ConfigurationError as error:
-        # The last one that it may be about is the environment's proxy, which may be no URL.
+        # The error is about the next topic. The last of these is the environment's proxy, if its
+        # URL is invalid.
         topic, *rest = ("key", "host", *_STEPS)[len(findings) :]
         return [*findings, fail(topic, error, key), *map(skip, rest)]
 
 
 def _hide_key(findings: list[Finding], connection: Connection) -> list[Finding]:
-    """Return the findings without the key, which a server may repeat as the name of a field."""
+    """Remove the key from the findings. A server may send it back as the name of a field."""
     if connection.sandbox:
         return findings
     secret = Secret(connection.key.read())
@@ -92,8 +93,8 @@ def _hide_key(findings: list[Finding], connection: Connection) -> list[Finding]:
 def _check_key(connection: Connection) -> str:
     if connection.sandbox:
         return "that of the sandbox"
-    # The client checks it when it is made. The URL is not the one of the connection, which may be
-    # wrong as well.
+    # The client checks the key when it is created. The default URL is used here, because the URL of
+    # the connection may be wrong, too.
     CekatClient(connection.key.read(), base_url=DEFAULT_BASE_URL)
     return f"there is one in {connection.key}"
 
@@ -108,7 +109,7 @@ def _check_url(connection: Connection) -> str:
 
 
 async def _ask(client: CekatClient, key: str) -> list[Finding]:
-    """Request one page, and return what that shows about each step."""
+    """Request one page, and return the findings about each step."""
     url = urlsplit(client.base_url)
     try:
         reply = await _request_page(client)
@@ -134,7 +135,7 @@ async def _request_page(client: CekatClient) -> _Reply:
 async def _explain(
     client: CekatClient, url: SplitResult, error: CekatError, key: str
 ) -> list[Finding]:
-    """Return which step failed. Those before it have worked, and those after it are unknown."""
+    """Return findings that show which step failed. Earlier steps worked; later ones are unknown."""
     failed = next(step for kind, step in _FAILED_AT if isinstance(error, kind))
     if client.proxy and failed in {"DNS", "TCP"}:
         failed = "proxy"  # it is the only host that the client connects to
@@ -152,16 +153,16 @@ async def _explain(
 def _describe_failure(step: str, error: CekatError, key: str) -> Finding:
     finding = fail(step, error, key)
     if step == "TLS" and any(word in finding.text for word in ("expired", "not yet valid")):
-        # The certificate may be right, and the time here wrong.
+        # The certificate may be valid, and this machine's clock wrong.
         return finding._replace(text=f"{finding.text}. Check this machine's clock as well")
     if step == "proxy" and not isinstance(error, errors.ProxyError):
-        text = f"{error.describe()}: check the proxy that the environment names, and the network"
+        text = f"{error.describe()}: check the proxy in the environment, and the network"
         return finding._replace(text=text)
     return finding
 
 
 async def _describe_step(step: str, client: CekatClient, url: SplitResult) -> Finding:
-    """Return what a step of the connection was, which has worked."""
+    """Return the finding about a step of the connection that worked."""
     if step == "DNS":
         return await _describe_dns(client, url)
     describe = {"proxy": _describe_proxy, "TCP": _describe_tcp, "TLS": _describe_tls}[step]
@@ -199,7 +200,7 @@ async def _describe_dns(client: CekatClient, url: SplitResult) -> Finding:
 
 
 async def _resolve(url: SplitResult) -> str:
-    """Return the addresses of a host, which may show that it is the wrong network's."""
+    """Return the addresses of a host. They may show that this is the wrong network."""
     host = url.hostname or ""
     loop = asyncio.get_running_loop()
     try:
@@ -234,7 +235,7 @@ def _check_page(reply: _Reply) -> Finding:
     page = reply.page
     decoded = pluralize(len(page), "conversation")
     for record in reply.malformed:
-        text = f"{describe_malformed(record)}. Exports keep it as it is: tell the API's support"
+        text = f"{describe_malformed(record)}. Exports keep it unchanged: tell the API's support"
         return Finding("page", text, State.FAILED, ExitCode.API_FAILED)
     parts = [f"{decoded} decoded in {reply.seconds:.2f} s"]
     if page.unknown_fields:
@@ -249,8 +250,8 @@ def _check_clock(reply: _Reply) -> Finding:
     try:
         served = parsedate_to_datetime(_get_headers(reply.page).get("date", ""))
     except ValueError:
-        return skip("clock", "not checked: the server does not say what time it is")
-    # The server wrote the time between the request and the reply, in whole seconds.
+        return skip("clock", "not checked: the server does not send its time")
+    # The server set the time, in whole seconds, between the request and the reply.
     ahead = (reply.received - served).total_seconds()
     if -_TOLERANCE <= ahead <= _TOLERANCE + reply.seconds:
         return Finding("clock", f"within {_TOLERANCE:g} s of the server's")
@@ -260,5 +261,5 @@ def _check_clock(reply: _Reply) -> Finding:
 
 
 def _get_headers(page: ConversationPage) -> Mapping[str, str]:
-    """Return the headers of the reply that the page is from, by their names in lower case."""
+    """Return the headers of the page's reply, by their names in lower case."""
     return {} if page.response is None else page.response.headers

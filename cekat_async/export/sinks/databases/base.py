@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "DatabaseSink", "Values"]
 
-# The rows of a chunk are made and written in little memory, and block other threads only briefly.
+# The most rows of a chunk. A chunk needs little memory, and blocks other threads only briefly.
 _MAX_ROWS = 500
 _MAX_BYTES = 2 << 20
 
@@ -41,7 +41,7 @@ Values: TypeAlias = tuple[Any, ...]
 
 
 class Connection(Protocol):
-    """The methods that are used of a connection to any database."""
+    """A connection to any database, with only the methods used here."""
 
     def execute(self, query: Any, parameters: Any = ..., /) -> Any:
         """Run one statement."""
@@ -53,10 +53,10 @@ class Connection(Protocol):
 
 
 class DatabaseSink(ABC):
-    """A target that is a table, into which each export is merged by id, in one transaction.
+    """A target that is a table. Each export is merged into it by id, in one transaction.
 
-    A conversation that is in the table is replaced. Every other row stays. The same transaction
-    stores the manifest in the table ``cekat_exports`` of the same database.
+    If a conversation is already in the table, its row is replaced. All other rows stay. The same
+    transaction stores the manifest in the table ``cekat_exports`` of the same database.
 
     Args:
         table: The table's name. It is created if it does not exist. An existing table must have the
@@ -67,7 +67,7 @@ class DatabaseSink(ABC):
     """
 
     types: ClassVar[Mapping[Kind, str]]
-    """The database's type for each kind of column."""
+    """The type in the database for each kind of column."""
     placeholders: ClassVar[Sequence[str]] = ("?", "?", "?")
     """The placeholders of the first, second and third value in a statement."""
     begin: ClassVar[str] = "BEGIN"
@@ -84,7 +84,7 @@ class DatabaseSink(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.target!r}, table={self.table!r})"
 
-    # What each database does its own way.
+    # The methods that each database implements in its own way.
 
     @abstractmethod
     def connection(self) -> AbstractContextManager[Connection]:
@@ -111,15 +111,15 @@ class DatabaseSink(ABC):
         return quote_identifier(table)
 
     def convert_time(self, moment: datetime) -> Any:
-        """Return a time as the database takes it."""
+        """Return a time in the form that the database accepts."""
         return moment
 
     def build_values(self, record: bytes, began: datetime) -> Values:
-        """Return the row of a record, in an export that began at a time."""
+        """Return the row of a record. ``began`` is when the export began."""
         return (*build_row(record), began)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text of a manifest as it is stored."""
+        """Return the text that is stored for a manifest."""
         return manifest.to_json().decode()
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
@@ -130,7 +130,7 @@ class DatabaseSink(ABC):
             else "name another table for the export, or drop this one"
         )
         return (
-            f"{self.target}: the table {table} is not one of an export: {'; '.join(differences)}. "
+            f"{self.target}: the table {table} is not from an export: {'; '.join(differences)}. "
             f"Nothing was changed: {advice}"
         )
 
@@ -142,21 +142,21 @@ class DatabaseSink(ABC):
     def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
         """Write all rows."""
         for rows in chunks:
-            # Not around the loop: errors of the records themselves are not the target's.
+            # Inside the loop, because errors of the records themselves are not the target's.
             with self.translate_errors():
                 self.write(opened, rows)
 
     # The methods of a sink.
 
     def open(self) -> None:
-        """Check that an export can be written, by writing an empty one and rolling it back."""
+        """Check that an export can be written: write an empty export, and roll it back."""
         with self.connection() as opened:
             self.check_writable(opened)
 
     def manifest(self) -> Manifest | None:
         """Return the manifest of the last export into the table.
 
-        ``None`` if the table was dropped or emptied: then there is nothing that could be added to.
+        Return ``None`` if the table was dropped or emptied, because then nothing can be added.
         """
         with self.connection() as opened, self.translate_errors():
             if not self._has_table(opened, self.table, self.kinds):
@@ -168,7 +168,7 @@ class DatabaseSink(ABC):
             return None if expects_rows and self._is_empty(opened) else manifest
 
     def verify(self, manifest: Manifest) -> None:  # noqa: B027 - a no-op for all
-        """No-op: others may write to the table, and an export is merged with their rows."""
+        """No-op: other programs may write to the table, and exports are merged with their rows."""
 
     def stored(self) -> None:
         """Return ``None``: existing rows stay in place."""
@@ -176,7 +176,7 @@ class DatabaseSink(ABC):
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return the ids for which the table has a row."""
-        # Some databases number their placeholders ("$1"), others do not ("?").
+        # Some databases number their placeholders ("$1"), and others do not ("?").
         marks = ", ".join(self.placeholders[0].replace("1", str(n + 1)) for n in range(len(ids)))
         query = f"SELECT id FROM {self.quote_table(self.table)} WHERE id IN ({marks})"  # noqa: S608 - quoted
         with self.connection() as opened, self.translate_errors():
@@ -188,7 +188,7 @@ class DatabaseSink(ABC):
             self.merge(opened, records, manifest)
         return manifest
 
-    # Their steps, on an open connection.
+    # The steps of these methods, on an open connection.
 
     def check_writable(self, opened: Connection) -> None:
         """Write an empty export, and roll it back."""
@@ -206,7 +206,7 @@ class DatabaseSink(ABC):
         return int(opened.execute(query).fetchall()[0][0])
 
     def read_manifest(self, opened: Connection) -> Manifest | None:
-        """Return the manifest that is stored for the table, if this version can read it."""
+        """Return the stored manifest of the table, if this version can read it."""
         rows = opened.execute(
             f"SELECT CAST(manifest AS TEXT) FROM {self.quote_table(MANIFESTS)} "  # noqa: S608 - quoted
             f"WHERE table_name = {self.placeholders[0]}",
@@ -221,7 +221,7 @@ class DatabaseSink(ABC):
             self.ensure_table(opened, self.table, self.kinds)
         self.write_all(opened, self._build_chunks(records, began))
         with self.translate_errors():
-            # Last, because exports into other tables may have to wait for this table.
+            # Written last, because exports into other tables may have to wait for this table.
             self.ensure_table(opened, MANIFESTS, MANIFEST_KINDS)
             source = f"VALUES ({', '.join(self.placeholders)})"
             statement = build_upsert(self.quote_table(MANIFESTS), tuple(MANIFEST_KINDS), source)
@@ -267,7 +267,7 @@ class DatabaseSink(ABC):
             with self.translate_errors():
                 opened.execute(end)
         except BaseException:
-            # The first error says what is wrong.
+            # An error here is ignored, because the first error shows what is wrong.
             with contextlib.suppress(Exception):
                 opened.execute("ROLLBACK")
             raise

@@ -1,4 +1,4 @@
-"""DuckDB: a table in a file, for analysis."""
+"""The sink for DuckDB: a table in a file, for analysis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["DuckdbSink"]
 
 _MEMORY = "512MB"
 _LOG, _TEMPORARY = ".wal", ".tmp"
-# One list per column, not per row: without another library DuckDB takes this fastest.
+# One list per column, not per row: without another library, this is fastest with DuckDB.
 _TYPES = (*["TIMESTAMPTZ" if c.kind == "time" else "VARCHAR" for c in COLUMNS], "TIMESTAMPTZ")
 _COLUMNS = "SELECT " + ", ".join(
     f"unnest(${number}::{type_}[])" for number, type_ in enumerate(_TYPES, 1)
@@ -34,11 +34,12 @@ class DuckdbSink(DatabaseFileSink):
     """A table in a DuckDB file.
 
     Texts are ``VARCHAR``, times ``TIMESTAMPTZ``, JSON is ``JSON``. ``raw`` is ``VARCHAR``, so that
-    it is exactly what the API sent. It needs the extra ``duckdb``, and downloads nothing.
+    it is exactly the text that the API sent. The sink needs the extra ``duckdb``, and downloads
+    nothing.
 
     DuckDB lets only one process open a file. If another process has it open, even for reading, the
-    export fails with a message that says so. While the export is written, data that does not fit
-    into 512 MB of memory is in the folder ``PATH.tmp``.
+    export fails with a message that says so. While the export is written, the folder ``PATH.tmp``
+    contains data that does not fit into 512 MB of memory.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
@@ -80,11 +81,11 @@ class DuckdbSink(DatabaseFileSink):
             yield opened
         finally:
             opened.close()
-            with contextlib.suppress(OSError):  # another connection still uses it
+            with contextlib.suppress(OSError):  # another connection may still use it
                 add_suffix(path, _TEMPORARY).rmdir()
 
     def flush_log(self, opened: Connection) -> None:
-        """Write everything into the file. Closing does it too, but hides a failure."""
+        """Write everything into the file. Closing does the same, but hides a failure."""
         opened.execute("CHECKPOINT")
 
     def find_damage(self, opened: Connection) -> str | None:
@@ -117,31 +118,31 @@ class DuckdbSink(DatabaseFileSink):
         opened.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
     def _encode_path(self, path: Path) -> str:
-        """Return a path as DuckDB takes it: in UTF-8, whatever the locale is."""
+        """Return a path for DuckDB. It must be UTF-8 in every locale."""
         try:
             return os.fsencode(path).decode()
         except UnicodeDecodeError:
             raise ConfigurationError(
-                f"DuckDB has no files whose names are not UTF-8: choose another than {self.target}"
+                f"DuckDB needs a file name in UTF-8: choose another name than {self.target}"
             ) from None
 
     def _connect(self, path: str) -> Connection:
         try:
-            # All connections of a process to a file share its settings. This fails if there is one
-            # already, whose settings stay as they are.
+            # All connections of a process to a file share its settings. If there already is a
+            # connection, this call fails, and the settings do not change.
             self._duckdb.connect(path, config={"memory_limit": _MEMORY}).close()
         except self._duckdb.ConnectionException:
             return self._duckdb.connect(path)
-        # Not opened with the setting: later connections of the process would be refused.
+        # Opened without the setting, because later connections of the process would be refused.
         opened = self._duckdb.connect(path)
         opened.execute(f"SET memory_limit = '{_MEMORY}'")
         return opened
 
     def _create_private_companions(self) -> None:
-        """Create the log and the temporary folder, so that only readers of the file can read them.
+        """Create the log and the temporary folder, with the access rights of the file.
 
         DuckDB would create them with the first row, readable by everyone. It removes an empty log
-        when it connects, so they cannot be created before.
+        when it connects, so they are created after that.
         """
         mode = self._connected_path.stat().st_mode & 0o666
         with contextlib.suppress(FileExistsError):

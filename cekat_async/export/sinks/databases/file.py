@@ -40,18 +40,18 @@ __all__ = ["DatabaseFileSink"]
 class DatabaseFileSink(DatabaseSink):
     """A table in a database that is one file.
 
-    A database that does not exist yet is written next to the target, as ``PATH.new``. It takes the
-    target's name when it is complete, verified and on the disk. An existing database is merged
-    into in place, in one transaction. In both cases the target is one file in the end: everything
-    that the database keeps in a log next to it is in the file itself.
+    A new database is written next to the target, as ``PATH.new``. When it is complete, verified and
+    on the disk, it is renamed to the target's name. If there is a database already, the export is
+    merged into it in place, in one transaction. In both cases the target is a single file in the
+    end: everything in the database's log is also in the file itself.
 
-    The file is open only while it is read or written, so that others can use it in the meantime.
-    For as long as the export runs, ``PATH.cekat.lock`` is locked: one export at a time writes the
-    file, whatever the table. The export's checkpoint is next to it, ``PATH.checkpoint`` (for a
-    table with another name ``PATH.TABLE.checkpoint``), until the export is complete.
+    The file is open only while it is read or written, so that other programs can use it in between.
+    While the export runs, ``PATH.cekat.lock`` is locked: only one export at a time writes the file,
+    even into different tables. Until the export is complete, its checkpoint is ``PATH.checkpoint``,
+    or ``PATH.TABLE.checkpoint`` for a table with another name than the default.
 
     Args:
-        path: The file. If there is none, or an empty one, a database is created that only its owner
+        path: The file. If it does not exist or is empty, a database is created that only its owner
             can read (mode 0600). A symbolic link is followed.
         table: The table's name.
 
@@ -69,14 +69,14 @@ class DatabaseFileSink(DatabaseSink):
         require_file_name(str(path))
         self.target = readable(f"{Path(path)}{describe_table(table)}")
         with translate_os_errors(self.target):
-            # Absolute, in case the program changes its working folder.
+            # The path is absolute, because the program may change its working folder.
             self.path = resolve_link(Path(path)).absolute()
         self.checkpoint: Path | None = add_suffix(
             self.path, f"{get_file_suffix(table)}{CHECKPOINT}"
         )
         self._new = add_suffix(self.path, ".new")
         self._lock = TargetLock(add_suffix(self.path, LOCK), str(Path(path)))
-        # The connection that is used now, if its statements may be interrupted.
+        # The connection in use, if its statements may be interrupted.
         self._running: Interruptible | None = None
 
     @abstractmethod
@@ -89,14 +89,14 @@ class DatabaseFileSink(DatabaseSink):
 
     @abstractmethod
     def flush_log(self, opened: Connection) -> None:
-        """Write everything that was committed from the database's log into its file."""
+        """Write all committed data from the database's log into its file."""
 
     @abstractmethod
     def find_damage(self, opened: Connection) -> str | None:
-        """Read all of the database; return what is wrong with it, or ``None``."""
+        """Read the whole database. Return what is wrong with it, or ``None``."""
 
     def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
-        """Return the batches of a new database, and commit between them if that helps."""
+        """Return the batches for a new database. A subclass may commit between them."""
         return records
 
     def connection(self) -> AbstractContextManager[Connection]:
@@ -136,7 +136,7 @@ class DatabaseFileSink(DatabaseSink):
     def interrupt(self) -> None:
         """End the running statement with an error, unless the export is already committed."""
         if (running := self._running) is not None:
-            with contextlib.suppress(self.error):  # it was closed in the meantime
+            with contextlib.suppress(self.error):  # the connection may have been closed already
                 running.interrupt()
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class DatabaseFileSink(DatabaseSink):
 
     def _publish_in_place(self, records: Records, manifest: Manifest) -> None:
         with self.connection() as opened:
-            # Not after the commit, when it is too late.
+            # Not interruptible after the commit, because the export is then complete.
             with self._interruptible(opened):
                 self.merge(opened, records, manifest)
             with self.translate_errors():
@@ -173,7 +173,7 @@ class DatabaseFileSink(DatabaseSink):
         with self.connect(self._new) as opened, self._interruptible(opened):
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
-        self._require_one_file()  # also after the verification, which could write
+        self._require_one_file()  # checked after the verification, too, because it may write
         with translate_os_errors(self.target):
             self._take_name()
 
@@ -187,7 +187,7 @@ class DatabaseFileSink(DatabaseSink):
 
     @contextlib.contextmanager
     def _create_new(self) -> Generator[Connection, None, None]:
-        """Create a new database next to the target, and replace what an earlier run left."""
+        """Create a new database next to the target. Replace any file of an earlier run."""
         with translate_os_errors(self.target):
             self._remove_new()
             with self.translate_errors():
@@ -196,7 +196,7 @@ class DatabaseFileSink(DatabaseSink):
             yield opened
 
     def _take_name(self) -> None:
-        """Write the new database to the disk, and let it take the target's name."""
+        """Sync the new database to the disk, and rename it to the target's name."""
         with self._new.open("r+b") as file:
             copy_rights(self.path, file.fileno())
             os.fsync(file.fileno())
@@ -223,7 +223,7 @@ class DatabaseFileSink(DatabaseSink):
 
     def _build_mismatch(self, found: str) -> TargetError:
         return TargetError(
-            f"{self.target} was written, but does not read as it was written ({found}): check the "
+            f"{self.target} was written, but reading it gives another result ({found}): check the "
             "disk and run the export again"
         )
 
@@ -231,12 +231,12 @@ class DatabaseFileSink(DatabaseSink):
         return self.path.exists() and self.path.stat().st_size > 0
 
     def _require_no_orphaned_log(self) -> None:
-        """Refuse a log without its database, which would be applied to the new one."""
+        """Refuse a log without its database. It would be applied to the new database."""
         if self._has_database():
             return
         for path in self._list_companions(self.path):
             if path.is_file() and path.stat().st_size:
-                reason = f"{path} is left of a database that is not there any more: move it away"
+                reason = f"{path} belongs to a database that no longer exists: move it away"
                 raise FileExistsError(errno.EEXIST, reason, self.target)
 
     def _list_companions(self, path: Path) -> Iterator[Path]:
@@ -255,7 +255,7 @@ class DatabaseFileSink(DatabaseSink):
         try:
             yield
         except BaseException:
-            # The first error says what is wrong.
+            # An error here is ignored, because the first error shows what is wrong.
             with contextlib.suppress(OSError):
                 self._remove_new()
             raise

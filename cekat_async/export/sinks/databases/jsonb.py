@@ -1,4 +1,4 @@
-"""JSON that PostgreSQL can query: its ``jsonb`` accepts less than JSON allows."""
+"""Converts JSON so that PostgreSQL can query it: ``jsonb`` does not accept all JSON."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["make_queryable"]
 _NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
 _DEEPEST = 1_000
 
-# Most texts contain none of these, and stay as they are. Each pattern has the length of its longest
-# match. (A search for digits that does not begin at the first of them takes quadratic time.)
+# Most texts contain none of these, and are not changed. Each pattern has the length of its longest
+# match. (A search for digits must begin at the first digit, or it takes quadratic time.)
 _SUSPECTS = (
     (re.compile(r"\\u(?:0000|[dD][89a-fA-F])"), 6),
     (re.compile(r"[0-9.][eE][+-]?[0-9]{5}"), 8),
     (re.compile(r"(?<![0-9.])[0-9.]{5000}"), 5000),
 )
-# Other threads wait during a search, so it covers at most this many characters at a time.
+# Other threads wait during a search, so each search covers at most this many characters.
 _PIECE = 1 << 18
 
 _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|[\[{]|[\]}]',
     re.DOTALL,
 )
-# Unchanged text is matched in pieces, between which other threads can run.
+# Unchanged text is matched in pieces, so that other threads can run in between.
 _ESCAPES = re.compile(
     r"(?P<kept>(?:[^\\]++|\\[^u]|\\u(?!0000|[dD][89a-fA-F])){1,1000}+"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -39,7 +39,7 @@ _JSON = msgspec.json.Decoder(msgspec.Raw)
 
 
 def make_queryable(text: str) -> str:
-    """Return JSON that every function of PostgreSQL accepts, whatever the text is.
+    """Return JSON that every function of PostgreSQL accepts, for any text.
 
     U+FFFD replaces U+0000 and half a surrogate pair. A number out of range becomes a string of its
     digits. Text that is not JSON, or is nested more than 1,000 levels deep, becomes a JSON string.

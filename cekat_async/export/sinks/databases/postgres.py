@@ -1,4 +1,4 @@
-"""PostgreSQL: a table in a database on a server."""
+"""The sink for PostgreSQL: a table in a database on a server."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ __all__ = ["PostgresSink"]
 _STAGING = quote_identifier("pg_temp", "cekat_async_new")
 _EXACT = "raw_exact"
 _RAW = [*KINDS].index("raw")
-# Options that the URL can override. Networks drop connections that are idle for long, so TCP keeps
-# this one alive, and reports if it is lost.
+# Options that the URL can override. Networks drop idle connections, so TCP keepalive is used. It
+# also reports a lost connection.
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "application_name": "cekat-async",
@@ -49,8 +49,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 6,
     "tcp_user_timeout": 60_000,
 }
-# The limits of a role are for people's queries. The last three settings, which some servers lack,
-# let the server notice soon that an export was killed, and release its lock.
+# These settings remove the limits of a role, which are for people's queries. With the last three,
+# the server soon notices that an export was killed, and releases its lock. Some servers lack them.
 _SETTINGS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -68,19 +68,19 @@ class PostgresSink(DatabaseSink):
     Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``. ``raw`` is ``json``, which keeps
     the text as the API sent it.
 
-    JSON allows values that PostgreSQL cannot read. One U+0000, one half of a surrogate pair or one
-    number out of range fails every query that touches it, for all rows. U+FFFD replaces such a
-    character, and a string of its digits such a number. A record that is not JSON, or is nested too
-    deep, becomes a JSON string of its text. If ``raw`` differs from the record, the column
-    ``raw_exact`` has its bytes (``bytea``); otherwise that is NULL.
+    JSON allows values that PostgreSQL cannot read. A single U+0000, half a surrogate pair, or a
+    number out of range makes every query fail that reads it, for all rows. Such a character is
+    replaced by U+FFFD, and such a number by a string of its digits. A record that is not JSON, or
+    is nested too deep, becomes a JSON string of its text. If ``raw`` differs from the record, the
+    column ``raw_exact`` contains the record's bytes (``bytea``). Otherwise ``raw_exact`` is NULL.
 
-    While an export runs it holds an advisory lock, so that no other one writes the same table. If
-    the connection is lost, the sink connects again, once. With PgBouncer, this needs session
+    While an export runs, it holds an advisory lock, so that no other export writes the same table.
+    If the connection is lost, the sink connects again, once. With PgBouncer, this needs session
     pooling.
 
     Args:
-        url: ``postgresql://user:password@host:port/database``, as libpq takes it. The password is
-            never shown. It can also be in ``PGPASSWORD`` or in ``~/.pgpass``.
+        url: ``postgresql://user:password@host:port/database``, in the syntax of libpq. The password
+            is never shown. It can also be in ``PGPASSWORD`` or in ``~/.pgpass``.
         table: The table: ``name``, or ``schema.name``. Both are case-sensitive. A name without a
             schema is looked up along the ``search_path``.
 
@@ -107,7 +107,7 @@ class PostgresSink(DatabaseSink):
                 "PostgreSQL needs psycopg: pip install 'cekat-async[postgres]'"
             ) from None
         self._psycopg = psycopg
-        # Anything but text goes to the base class, which raises.
+        # For a value that is not text, the base class raises an error.
         schema, dot, name = table.rpartition(".") if "." in str(table) else ("", "", table)
         super().__init__(name)
         self._named_schema = require_table_name(schema) if dot else None
@@ -143,7 +143,7 @@ class PostgresSink(DatabaseSink):
             yield
         except self._psycopg.Error as error:
             reason = redact(error.diag.message_primary or str(error), self._options)
-            # Without its cause: the server's message may contain the password.
+            # The cause is dropped, because the server's message may contain the password.
             raise TargetError(f"cannot write {self.target}: {reason}") from None
 
     def read_schema(self, opened: Connection, table: str) -> TableSchema | None:
@@ -165,13 +165,13 @@ class PostgresSink(DatabaseSink):
     def ensure_table(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
         """Create a table, or check that an existing one has the columns of an export."""
         if table == MANIFESTS and self.read_schema(opened, table) is None:
-            # An export into another table may be creating it: wait until it has done so.
+            # An export into another table may be creating this table. The lock waits for that.
             key = _compute_lock_key(self._schema, table)
             opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
         super().ensure_table(opened, table, kinds)
 
     def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
-        """Copy all rows to a temporary table, and merge that into the table."""
+        """Copy all rows to a temporary table, and merge this table into the target."""
         table = self.quote_table(self.table)
         with self.translate_errors():
             opened.execute(f"CREATE TEMP TABLE cekat_async_new (LIKE {table}) ON COMMIT DROP")
@@ -187,17 +187,17 @@ class PostgresSink(DatabaseSink):
         return (*stored, None if stored[_RAW].encode() == record else record)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text of a manifest as it is stored. It may contain names of unknown fields."""
+        """Return the text that is stored for a manifest. Names of unknown fields are made valid."""
         return make_queryable(super().encode_manifest(manifest))
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
-        """Return the message for a table; for one of version 0.1, with the statement it needs."""
+        """Return the message for a table. For a table of version 0.1, it contains an ``ALTER``."""
         if [*differences] != [describe_missing(_EXACT)]:
             return super().describe_refusal(table, differences)
         column = f"{quote_identifier(_EXACT)} {self.types['bytes']}"
         return (
             f"{self.target}: the table {table} was made by version 0.1 and has no column {_EXACT}, "
-            "for records that PostgreSQL cannot hold as JSON. Add it, and run the export again: "
+            "for records that PostgreSQL cannot store as JSON. Add it, and run the export again: "
             f"ALTER TABLE {self.quote_table(table)} ADD COLUMN {column};"
         )
 
@@ -240,8 +240,8 @@ class PostgresSink(DatabaseSink):
             ((encoding,),) = opened.execute("SHOW server_encoding").fetchall()
             if encoding != "UTF8":
                 raise TargetError(
-                    f"cannot write {self.target}: its encoding is {encoding}, which does not hold "
-                    "all characters; export to a database with the encoding UTF8"
+                    f"cannot write {self.target}: its encoding is {encoding}, which does not have "
+                    "all characters. Export to a database with the encoding UTF8"
                 )
             self._schema = self._named_schema or self._find_schema(opened)
             self._lock(opened)
@@ -254,22 +254,22 @@ class PostgresSink(DatabaseSink):
         ).fetchall()
         if schema is None:
             raise TargetError(
-                f"cannot write {self.target}: no schema of the search_path is there; name the "
-                "table with its schema"
+                f"cannot write {self.target}: no schema of the search_path exists. Name the table "
+                "with its schema"
             )
         return str(schema)
 
     def _lock(self, opened: Connection) -> None:
         key = _compute_lock_key(self._schema, self.table)
         try:
-            # Waits, because a server takes a moment to notice that an export was killed.
+            # Wait for the lock, because a server needs a moment to notice a killed export.
             opened.execute(f"SET lock_timeout = '{_TARGET_LOCK_TIMEOUT}s'")
             opened.execute("SELECT pg_advisory_lock($1)", (key,))
             opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
         except self._psycopg.errors.LockNotAvailable:
             raise TargetBusyError(
-                f"another export is writing {self.target}. Run this export again when that one has "
-                "ended"
+                f"another export is writing {self.target}. Run this export again after it has "
+                "finished"
             ) from None
 
 
@@ -278,7 +278,7 @@ def _compute_lock_key(schema: str, table: str) -> int:
     return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
 
 
-# One half of a surrogate pair is not a character, and cannot be sent.
+# NUL and half a surrogate pair cannot be sent.
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -290,7 +290,7 @@ def _convert_json(text: str | None) -> str | None:
     return None if text is None else make_queryable(text)
 
 
-# Converts a value of each kind to one that PostgreSQL can store and read.
+# For each kind, the function that converts a value so that PostgreSQL can store and read it.
 _CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
     "text": _replace_invalid,
     "time": lambda value: value,

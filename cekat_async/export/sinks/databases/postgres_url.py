@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL database: its options, and how it is shown without its secrets."""
+"""The URL of a PostgreSQL database: parses its options, and shows it without secrets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FORM = "postgresql://user:password@host:port/database"
 
 
 def parse_url(url: object) -> dict[str, Any]:
-    """Return the options of a connection, by the names that libpq has for them.
+    """Return the options of a connection, by libpq's names.
 
-    The message of a ConfigurationError does not contain the URL, because it has a password.
+    The message of a ConfigurationError does not contain the URL, because the URL has a password.
     """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
 
@@ -29,7 +29,7 @@ def parse_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"url must look like {_FORM}")
     _, _, rest = url.partition("://")
     if rest.count("@") > 1 or "/" in rest.partition("@")[0] * ("@" in rest):
-        # libpq would take a part of the password for the host, the port or the database.
+        # libpq would read a part of the password as the host, the port or the database.
         raise ConfigurationError(
             "url: write the characters @ / and : in a user name, a password or an option as "
             "%40 %2F and %3A"
@@ -38,7 +38,7 @@ def parse_url(url: object) -> dict[str, Any]:
     with contextlib.suppress(Exception):
         options = dict(conninfo_to_dict(url))
     if options is None or not re.fullmatch(r"[0-9,]*", str(options.get("port", ""))):
-        raise ConfigurationError(f"url must look like {_FORM}, with no other options than libpq's")
+        raise ConfigurationError(f"url must look like {_FORM}, with only options that libpq knows")
     return options
 
 
@@ -57,7 +57,7 @@ def describe_database(options: Mapping[str, Any]) -> str:
 
 
 def redact(text: str, options: Mapping[str, Any]) -> str:
-    """Return a text in one line, without the secrets among some options."""
+    """Return a text as one line, without the secrets in the options."""
     line = " ".join(text.split())
     for name in _SECRET & set(options):
         if secret := str(options[name]):

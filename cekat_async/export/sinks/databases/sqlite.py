@@ -1,4 +1,4 @@
-"""SQLite: a table in a file that every SQLite tool can read."""
+"""The sink for SQLite: a table in a file that every SQLite tool can read."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ _VALUES = f"VALUES ({', '.join('?' * len(KINDS))})"
 class SqliteSink(DatabaseFileSink):
     """A table in a SQLite file.
 
-    All columns are text. Times are in UTC, like ``2026-04-10T05:47:16.771000Z``: they sort as text,
-    and SQLite's date functions read them. JSON is for SQLite's JSON functions.
+    All columns are text. Times are in UTC, like ``2026-04-10T05:47:16.771000Z``: they can be sorted
+    as text, and SQLite's date functions can read them. SQLite's JSON functions can read JSON.
 
     The journal mode of the database is kept. With a write-ahead log (``PRAGMA journal_mode = wal``)
-    readers see the old content until the new is complete. With a rollback journal SQLite makes them
-    wait while an export of more than some ten thousand conversations is written.
+    readers see the old content until the new content is complete. With a rollback journal, SQLite
+    makes readers wait while an export of more than some ten thousand conversations is written.
 
     After the merge, a write-ahead log is emptied into the file. While another connection reads,
-    SQLite cannot do that. Then the rows are in ``PATH-wal`` until the last connection closes, as
+    SQLite cannot do this. Then the rows are in ``PATH-wal`` until the last connection closes, as
     after any other commit.
 
-    A database that others have locked for 10 seconds is given up.
+    If another program locks the database for more than 10 seconds, the export fails.
     """
 
     types: ClassVar[Mapping[Kind, str]] = dict.fromkeys(("text", "time", "json", "raw"), "TEXT")
-    # Locked at once: SQLite may refuse a later lock without waiting for the other connection.
+    # The lock is taken immediately, because SQLite may refuse a later lock without waiting.
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
     companions: ClassVar[Sequence[str]] = ("-journal", "-wal", "-shm")
     error = sqlite3.Error
@@ -66,17 +66,17 @@ class SqliteSink(DatabaseFileSink):
             opened = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         with contextlib.closing(opened):
             with self.translate_errors():
-                # Ids are random, so the default of 2 MB would make SQLite read each from the disk.
+                # Ids are random. With the default cache of 2 MB, SQLite would read each from disk.
                 opened.execute("PRAGMA cache_size = -65536")
-                # A commit, and the removal of its journal, are on the disk when it returns.
+                # A commit returns only when data and the removal of the journal are on the disk.
                 opened.execute("PRAGMA synchronous = EXTRA")
             yield opened
 
     def divide(self, opened: Connection, records: Records) -> Iterator[list[bytes]]:
         """Yield the batches of a new database, and commit every 64 MB.
 
-        Nobody sees the new database yet. A single commit would sync all of it to the disk at the
-        end, and nothing can stop a sync.
+        Nobody can see the new database yet. A single commit would sync the whole file to the disk
+        at the end, and a sync cannot be interrupted.
         """
         size = 0
         for batch in records:
@@ -93,7 +93,7 @@ class SqliteSink(DatabaseFileSink):
         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def find_damage(self, opened: Connection) -> str | None:
-        """Return what SQLite's own check finds."""
+        """Return the result of SQLite's own check, or ``None`` if it finds no damage."""
         ((found,),) = opened.execute("PRAGMA integrity_check(1)").fetchall()
         return None if found == "ok" else str(found)
 

@@ -31,7 +31,7 @@ __all__ = [
 TABLE = "conversations"
 """The default name of a table of conversations."""
 MANIFESTS = "cekat_exports"
-"""The table with one row per table of conversations: the manifest of its last export."""
+"""The name of the table of manifests. It has one row for each table of conversations."""
 
 KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
 """The columns of a table of conversations, and the kind of each. The first is the primary key."""
@@ -53,7 +53,7 @@ class TableSchema(NamedTuple):
     primary_key: Sequence[str]
 
     def differences(self, expected: Mapping[str, str]) -> list[str]:
-        """Return how the table differs from the columns of an export, the first of them its key."""
+        """Return how the table differs from an export's. The first expected column is the key."""
         differences = describe_differences(_normalize(self.columns), _normalize(expected))
         key = next(iter(expected))
         if [*self.primary_key] != [key]:
@@ -67,29 +67,29 @@ def _normalize(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_table_name(name: object) -> str:
-    """Return the name of a table, or raise ConfigurationError unless every database accepts it."""
+    """Return the name of a table. Raise ConfigurationError unless every database accepts it."""
     if not isinstance(name, str) or not name.strip() or set(name) & set('\0."'):
         raise ConfigurationError(
-            f"table must be the name of a table, without dots and quotes, not {name!r}"
+            f"table must be the name of a table, without dots or quotes, not {name!r}"
         )
     if name.lower() == MANIFESTS or name.lower().startswith(("sqlite_", "pg_")):
-        raise ConfigurationError(f"table must not be {name!r}: that is a table of another kind")
+        raise ConfigurationError(f"table must not be {name!r}: this name is for manifests")
     if name != readable(name):
         raise ConfigurationError(f"the name of a table must be text in UTF-8, not {name!a}")
     if len(name.encode()) > _MAX_BYTES:
         raise ConfigurationError(
-            f"the name of a table has at most {_MAX_BYTES} bytes, not {name!r}"
+            f"the name of a table can have at most {_MAX_BYTES} bytes: {name!r} is too long"
         )
     return name
 
 
 def describe_table(table: str) -> str:
-    """Return what follows a database in a message: the table, unless it has the default name."""
+    """Return the suffix that names a table in messages. For the default name, it is empty."""
     return "" if table == TABLE else f", table {table}"
 
 
 def get_file_suffix(table: str) -> str:
-    """Return the suffix that keeps apart the files of two tables in one database."""
+    """Return the suffix that distinguishes the files of two tables in one database."""
     return "" if table == TABLE else f".{quote(table, safe='')}"
 
 
@@ -99,15 +99,15 @@ def quote_identifier(*names: str) -> str:
 
 
 def build_create_table(table: str, columns: Mapping[str, str]) -> str:
-    """Return the statement that creates a (quoted) table, whose first column is its key."""
+    """Return the statement that creates a (quoted) table. The first column is its key."""
     key, *others = [f"{quote_identifier(name)} {type_}" for name, type_ in columns.items()]
     return f"CREATE TABLE {table} ({', '.join([f'{key} NOT NULL PRIMARY KEY', *others])})"
 
 
 def build_upsert(table: str, names: Sequence[str], source: str) -> str:
-    """Return the statement that adds rows to a (quoted) table, and replaces those of the same key.
+    """Return the statement that adds rows to a (quoted) table, or replaces rows with the same key.
 
-    The first of its columns is the key. The source of the rows is ``VALUES …`` or ``SELECT …``.
+    The first column is the key. The source of the rows is ``VALUES …`` or ``SELECT …``.
     """
     columns = ", ".join(map(quote_identifier, names))
     others = map(quote_identifier, names[1:])

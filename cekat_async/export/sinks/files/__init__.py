@@ -1,4 +1,4 @@
 """Sinks that replace a file or a folder with each export, and standard output.
 
-Start with ``base.py``. A module with the name of a format has its sinks.
+Start with ``base.py``. The sinks of a format are in the module with its name.
 """

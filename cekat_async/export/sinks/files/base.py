@@ -1,4 +1,4 @@
-"""The base classes of sinks whose target each export replaces: a file, or a folder."""
+"""The base classes of sinks for files and folders. Each export replaces the target."""
 
 from __future__ import annotations
 
@@ -40,37 +40,38 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH", "FileSink", "Output", "ReplacedSink", "batched"]
 
-# Records that are handed out at once.
+# The number of records in a batch.
 BATCH = 100
-# Nothing can stop a sync. One of a whole file of gigabytes could take minutes.
+# Data is synced after this many bytes. A sync cannot be interrupted, and syncing gigabytes in one
+# step could take minutes.
 _UNSYNCED = 64 << 20
 
 
 class ReplacedSink(ABC):
-    """A target that each export replaces, with a manifest next to it that has its checksum.
+    """A target that each export replaces. The manifest next to it contains its checksum.
 
-    The new target is written next to the old one, as ``TARGET.new``. It takes the target's name
-    when it is complete and on the disk. Until the export is complete, its checkpoint is
+    The new target is written next to the old one, as ``TARGET.new``. When it is complete and on the
+    disk, it is renamed to the target's name. Until the export is complete, its checkpoint is
     ``TARGET.checkpoint``.
 
     Args:
-        path: The target. A symbolic link stays one: the file or folder it leads to is replaced,
-            and everything next to the target is next to that.
+        path: The target. A symbolic link is followed: the file or folder that it leads to is
+            replaced, and the other files are next to that file or folder.
 
     Attributes:
         path: The target, with symbolic links resolved.
-        new: Where the new target is written.
-        rights_source: The file whose rights new files get.
+        new: The path where the new target is written.
+        rights_source: The file whose access rights new files get.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_file_name(str(path))
         self.target = readable(str(path))
         with translate_os_errors(self.target):
-            # Resolved once: the link may lead to another place later.
+            # The link is resolved only once, because it may lead to another place later.
             self.path = resolve_link(Path(path))
         if self.path.name in {"", ".."}:
-            raise TargetError(f"{self.target} has no name that a new one could take: name it")
+            raise TargetError(f"{self.target} has no file name: add a name")
         self.checkpoint: Path | None = add_suffix(self.path, CHECKPOINT)
         self.new = add_suffix(self.path, ".new")
         self.rights_source = self.path
@@ -80,7 +81,7 @@ class ReplacedSink(ABC):
 
     @abstractmethod
     def check_replaceable(self) -> None:
-        """Raise unless a new target can be written and can replace the present one."""
+        """Raise unless a new target can be written and can replace the present target."""
 
     @abstractmethod
     def write_new(self, records: Records) -> str:
@@ -88,7 +89,7 @@ class ReplacedSink(ABC):
 
     @abstractmethod
     def take_name(self) -> None:
-        """Let the new target take the target's name."""
+        """Rename the new target to the target's name."""
 
     @abstractmethod
     def remove_new(self) -> None:
@@ -96,13 +97,13 @@ class ReplacedSink(ABC):
 
     @abstractmethod
     def checksum(self) -> str:
-        """Return the checksum of the target; empty if there is none."""
+        """Return the checksum of the target, or an empty text if there is no target."""
 
     def recover(self) -> None:  # noqa: B027 - only some targets need it
-        """Finish, or take back, a replacement that a kill interrupted."""
+        """Finish or undo a replacement that a kill interrupted."""
 
     def remove_old(self) -> None:  # noqa: B027 - only some targets need it
-        """Remove the old target, after the new one has taken its name on the disk."""
+        """Remove the old target, after the new target has its name."""
 
     def check_place(self) -> None:
         """Raise unless there can be a target at the path. Nothing is created or read."""
@@ -112,11 +113,12 @@ class ReplacedSink(ABC):
         """Check that the target can be replaced, and recover from a kill."""
         self._interrupted.clear()
         with translate_os_errors(self.target):
-            self.check_place()  # before its lock: that file would be next to something else
+            self.check_place()  # before the lock, whose file must not be next to something else
             with self._lock.acquired():
                 if self._manifest.new.exists():
                     self.recover()
-                    # The next export would overwrite it, and the target would have no manifest.
+                    # Otherwise the next export would overwrite the new manifest, and the target
+                    # would have no manifest.
                     self._manifest.recover(self.checksum)
                 self.check_replaceable()
 
@@ -124,7 +126,7 @@ class ReplacedSink(ABC):
         """Return the manifest next to the target.
 
         Raises:
-            ReplacementRefusedError: It is damaged, or a newer version wrote it.
+            ReplacementRefusedError: The manifest is damaged, or a newer version wrote it.
         """
         with translate_os_errors(self.target):
             if not (self.path.exists() and self._manifest.path.exists()):
@@ -142,12 +144,12 @@ class ReplacedSink(ABC):
             if manifest.checksum == self.checksum():
                 return
         raise TargetError(
-            f"nothing can be added to {self.target}: it is not what the last export left (its "
-            "checksum is another one than in its manifest)"
+            f"nothing can be added to {self.target}: it was changed after the last export (its "
+            "checksum is not the one in its manifest)"
         ).advise("export everything again with {option}", incremental=False)
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Write the new target, and let it replace the old one."""
+        """Write the new target, and replace the old target with it."""
         with translate_os_errors(self.target):
             try:
                 checksum = self.write_new(records)
@@ -159,12 +161,12 @@ class ReplacedSink(ABC):
                 raise
             sync_folder(self.path.parent)
             self.remove_old()
-            # Last: until then the next export knows that a replacement was interrupted.
+            # Done last, so that after a kill the next export knows of the unfinished replacement.
             self._manifest.replace()
         return manifest
 
     def interrupt(self) -> None:
-        """Make a checksum that is being computed raise."""
+        """Make a running computation of a checksum raise an exception."""
         self._interrupted.set()
 
     def check(self) -> None:
@@ -177,7 +179,7 @@ class ReplacedSink(ABC):
         self._lock.release()
 
     def _remove_new(self) -> None:
-        """Remove the new target and its manifest. Errors are ignored: another one is raised."""
+        """Remove the new target and its manifest. Errors are ignored: the first error is raised."""
         for remove in (self.remove_new, self._manifest.remove_new):
             with contextlib.suppress(OSError, TargetError):
                 remove()
@@ -186,9 +188,9 @@ class ReplacedSink(ABC):
 class FileSink(ReplacedSink):
     """A target that is one file.
 
-    New files are readable by their owner only (mode 0600). If there is a target already, the new
-    one gets its mode, and its owner and group if the system allows that. If the group cannot be
-    kept, it loses its rights.
+    New files are readable only by their owner (mode 0600). If there is a target already, the new
+    target gets its mode. It also gets its owner and group, if the system allows that. If the group
+    cannot be kept, the new target gives no rights to the group.
     """
 
     @abstractmethod
@@ -197,7 +199,7 @@ class FileSink(ReplacedSink):
 
     @abstractmethod
     def read(self, file: BinaryIO) -> Iterator[bytes]:
-        """Return the records of a whole file, as they were given to ``write``."""
+        """Return the records of a whole file, in the form that ``write`` received."""
 
     def check_place(self) -> None:
         """Raise unless there can be a file at the path."""
@@ -222,7 +224,7 @@ class FileSink(ReplacedSink):
         return f"sha256:{output.digest}"
 
     def take_name(self) -> None:
-        """Replace the file by the new one."""
+        """Replace the file with the new one."""
         self.new.replace(self.path)
 
     def remove_new(self) -> None:
@@ -243,7 +245,7 @@ class Output:
         self._unsynced = 0
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Write all of some bytes."""
+        """Write all bytes of ``data``."""
         self._hash.update(data)
         self._file.write(data)
         self._unsynced += len(data)

@@ -1,4 +1,4 @@
-"""CSV: a table for spreadsheets, in which no text from a contact runs as a formula."""
+"""The sink for CSV: a table for spreadsheets, in which no contact's text runs as a formula."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["CsvSink"]
 
 _BOM = b"\xef\xbb\xbf"
 
-# What spreadsheets run as a formula. Some skip blank and invisible characters before it, and
-# Japanese ones also accept the full-width signs.
+# Spreadsheets run text with these beginnings as a formula. Some ignore blank and invisible
+# characters before it, and Japanese spreadsheets also accept full-width signs.
 _INVISIBLE = "[\\s\0-\x20\x7f-\x9f\u200b-\u200f\u2060\ufeff]"
 _is_formula = re.compile(_INVISIBLE + "*[-=+@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]").match
 _needs_quotes = re.compile('[",\r\n]').search
@@ -37,19 +37,19 @@ _LAST = rb'(?P<raw>".*"|[^",\r\n]*+)'
 class CsvSink(FileSink):
     """A CSV file of :data:`~cekat_async.frames.columns.COLUMNS`, with their names in the first row.
 
-    It is UTF-8 with a byte order mark, for Excel. Commas separate the cells, and rows end in CRLF.
+    The file is UTF-8 with a byte order mark, for Excel. Cells end in commas, and rows in CRLF.
     Times are ISO 8601 (``2026-04-10T05:47:16.771+00:00``), ``None`` is an empty cell, and nested
     values are JSON. Quotes, line breaks and NUL characters within a cell are kept.
 
-    Contacts can write any text, and a spreadsheet runs a cell that begins like a formula. Such
-    cells get an apostrophe before their text, in every column: text that begins with ``=``, ``+``,
-    ``-``, ``@`` or their full-width forms, also after blanks, or with a tab or a line break. If a
-    program reads the file and needs the unchanged text, pass ``defuse=False``.
+    Contacts can write any text, and a spreadsheet runs a cell that begins like a formula. In every
+    column, such cells get an apostrophe before their text. This concerns text that begins with
+    ``=``, ``+``, ``-``, ``@`` or their full-width forms, even after blanks, and text that begins
+    with a tab or a line break. If a program needs the unchanged text, pass ``defuse=False``.
 
-    The last column, ``raw``, is the record exactly as the API sent it, except that bytes that are
-    not UTF-8 become U+FFFD. JSON never begins with an apostrophe, so the one that is added there
-    can be removed again: of all JSON, only numbers below zero are defused. Python's own :mod:`csv`
-    reads records of more than 131,072 characters after :func:`csv.field_size_limit`.
+    The last column, ``raw``, is the record exactly as the API sent it, except that bytes which are
+    not UTF-8 become U+FFFD. JSON never begins with an apostrophe, so an added apostrophe can be
+    removed again. (Negative numbers are the only JSON that gets one.) Python's own :mod:`csv` reads
+    records of more than 131,072 characters only after a call of :func:`csv.field_size_limit`.
 
     Args:
         path: The file.
@@ -79,13 +79,13 @@ class CsvSink(FileSink):
         *cells, raw = [value if isinstance(value, str) else _format_time(value) for value in row]
         if self._defuse:
             cells = [_APOSTROPHE + cell if _is_formula(cell) else cell for cell in cells]
-        # One is also added before an apostrophe, because reading removes one.
+        # An apostrophe is also added before an existing one, because reading removes one.
         if raw.startswith(_APOSTROPHE) or (self._defuse and _is_formula(raw)):
             raw = _APOSTROPHE + raw
         return [*cells, raw]
 
     def _compile_row_pattern(self, header: bytes) -> re.Pattern[bytes]:
-        """Return a pattern for a row with the columns of a header, which needs no quotes."""
+        """Return a pattern for a row with the columns of a header. The header has no quotes."""
         *before, last = header.removeprefix(_BOM).split(b",")
         if last != COLUMNS[-1].name.encode() + b"\r\n":
             raise self._build_error("its last column is not raw")
@@ -103,10 +103,10 @@ def _format_time(value: datetime | None) -> str:
 
 
 def _encode_rows(rows: list[list[str]]) -> bytes:
-    """Return rows as the writer of :mod:`csv` writes them.
+    """Return rows in the format of the writer of :mod:`csv`.
 
-    That writer looks at each character without letting other threads run. With a record of some
-    megabytes, it would block the event loop for too long.
+    That writer is not used, because no other thread can run while it reads all characters of a row.
+    With a record of some megabytes, it would block the event loop for too long.
     """
     return "".join([",".join(map(_quote, row)) + "\r\n" for row in rows]).encode()
 
@@ -116,10 +116,10 @@ def _quote(text: str) -> str:
 
 
 def _split_rows(file: BinaryIO) -> Iterator[bytes]:
-    """Return each row with its line break, however many lines it has.
+    """Yield each row with its line break. A row may have several lines.
 
-    The reader of :mod:`csv` refuses long records unless a limit is raised for the whole process. It
-    also creates an object for each cell, although only the last one is needed.
+    The reader of :mod:`csv` is not used. It refuses long records unless a limit is raised for the
+    whole process, and creates an object for each cell, although only the last cell is needed.
     """
     row: list[bytes] = []
     quotes = 0

@@ -1,4 +1,4 @@
-"""JSON Lines: each record exactly as the API sent it, in a plain or a compressed file."""
+"""The sinks for JSON Lines: each record exactly as the API sent it, plain or compressed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHUNK = 1 << 17
 class JsonLinesSink(FileSink):
     """A file with one record per line, each exactly as the API sent it.
 
-    Only line breaks between two tokens of a record, which JSON Lines cannot hold, are left out.
+    Only line breaks between two tokens of a record are removed, because JSON Lines forbids them.
     """
 
     def write(self, records: Records, output: Output) -> None:
@@ -43,8 +43,8 @@ class JsonLinesSink(FileSink):
 class GzipJsonLinesSink(FileSink):
     """A gzip file with one record per line, each exactly as the API sent it.
 
-    The same records make the same file: it contains neither a time nor a name. If your readers
-    support Zstandard, :class:`ZstdJsonLinesSink` is smaller and several times faster.
+    The same records always give the same file, because it contains neither a time nor a name. If
+    your readers support Zstandard, :class:`ZstdJsonLinesSink` is smaller and several times faster.
     """
 
     def write(self, records: Records, output: Output) -> None:
@@ -64,7 +64,7 @@ class GzipJsonLinesSink(FileSink):
 class ZstdJsonLinesSink(FileSink):
     """A Zstandard file with one record per line, each exactly as the API sent it.
 
-    The same records and the same version of the library make the same file.
+    The same records always give the same file with the same version of the library.
 
     Raises:
         MissingExtraError: The extra ``zstd`` is not installed.

@@ -1,4 +1,4 @@
-"""The manifest of a target that is replaced: a file next to it."""
+"""The file with the manifest, next to a target that each export replaces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["ManifestFile"]
 
 
 class ManifestFile:
-    """The file ``TARGET.manifest.json``, and ``TARGET.manifest.json.new`` until it takes that name.
+    """The file ``TARGET.manifest.json``. A new one is ``TARGET.manifest.json.new`` at first.
 
-    The new manifest is on the disk before the new target takes the target's name. If the process
-    ends in between, the manifest's checksum tells which target it belongs to.
+    The new manifest is on the disk before the new target is renamed to the target's name. If the
+    process ends in between, the checksum in the manifest shows to which target it belongs.
     """
 
     def __init__(self, target: Path) -> None:
@@ -28,22 +28,22 @@ class ManifestFile:
         self.new = add_suffix(self.path, ".new")
 
     def read(self) -> Manifest | None:
-        """Return the manifest; ``None`` if this version cannot read it."""
+        """Return the manifest, or ``None`` if this version cannot read it."""
         return parse_manifest(self.path.read_bytes())
 
     def write_new(self, manifest: Manifest, *, like: Path) -> None:
-        """Write a new manifest to the disk, with the rights of another file."""
+        """Write a new manifest to the disk, with the access rights of another file."""
         with durable_file(self.new, like=like) as file:
             file.write(manifest.to_json())
         sync_folder(self.path.parent)
 
     def replace(self) -> None:
-        """Let the new manifest take its name."""
+        """Rename the new manifest to its final name."""
         self.new.replace(self.path)
         sync_folder(self.path.parent)
 
     def recover(self, checksum: Callable[[], str]) -> None:
-        """Let the new manifest take its name if it has the target's checksum, or else remove it."""
+        """Rename the new manifest if it has the target's checksum. Otherwise remove it."""
         manifest = parse_manifest(self.new.read_bytes())
         if manifest and manifest.checksum == checksum():
             self.new.replace(self.path)

@@ -1,4 +1,4 @@
-"""Parquet: a table with types, as one file. A folder of such files is in ``parquet_folder.py``."""
+"""The sink for a Parquet file. The sink for a folder is in ``parquet_folder.py``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ParquetFormat", "ParquetSink"]
 
 
-# A row group is in memory while it is written and while it is read. The smaller limit counts.
+# The limits of a row group, which is in memory while it is written or read. The first that is
+# reached ends the group.
 _GROUP_ROWS = 4_000
 _GROUP_BYTES = 4 << 20
 
@@ -34,11 +35,11 @@ class ParquetSink(FileSink):
     """A Parquet file of :data:`~cekat_async.frames.columns.COLUMNS`, the same for all records.
 
     Text is ``string``, a time ``timestamp[us, UTC]``, ``labels`` a list of structs of ``id``,
-    ``name`` and ``color``, and every other nested value is JSON in a ``string``. A column without
-    any value has its type all the same, so that files of different exports can be combined.
+    ``name`` and ``color``, and every other nested value is JSON in a ``string``. Even a column
+    without values has its type, so that files of different exports can be combined.
 
-    The last column, ``raw``, is the record exactly as the API sent it, except that bytes that are
-    not UTF-8 become U+FFFD, because a ``string`` cannot hold them.
+    The last column, ``raw``, is the record exactly as the API sent it. However, bytes that are not
+    UTF-8 become U+FFFD, because a ``string`` cannot contain them.
 
     Args:
         path: The file. An existing file is replaced if it has the same columns.
@@ -52,7 +53,7 @@ class ParquetSink(FileSink):
         self._format = ParquetFormat()
 
     def check_replaceable(self) -> None:
-        """Raise unless the file can be written, and an existing one is a table of an export."""
+        """Raise unless the file can be written. An existing file must be the table of an export."""
         super().check_replaceable()
         if self.path.exists():
             self._format.check(self.path)
@@ -83,7 +84,7 @@ class ParquetFormat:
     def write(self, records: Iterator[bytes], output: Output) -> None:
         """Write a whole file of records."""
         names: list[str] = self._schema.names
-        # All ids and raw records differ, so a dictionary of them would only cost time.
+        # All ids and raw records are different, so a dictionary for them would only cost time.
         dictionary = [name for name in names if name not in {"id", "raw"}]
         with self._parquet.ParquetWriter(
             _OutputFile(output),
@@ -100,7 +101,7 @@ class ParquetFormat:
         rows = size = 0
         for chunk in batched(records):
             batches.append(self._builder.build_batch(chunk))
-            # Arrow releases the interpreter too briefly for other threads to get it.
+            # Let other threads run: Arrow itself releases the interpreter lock too briefly.
             time.sleep(_PAUSE)
             rows += len(chunk)
             size += sum(map(len, chunk))
@@ -115,7 +116,7 @@ class ParquetFormat:
         """Return the records of a whole file."""
         binary = self._builder.pyarrow.binary()
         with self._parquet.ParquetFile(file) as table:
-            # One group at a time: otherwise pyarrow keeps the groups that it has read.
+            # Open one group at a time, because pyarrow otherwise keeps all groups in memory.
             for group in range(table.num_row_groups):
                 for batch in table.iter_batches(
                     BATCH, row_groups=[group], columns=["raw"], use_threads=False
@@ -128,17 +129,17 @@ class ParquetFormat:
             try:
                 found = self._parquet.read_schema(file)
             except (self._builder.pyarrow.ArrowException, OSError) as error:
-                raise TargetError(f"{path} is not a Parquet file; choose another target") from error
+                raise TargetError(f"{path} is not a Parquet file: choose another target") from error
         if not found.equals(self._schema):
             differences = describe_differences(_get_types(found), _get_types(self._schema))
             raise TargetError(
                 f"{path} has other columns than an export: "
-                f"{'; '.join(differences) or 'they are in another order'}; choose another target"
+                f"{'; '.join(differences) or 'they are in another order'}. Choose another target"
             )
 
 
 class _OutputFile:
-    """An output as a file for pyarrow, whose writer writes a footer even after an error."""
+    """An output in the form of a file for pyarrow."""
 
     closed = False
 
@@ -147,7 +148,7 @@ class _OutputFile:
         self._has_failed = False
 
     def write(self, data: Any) -> None:
-        """Write all of some bytes. After an error this does nothing: the file is discarded."""
+        """Write all of ``data``. After an error, do nothing: pyarrow still writes a footer."""
         if self._has_failed:
             return
         try:

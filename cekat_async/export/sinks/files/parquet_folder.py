@@ -1,4 +1,4 @@
-"""Parquet: a table with types, as a folder of files."""
+"""The sink for a folder of Parquet files."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ _OWNER_ONLY = 0o700
 
 
 class ParquetFolderSink(ReplacedSink):
-    """A folder of Parquet files ``part-00000.parquet``, …, which each export replaces.
+    """A folder of Parquet files ``part-00000.parquet``, …. Each export replaces the folder.
 
     The parts are like the file of a :class:`~cekat_async.export.sinks.files.parquet.ParquetSink`.
-    They are written to ``TARGET.new``. When they are complete and on the disk, that folder takes
-    the name of the target. Until then the old folder is ``TARGET.old``. For a moment there is
-    neither. If the process is killed in that moment, the next export restores the old one. A folder
-    that contains anything but such parts is refused, so that no other files are deleted.
+    They are written to ``TARGET.new``. When they are complete and on the disk, the old folder is
+    renamed to ``TARGET.old``, and the new folder to ``TARGET``. For a moment, there is no folder
+    ``TARGET``. If the process is killed at that moment, the next export restores the old folder. A
+    folder with any other file is refused, so that no other files are deleted.
 
-    The manifest is next to the folder, ``TARGET.manifest.json``. Its checksum is what
-    ``sha256sum part-* | sha256sum`` prints in the folder. New folders and files are accessible by
-    their owner only (modes 0700 and 0600). If they replace others, they get the rights of those.
+    The manifest is next to the folder, ``TARGET.manifest.json``. Its checksum is the output of
+    ``sha256sum part-* | sha256sum`` in the folder. New folders and files are accessible only by
+    their owner (modes 0700 and 0600). If they replace existing ones, they get the same access
+    rights.
 
     Args:
-        path: The folder. A symbolic link stays one, as with a file.
-        rows_per_part: The number of records in each part but the last.
+        path: The folder. A symbolic link is followed, as it is for a file.
+        rows_per_part: The number of records in each part except the last.
 
     Raises:
         MissingExtraError: The extra ``parquet`` is not installed.
@@ -74,8 +75,8 @@ class ParquetFolderSink(ReplacedSink):
             self._old.rename(self.path)
 
     def check_replaceable(self) -> None:
-        """Check what would be replaced, and create an empty new folder."""
-        if self._old.exists():  # not ours, because `recover` would have removed it
+        """Check that the present folder may be replaced, and create an empty new folder."""
+        if self._old.exists():  # not our own, which `recover` would have removed
             raise FileExistsError(errno.EEXIST, "it is in the way: move it", str(self._old))
         if self.path.exists():
             self._check_folder()
@@ -96,7 +97,7 @@ class ParquetFolderSink(ReplacedSink):
         self.new.mkdir(_OWNER_ONLY)
         rest = chain.from_iterable(records)
         hashes: dict[str, str] = {}
-        # There is always a first part: a folder without any would have no columns.
+        # There is always at least one part: a folder without parts would have no columns.
         while (first := list(islice(rest, 1))) or not hashes:
             name = _name_part(len(hashes))
             part = chain(first, islice(rest, self._rows_per_part - 1))
@@ -106,7 +107,7 @@ class ParquetFolderSink(ReplacedSink):
         return _combine_hashes(hashes.items())
 
     def take_name(self) -> None:
-        """Move the old folder away, and the new one to its place."""
+        """Rename the old folder, and give its name to the new folder."""
         if not self.path.exists():
             self.new.rename(self.path)
             return
@@ -128,7 +129,7 @@ class ParquetFolderSink(ReplacedSink):
         sync_folder(self.path.parent)
 
     def checksum(self) -> str:
-        """Return the checksum of the list of parts, each with its own."""
+        """Return the checksum of the list of the parts' checksums."""
         if not self.path.exists():
             return ""
         return _combine_hashes(
@@ -171,8 +172,8 @@ def _list_parts(folder: Path) -> list[Path]:
             found = _PART.fullmatch(entry.name)
             if not found or not entry.is_file(follow_symlinks=False):
                 raise TargetError(
-                    f"{folder} holds {entry.name}, which no export made: choose another target, "
-                    "or move that"
+                    f"{folder} contains {entry.name}, which is not from an export: choose another "
+                    "target, or move this file"
                 )
             parts[int(found[1])] = folder / entry.name
     return [parts[number] for number in sorted(parts)]

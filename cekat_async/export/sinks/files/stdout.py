@@ -1,4 +1,4 @@
-"""Standard output as a target, for the next program in a pipe."""
+"""The sink for standard output, for the next program in a pipe."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["StdoutSink"]
 class StdoutSink:
     """Standard output: one record per line, exactly as the API sent it, after all are fetched.
 
-    Nothing is stored: there is no manifest, and no export can add to it. Output cannot be taken
-    back, so a reader must check the exit status, as with any pipe. If the reader is gone, the
-    :exc:`BrokenPipeError` is raised as it is.
+    Nothing is stored: there is no manifest, and no later export can add to the output. Output
+    cannot be undone, so a reader must check the exit status, as with any pipe. If the reader has
+    ended, the sink raises :exc:`BrokenPipeError`.
 
     Args:
-        stream: Where to write instead. By default ``sys.stdout`` at the time of writing.
+        stream: The stream to write to. Default: ``sys.stdout`` at the time of writing.
     """
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
@@ -35,18 +35,18 @@ class StdoutSink:
         self._stream = stream
 
     def open(self) -> None:
-        """Check that there is a standard output."""
+        """Check that standard output is open."""
         self._get_output()
 
     def manifest(self) -> Manifest | None:
-        """Return ``None``: an earlier export left no manifest."""
+        """Return ``None``, because exports to standard output have no manifest."""
         return None
 
     def verify(self, manifest: Manifest) -> None:
         """No-op: there is no manifest."""
 
     def stored(self) -> None:
-        """Return ``None``: output cannot be read again."""
+        """Return ``None``, because output cannot be read again."""
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
         """Write all records."""
@@ -66,7 +66,7 @@ class StdoutSink:
         return stream
 
     def _write(self, output: BinaryIO, data: bytes) -> None:
-        """Write all of some bytes, even if the stream accepts only a part of them at a time."""
+        """Write all bytes of ``data``, even if the stream accepts only a part in each call."""
         rest = memoryview(data)
         try:
             while rest:
@@ -74,7 +74,7 @@ class StdoutSink:
             output.flush()
         except BrokenPipeError:
             raise
-        except (OSError, ValueError) as error:  # the latter if the stream was closed
+        except (OSError, ValueError) as error:  # ValueError if the stream was closed
             reason = getattr(error, "strerror", None) or error
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
