@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from cekat_async._api.replies import Reply
+    from cekat_async.models.raw_json import JsonValue
     from cekat_async.models.steps import Steps
 
 __all__ = ["MOST_VALUES", "decode_json"]
@@ -59,7 +60,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
         raise _too_much(body, f"it has more than {MOST_VALUES:,} values")
     failure: DecodeError
     try:
-        value = yield from _decode(body, 0)
+        value: JsonValue = yield from _decode(body, 0)
     except (BrokenJSONError, JSONDecodeError) as error:
         message = f"the reply is not complete JSON ({_describe(error)}; {len(body):,} bytes)"
         failure = MalformedBodyError(message, raw=body)

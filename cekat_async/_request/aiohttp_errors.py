@@ -5,6 +5,10 @@ errors therefore do not chain to aiohttp's errors. They also repeat nothing that
 because the server may echo the key.
 """
 
+# aiohttp computes the base classes of its TLS errors, which hides their attributes.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,8 @@
 """The log of a budget in Redis, counted by pyrate-limiter and sent by redis-py."""
 
+# redis does not declare the types of a pool's options.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -137,8 +137,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _add(one: Any, other: Any) -> Any:
-    return dict(Counter(one) + Counter(other)) if isinstance(one, dict) else one + other
+def _add(one: dict[str, int] | float, other: Any) -> Any:
+    return dict(Counter[str](one) + Counter[str](other)) if isinstance(one, dict) else one + other
 
 
 class Manifest(Counts, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ The settings are in this file, so that the example is one file. In a project of 
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -61,7 +61,7 @@ class Application:
             await self._django({**scope, "cekat": self._cekat}, receive, send)
 
     @asynccontextmanager
-    async def open_client(self) -> AsyncIterator[None]:
+    async def open_client(self) -> AsyncGenerator[None]:
         """Open the client that the views use."""
         # A browser does not wait for five minutes.
         async with CekatClient(timeout=Timeout(deadline=20)) as self._cekat:

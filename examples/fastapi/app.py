@@ -6,7 +6,7 @@ Run it with the key in CEKAT_API_KEY:
     uvicorn app:app
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated
 
@@ -30,7 +30,7 @@ from cekat_async import (
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open one client for all requests: they share its connections and its quota."""
     # A browser does not wait for five minutes.
     async with CekatClient(timeout=Timeout(deadline=20)) as app.state.cekat:
@@ -42,7 +42,8 @@ app = FastAPI(title="Conversations", lifespan=lifespan)
 
 def get_cekat(request: Request) -> CekatClient:
     """Return the client of the app."""
-    return request.app.state.cekat
+    cekat: CekatClient = request.app.state.cekat
+    return cekat
 
 
 def get_cursor(cursor_id: str | None = None, cursor_ts: str | None = None) -> Cursor | None:
@@ -95,7 +96,7 @@ async def list_inboxes(cekat: Cekat) -> list[Inbox]:
 @app.exception_handler(CekatError)
 async def describe_error(_: Request, error: CekatError) -> JSONResponse:
     """Answer with the status that fits an error of the API. Its text never holds the key."""
-    headers = {}
+    headers: dict[str, str] = {}
     match error:
         case BadRequestError() | ConfigurationError():
             status = 422

@@ -1,5 +1,8 @@
 """Conversations that a test passed to the sandbox, and their later changes."""
 
+# Conversations are JSON of any shape.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
