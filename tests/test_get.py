@@ -112,12 +112,14 @@ def test_any_other_status_is_an_error(status):
 
 async def test_limits_are_those_of_every_request():
     """The client's deadline and its limit for bodies apply."""
-    async with RawServer(lambda head: None if b"/slow" in head else http(b"1" * 999)) as server:
-        async with make_client(server, max_page_bytes=500) as client:
-            with pytest.raises(DeadlineExceededError):
-                await client.with_options(timeout=Timeout(deadline=0.05)).get("/slow")
-            with pytest.raises(ResponseTooLargeError):
-                await client.get("/large")
+    async with (
+        RawServer(lambda head: None if b"/slow" in head else http(b"1" * 999)) as server,
+        make_client(server, max_page_bytes=500) as client,
+    ):
+        with pytest.raises(DeadlineExceededError):
+            await client.with_options(timeout=Timeout(deadline=0.05)).get("/slow")
+        with pytest.raises(ResponseTooLargeError):
+            await client.get("/large")
 
 
 # --- where it goes
