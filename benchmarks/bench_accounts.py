@@ -36,7 +36,16 @@ from suite import (
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
 OURS = "cekat_async"
 HEADERS = "cekat_async, a server that reports its quota"
@@ -114,7 +123,7 @@ async def _by_hand(walker: Walker, session: Any) -> None:
         cursor = {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}
 
 
-async def _each(walk: Callable[[Walker], Awaitable[None]], walkers: list[Walker]) -> None:
+async def _each(walk: Callable[[Walker], Coroutine[Any, Any, None]], walkers: list[Walker]) -> None:
     """Start all walks, one after another within one period."""
     async with asyncio.TaskGroup() as group:
         for walker in walkers:
@@ -170,7 +179,7 @@ async def _measure(who: str, walkers: list[Walker], seconds: float) -> Sample:
 
 
 @asynccontextmanager
-async def _walking(crowd: Awaitable[None]) -> AsyncIterator[None]:
+async def _walking(crowd: Awaitable[None]) -> AsyncGenerator[None]:
     task = asyncio.ensure_future(crowd)
     try:
         yield
@@ -266,7 +275,8 @@ def main() -> None:
     parser.add_argument("--period", type=float, default=1, help="seconds between two requests")
     options = parser.parse_args()
     ends = sorted({min(options.clients), max(options.clients)})
-    crowds = {OURS: options.clients, HEADERS: ends, OWN: options.clients, SHARED: ends}
+    clients: list[int] = options.clients
+    crowds: dict[str, list[int]] = {OURS: clients, HEADERS: ends, OWN: clients, SHARED: ends}
     small = _listings(10, options.period)
     results = [
         table("pages of 100", crowds, _listings(100, options.period), options),
@@ -276,7 +286,7 @@ def main() -> None:
     if find_spec("trustme"):
         with tempfile.TemporaryDirectory() as folder:
             certificate = _make_certificate(Path(folder))
-            both = dict.fromkeys((OURS, OWN), ends)
+            both: dict[str, list[int]] = dict.fromkeys((OURS, OWN), ends)
             what = "pages of 10 over TLS"
             results.append(table(what, both, small, options, certificate))
     show(results, as_json=options.json)

@@ -38,7 +38,7 @@ from suite import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 
     from cekat_async import CekatClient
 
@@ -142,7 +142,7 @@ def _peak() -> int:
 
 
 @contextmanager
-def served(response: Response) -> Iterator[str]:
+def served(response: Response) -> Generator[str]:
     """Serve a response in a thread, and an empty page at ``/small``. Yield the server's address."""
     ready, loop = threading.Event(), asyncio.new_event_loop()
     address: list[str] = []

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench_quota_contenders import Server, server
-from suite import Metric, Result, argument_parser, show
+from suite import Metric, Result, Samples, argument_parser, show
 
 from cekat_async import CekatClient, Limiter, RateLimit
 from cekat_async.budgets import FileBudget, RedisBudget
@@ -74,7 +74,7 @@ def walk(pipe: Connection, job: Job) -> None:
 def run(job: Job, processes: int) -> tuple[float, int]:
     """Run the processes at the same time; return the share of the quota used, and the refusals."""
     context = multiprocessing.get_context("spawn")
-    pipes = []
+    pipes: list[Connection] = []
     for _ in range(processes):
         ours, theirs = context.Pipe()
         context.Process(target=walk, args=(theirs, job)).start()
@@ -83,15 +83,15 @@ def run(job: Job, processes: int) -> tuple[float, int]:
         pipe.recv()
     for pipe in pipes:
         pipe.send("go")
-    outcomes = [pipe.recv() for pipe in pipes]
+    outcomes: list[tuple[list[float], int]] = [pipe.recv() for pipe in pipes]
     times = sorted(itertools.chain.from_iterable(found for found, _ in outcomes))
     rate = (len(times) - 1) / (times[-1] - times[0])
     return rate * job.quota.per / job.quota.requests, sum(refused for _, refused in outcomes)
 
 
-def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> dict[str, list[dict]]:
+def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> Samples:
     """Return the samples of each kind of budget."""
-    samples = {}
+    samples = Samples()
     with tempfile.TemporaryDirectory() as folder:
         places = {"file": str(Path(folder) / "budget.sqlite")} | ({"redis": redis} if redis else {})
         for kind, place in places.items():

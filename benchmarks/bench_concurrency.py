@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from cekat_async import ConversationPage
+    from cekat_async.sandbox.options import Density
 
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ def serve(
     inboxes: int,
     latency: float,
     quota: Quota | None,
-    density: str,
+    density: Density,
 ) -> None:
     """Run a sandbox until the parent process sends a message."""
 
@@ -163,13 +164,13 @@ def make_client(where: Server, concurrency: int = 8) -> CekatClient:
     )
 
 
-async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list, None]:
+async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list[Any]]:
     """Walk as the obvious script does: one page, then the work, then the next page."""
     headers = {"Authorization": f"Bearer {where.api_key}"}
     url = f"{where.base_url}/api/conversations"
     async with aiohttp.ClientSession(headers=headers) as session:
         for inbox_id in inbox_ids:
-            query = {"limit": str(PER_PAGE), "inbox_id": inbox_id}
+            query: dict[str, str] = {"limit": str(PER_PAGE), "inbox_id": inbox_id}
             while query:
                 async with session.get(url, params=query) as response:
                     answer = await response.json()
@@ -279,7 +280,7 @@ def resident() -> int:
 
 def measure(pages: int, latency: float) -> list[Row]:
     """Measure walks in order: one walk, and many inboxes."""
-    rows = []
+    rows: list[Row] = []
     with server(PER_PAGE * pages, 1, latency) as where:
         rows += [run(one_walk(where, pages, work)) for work in (0, 0.02, 0.05, 0.1)]
     # Most inboxes end in the middle of a page, so this makes about 3 x `pages` pages.
@@ -290,8 +291,9 @@ def measure(pages: int, latency: float) -> list[Row]:
 
 def measure_segments(pages: int, latency: float) -> list[Row]:
     """Measure one listing in segments, limited by latency and then by a quota."""
-    rows = []
-    for density in ("even", "bursty", "recent"):
+    rows: list[Row] = []
+    densities: tuple[Density, ...] = ("even", "bursty", "recent")
+    for density in densities:
         with server(PER_PAGE * pages, 1, latency, density=density) as where:
             rows.append(run(in_segments(where, pages, density)))
     for quota, length in ((Quota(300, per=3), pages), (Quota(3000, per=30), 10 * pages)):

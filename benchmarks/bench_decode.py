@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from importlib.util import find_spec
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 from page_server import Listing, Pages
@@ -34,6 +34,8 @@ _KINDS = {
     "mistyped": "all with a mistyped field",
 }
 
+_Moment: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)] | None
+
 
 class Status(StrEnum):
     """The known statuses."""
@@ -53,14 +55,14 @@ class OpenStatus(StrEnum):
     OPEN = "open"
 
     @classmethod
-    def _missing_(cls, value: object) -> OpenStatus:
+    def _missing_(cls, value: Any) -> OpenStatus:
         member = str.__new__(cls, value)
         member._name_ = member._value_ = value
         return member
 
 
 def structs(
-    types: Mapping[str, Any] | None = None, *, post_init: bool = False, **options: bool
+    types: Mapping[str, Any] | None = None, *, post_init: bool = False, **options: Any
 ) -> Callable[[bytes], Any]:
     """Return a decoder of the hand-written structs with other types or options."""
     fields = [
@@ -69,7 +71,8 @@ def structs(
     ]
     namespace = {"__post_init__": _nothing} if post_init else {}
     record = msgspec.defstruct("Conversation", fields, namespace=namespace, **options)
-    page = msgspec.defstruct("Page", [("data", list[record]), ("metadata", by_hand.Metadata)])
+    records: Any = list[record]  # type: ignore[valid-type]
+    page = msgspec.defstruct("Page", [("data", records), ("metadata", by_hand.Metadata)])
     return msgspec.json.Decoder(page).decode
 
 
@@ -79,7 +82,6 @@ def _nothing(_: object) -> None:
 
 def options_considered() -> dict[str, Callable[[bytes], Any]]:
     """Return the rejected designs of a record, by name."""
-    moment = Annotated[datetime, msgspec.Meta(tz=True)] | None
     return {
         "structs, frozen": structs(frozen=True),
         "structs, gc=False": structs(gc=False),
@@ -87,7 +89,7 @@ def options_considered() -> dict[str, Callable[[bytes], Any]]:
         "structs, __post_init__": structs(post_init=True),
         "structs, status an enum": structs({"stage_status": Status}),
         "structs, status an open enum": structs({"stage_status": OpenStatus}),
-        "structs, times with a zone only": structs({"created_at": moment, "resolved_at": moment}),
+        "structs, times with a zone only": structs({"created_at": _Moment, "resolved_at": _Moment}),
         "structs, times as text": structs({"created_at": str, "resolved_at": str | None}),
         "structs, additional_data as Raw": structs({"additional_data": msgspec.Raw}),
     }
@@ -109,7 +111,10 @@ def ours() -> dict[str, Callable[[bytes], Any]]:
 
 def theirs() -> dict[str, Callable[[bytes], Any]]:
     """Return the decoders of other libraries."""
-    found = {BY_HAND: msgspec.json.Decoder(by_hand.Page).decode, "json.loads": json.loads}
+    found: dict[str, Callable[[bytes], Any]] = {
+        BY_HAND: msgspec.json.Decoder(by_hand.Page).decode,
+        "json.loads": json.loads,
+    }
     if find_spec("pydantic") and find_spec("httpx"):
         from rivals import httpx_pydantic  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ async def serve(conversations: int) -> None:
 
 
 @contextmanager
-def sandbox(conversations: int) -> Iterator[tuple[str, str]]:
+def sandbox(conversations: int) -> Generator[tuple[str, str]]:
     """Run a sandbox in its own process."""
     command = [sys.executable, __file__, "serve", str(conversations)]
     with subprocess.Popen(
@@ -173,7 +173,7 @@ def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
         session.headers["Authorization"] = f"Bearer {api_key}"
         while True:
             page = session.get(
-                f"{base_url}/api/conversations", params={"limit": 100} | cursor, timeout=60
+                f"{base_url}/api/conversations", params={"limit": "100"} | cursor, timeout=60
             ).json()
             rows += page["data"]
             cursor = page["metadata"]["next_cursor"]

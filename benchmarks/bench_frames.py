@@ -4,6 +4,9 @@ The bodies of all pages are in memory, so no network is measured. Each case runs
 and reads a few pages before the measurement. CPU is the CPU time of all threads.
 """
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -51,7 +54,7 @@ def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
             for body in bodies:
                 yield run_steps(decode(Reply(200, {}, body)))
 
-    pipeline = CekatClient("benchmark")._pipeline  # noqa: SLF001 - it sends nothing
+    pipeline = CekatClient("benchmark")._pipeline  # noqa: SLF001 - it sends nothing  # pyright: ignore[reportPrivateUsage]
     return Listing(pipeline, "/api/conversations", lambda _: InMemory())
 
 
@@ -59,7 +62,7 @@ def by_dicts(bodies: list[bytes]) -> int:
     """Build a DataFrame in the obvious way."""
     import pandas as pd  # noqa: PLC0415
 
-    records = []
+    records: list[dict[str, Any]] = []
     for body in bodies:
         records += json.loads(body)["data"]
     return len(pd.DataFrame(records))

@@ -68,7 +68,11 @@ def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
     listings = Listing("walk", size // _PAGE), Listing("warm_up", _WARM_UP)
     # Only the bundled server supports constructed cursors, and pages that move.
     with tempfile.TemporaryDirectory() as folder, serving(*listings, server="raw") as urls:
-        where = {"base_url": urls["walk"], "warm_up_url": urls["warm_up"], "total": size}
+        where: dict[str, str | int] = {
+            "base_url": urls["walk"],
+            "warm_up_url": urls["warm_up"],
+            "total": size,
+        }
         if case in LISTINGS:
             found = fresh(growth_cases.measure_listing, **where, segments=LISTINGS[case])
             return {name_sample(case, size): [_shown(case, size, found)]}, {}
@@ -123,7 +127,7 @@ def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> l
     title = "listings and exports by number of conversations"
     grown = Result(title=title, metrics=_METRICS, samples=samples, notes=[_NOTE])
     grown.claims = [*_claims(samples, [*sizes, *also], remembered["bytes"])]
-    stops = Result(
+    stopping = Result(
         title=f"exports of {max(sizes):,} conversations, cancelled while they publish: "
         "seconds until they have ended",
         metrics=_STOPS,
@@ -132,8 +136,8 @@ def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> l
     if stopped:
         slowest = max(seconds for [sample] in stopped.values() for seconds in sample.values())
         what = "until a cancelled export has ended"
-        stops.claims = [Claim(what=what, values=[slowest], wanted=2, unit="s")]
-    return [grown, stops]
+        stopping.claims = [Claim(what=what, values=[slowest], wanted=2, unit="s")]
+    return [grown, stopping]
 
 
 def _claims(samples: Samples, sizes: Sequence[int], remembered: float) -> Iterator[Claim]:

@@ -11,7 +11,7 @@ import selectors
 import statistics
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from page_server import RECORDS, SERVERS, Listing, serving
 from suite import Claim, Metric, Result, Sample, argument_parser, fresh, interleaved, show, values
@@ -78,7 +78,8 @@ async def by_hand(base_url: str, *, decode: bool = True) -> AsyncIterator[object
     from rivals.by_hand import Metadata, Page  # noqa: PLC0415
 
     cursor_alone = msgspec.defstruct("CursorAlone", [("metadata", Metadata)])
-    decoder, query = msgspec.json.Decoder(Page if decode else cursor_alone), {"limit": "100"}
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Page if decode else cursor_alone)
+    query = {"limit": "100"}
     async with aiohttp.ClientSession() as session:
         while query:
             async with session.get(f"{base_url}/api/conversations", params=query) as response:
@@ -140,16 +141,17 @@ def main() -> None:
         notes=[_NOTE],
     )
     result.claims = [
-        Claim(what=f"longest of {what}, CPU", values=values(result, name, "longest_cpu"), **bound)
-        for name, what, bound in (
-            (OURS, "a page", {"wanted": 2, "unit": "ms"}),
-            (UNKNOWN, "a page with undocumented fields", {"wanted": 2, "unit": "ms"}),
-            (
-                TWO_UNKNOWN,
-                "a page with two undocumented fields in each record",
-                {"wanted": 2, "unit": "ms"},
-            ),
-            (MISTYPED, "a page of 100 mistyped records", {"wanted": 4, "unit": "ms"}),
+        Claim(
+            what=f"longest of {what}, CPU",
+            values=values(result, name, "longest_cpu"),
+            wanted=wanted,
+            unit="ms",
+        )
+        for name, what, wanted in (
+            (OURS, "a page", 2),
+            (UNKNOWN, "a page with undocumented fields", 2),
+            (TWO_UNKNOWN, "a page with two undocumented fields in each record", 2),
+            (MISTYPED, "a page of 100 mistyped records", 4),
         )
     ]
     show([result], as_json=options.json)

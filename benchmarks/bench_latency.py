@@ -61,7 +61,7 @@ async def _measure(base_url: str, calls: int) -> dict[str, Sample]:
         async def decoded() -> Page:
             return decoder.decode(await read())
 
-        sides = {
+        sides: dict[str, Callable[[], Awaitable[object]]] = {
             OURS: lambda: cekat.conversations.page(limit=10),
             READ: read,
             DECODED: decoded,

@@ -41,7 +41,7 @@ async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[floa
     """Return the cost of an acquire and an observe without waiting, each in its best round."""
     # Before the first reply, the limiter sends only one request.
     limiter.observe(await limiter.acquire(), reply)
-    acquires, observes = [], []
+    acquires, observes = list[float](), list[float]()
     for _ in range(rounds):
         begin = time.perf_counter()
         permits = [await limiter.acquire() for _ in range(200)]
@@ -55,7 +55,7 @@ async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[floa
 
 async def bare(rounds: int) -> float:
     """Return the cost of an acquire of aiolimiter without waiting."""
-    limiter, spans = AsyncLimiter(MANY, 60), []
+    limiter, spans = AsyncLimiter(MANY, 60), list[float]()
     for _ in range(rounds):
         begin = time.perf_counter()
         for _ in range(200):

@@ -37,7 +37,7 @@ from suite import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 CONVERSATION, DICT = "cekat_async Conversation", "dict from json.loads"
 STRUCT, MODEL = "hand-written struct", "pydantic model"
@@ -86,7 +86,7 @@ def measure_walk(rival: str, base_url: str, warm_up_url: str) -> Sample:
     return {name: value / _MEGABYTE for name, value in sample.items()}
 
 
-def decoder(kind: str) -> Callable[[bytes], object]:
+def decoder(kind: str) -> Callable[[bytes], Iterable[object]]:
     """Return a function that decodes a page into records of one kind."""
     import msgspec  # noqa: PLC0415 - each process imports only what it needs
 

@@ -278,7 +278,8 @@ def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
         A line for each set and for each cell that is worse beyond the tolerance; and whether the
         mean of a set is worse.
     """
-    known, lines, is_worse = known_rows(), [], False
+    known, is_worse = known_rows(), False
+    lines: list[str] = []
     pairs = [
         (row.cell, known[row.cell].outcomes[OURS], row.outcomes[OURS])
         for row in rows
@@ -290,10 +291,10 @@ def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
         worse = _is_worse(before, now, TOLERANCE_OF_SETS)
         is_worse |= worse
         lines.append(f"{name}, {len(group)} cells: {_change(before, now)}{', WORSE' * worse}")
-    for cell, before, now in pairs:
-        measured = [(one.used, one.refused_in_a_period) for one in (before, now)]
-        if _is_worse(*measured, TOLERANCE_OF_CELLS):
-            lines.append(f"worse: {'  '.join(map(str, cell))}: {_change(*measured)}")
+    for cell, *both in pairs:
+        before, now = ((one.used, one.refused_in_a_period) for one in both)
+        if _is_worse(before, now, TOLERANCE_OF_CELLS):
+            lines.append(f"worse: {'  '.join(map(str, cell))}: {_change(before, now)}")
     return lines, is_worse
 
 

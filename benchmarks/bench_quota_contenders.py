@@ -14,7 +14,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 from aiolimiter import AsyncLimiter
@@ -25,10 +25,12 @@ from cekat_async.export import export_conversations
 from cekat_async.sandbox import Quota, Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
     from multiprocessing.connection import Connection
 
-WINDOWS = ("fixed", "first_hit", "sliding", "bucket")
+    from cekat_async.sandbox.options import Window
+
+WINDOWS: tuple[Window, ...] = ("fixed", "first_hit", "sliding", "bucket")
 WORKERS = 8
 
 _METRICS = [
@@ -142,7 +144,9 @@ async def for_a_while(work: Callable[[], Awaitable[None]], seconds: float) -> No
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awaitable[Outcome]]]:
+def contenders(
+    quota: Quota, seconds: float
+) -> dict[str, Callable[[Server], Coroutine[Any, Any, Outcome]]]:
     """Return the contenders by name."""
     return {
         "cekat_async": lambda where: cekat(where, seconds, quota),
@@ -159,7 +163,7 @@ def contenders(quota: Quota, seconds: float) -> dict[str, Callable[[Server], Awa
 
 def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
     """Return the share used and the refusals of each window and contender."""
-    found = []
+    found: list[tuple[str, str, float, int]] = []
     for window in WINDOWS:
         quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
         for name in contenders(quota, 0):

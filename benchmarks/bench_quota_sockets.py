@@ -19,12 +19,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from suite import HERE, Metric, Result, Sample, argument_parser, show
+from suite import HERE, Metric, Result, Sample, Samples, argument_parser, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from suite import Samples
 
 _MINUTE = 60.0
 _START = 10.0
@@ -177,7 +175,7 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
     print(f"{job.name}: {job.contender}", file=sys.stderr, flush=True)
     if client.returncode:
         return {}
-    found = json.loads(report)
+    found: dict[str, Any] = json.loads(report)
     return found | {"lag": max(found["lag"], 0.0 if case.stall else float(lag))}
 
 
@@ -238,8 +236,7 @@ def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) ->
 
 def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
     """Return the table in the order of the cases, with notes about misses and failures."""
-    samples: Samples = {}
-    notes = []
+    samples, notes = Samples(), list[str]()
     for job in sorted(reports, key=lambda job: ([*CASES].index(job.name), job.contender != _OURS)):
         label = f"{job.contender}, {job.name}"
         report = reports[job]

@@ -10,13 +10,13 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from page_server import Listing, serving
 from suite import Claim, Metric, Result, Sample, argument_parser, fresh, interleaved, ratios, show
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     import msgspec
 
@@ -64,7 +64,8 @@ async def by_hand(base_url: str, path: Path, *, cut: bool = False) -> int:
     from rivals.by_hand import Metadata, Page  # noqa: PLC0415
 
     raw_page = msgspec.defstruct("RawPage", [("data", list[msgspec.Raw]), ("metadata", Metadata)])
-    decoder, count, query = msgspec.json.Decoder(raw_page if cut else Page), 0, {"limit": "100"}
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(raw_page if cut else Page)
+    count, query = 0, {"limit": "100"}
     async with aiohttp.ClientSession() as session:
         with path.open("wb") as file:
             while query:
@@ -81,7 +82,7 @@ def _lines(records: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b"\n".join([*records, b""])
 
 
-_WAYS: dict[str, Callable[[str, Path], Awaitable[int]]] = {
+_WAYS: dict[str, Callable[[str, Path], Coroutine[Any, Any, int]]] = {
     ENCODED: by_hand,
     CUT: partial(by_hand, cut=True),
     LINES: by_page,

@@ -45,10 +45,10 @@ async def _measure(base_url: str, turns: int) -> dict[str, Sample]:
 
     from cekat_async import CekatClient, RateLimit  # noqa: PLC0415
 
-    plain = {"timeout": aiohttp.ClientTimeout(total=None), "cookie_jar": aiohttp.DummyCookieJar()}
+    no_timeout, no_cookies = aiohttp.ClientTimeout(total=None), aiohttp.DummyCookieJar()
     ours = partial(CekatClient, "benchmark", base_url=base_url)
     async with (
-        aiohttp.ClientSession(**plain) as least,
+        aiohttp.ClientSession(timeout=no_timeout, cookie_jar=no_cookies) as least,
         aiohttp.ClientSession() as usual,
         ours(rate_limit=None) as unpaced,
         ours(rate_limit=RateLimit(100_000_000)) as paced,

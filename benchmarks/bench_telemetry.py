@@ -46,9 +46,13 @@ def _make_api_hook() -> Any:
     return OpenTelemetry()
 
 
+def _ignore(_: object) -> None:
+    """Do nothing."""
+
+
 HOOKS: dict[str, Callable[[], Any]] = {
     NONE: lambda: (),
-    EMPTY: lambda: lambda _: None,
+    EMPTY: lambda: _ignore,
     API: _make_api_hook,
     SDK: _make_sdk_hook,
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 import gzip
 import importlib
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from page_server import make_records
 
@@ -102,7 +103,13 @@ def _error(unit: bytes, *, is_json: bool = True) -> Response:
     return Response(_filled(head, unit, tail, _ERROR), 400, (f"Content-Type: {kind}",))
 
 
-def _bomb(pack: Callable[[], zlib._Compress]) -> bytes:
+class _Packer(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def _bomb(pack: Callable[[], _Packer]) -> bytes:
     packer = pack()
     block = bytes(MIB)
     return b"".join([*(packer.compress(block) for _ in range(_BOMB // MIB)), packer.flush()])
@@ -114,7 +121,8 @@ def _gzip_bomb(status: int = 200) -> Response:
 
 def _packed_by(module: str) -> bytes:
     """Return a bomb, made by the ``compress`` function of a module."""
-    return importlib.import_module(module).compress(bytes(_BOMB))
+    packed: bytes = importlib.import_module(module).compress(bytes(_BOMB))
+    return packed
 
 
 def _encoded(body: bytes, coding: str, status: int = 200) -> Response:
@@ -182,8 +190,13 @@ _PAGES: dict[str, Callable[[], bytes]] = {
     "no-success": lambda: _filled(b'{"success":false,"data":[],"message":"', rb"\\", b'"}'),
 }
 
+
+def _respond(page: Callable[[], bytes]) -> Response:
+    return Response(page())
+
+
 RESPONSES: dict[str, Callable[[], Response]] = {
-    **{name: lambda body=body: Response(body()) for name, body in _PAGES.items()},
+    **{name: partial(_respond, page) for name, page in _PAGES.items()},
     "page-gzip": lambda: _gzipped(_documented()),
     "only-numbers-gzip": lambda: _gzipped(_page(b"1")),
     "page-beyond": lambda: Response(_documented(8 * _BOUND)),

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from suite import HERE, Metric, Result
@@ -49,7 +50,7 @@ def measure(
     each = [arguments for pair in walks.values() for arguments in pair]
     # In parallel, because the counts do not depend on the load of the machine.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counts = [*pool.map(lambda arguments: _count(valgrind, code, arguments), each)]
+        counts = [*pool.map(partial(_count, valgrind, code), each)]
     for case, few, many in zip(walks, counts[::2], counts[1::2], strict=True):
         result.samples[case] = [{"instructions": (many - few) / (pages[1] - pages[0]) / 1000}]
     return result

@@ -144,10 +144,14 @@ def measure_export(
 
 
 async def _export(
-    base_url: str, target: str, note: Callable[[ExportProgress], object], **options: bool
+    base_url: str,
+    target: str,
+    note: Callable[[ExportProgress], object],
+    *,
+    incremental: bool = False,
 ) -> ExportReport:
     async with _client(base_url) as cekat:
-        return await export_conversations(cekat, target, on_progress=note, **options)
+        return await export_conversations(cekat, target, on_progress=note, incremental=incremental)
 
 
 def is_preparing(progress: ExportProgress) -> bool:

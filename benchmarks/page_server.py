@@ -27,14 +27,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 from urllib.request import urlopen
 
 from child import use_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
 SERVERS = ("auto", "nginx", "raw")
 RECORDS = ("documented", "unknown", "two-unknown", "mistyped")
@@ -145,7 +145,7 @@ class Quota:
         """Count a request; return the headers of its reply."""
         minute, second = divmod(int(time.time()), 60)
         if minute != self._minute:
-            self._minute, self._used = minute, Counter()
+            self._minute, self._used = minute, Counter[bytes]()
         key = head.partition(b"Authorization: ")[2].partition(b"\r\n")[0]
         self._used[key] += 1
         return _QUOTA % (self._limit, max(0, self._limit - self._used[key]), 60 - second)
@@ -159,13 +159,13 @@ class RawProtocol(asyncio.Protocol):
 
     def __init__(self, pages: Pages, quota: Quota | None) -> None:
         self._pages, self._quota = pages, quota
-        self._transport: asyncio.WriteTransport | None = None
+        self._transport: asyncio.Transport
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Store the transport. Enlarge its buffer, so that a whole page is sent in one call."""
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ENOUGH)
-        self._transport = transport  # type: ignore[assignment] - a TCP transport, which is writable
+        self._transport = cast("asyncio.Transport", transport)  # as of every TCP connection
 
     def data_received(self, data: bytes) -> None:
         """Answer each request that is complete."""
@@ -320,7 +320,7 @@ def chosen(server: str, listings: list[Listing]) -> str:
 @contextmanager
 def serving(
     *listings: Listing, server: str = "auto", certificate: str | None = None
-) -> Iterator[dict[str, str]]:
+) -> Generator[dict[str, str]]:
     """Run a server in its own process; yield the base URL of each listing.
 
     With a ``certificate`` (a file with a key and its certificates) the bundled server uses TLS.
@@ -333,10 +333,15 @@ def serving(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            ports = json.loads(process.stdout.readline() or sys.exit("the server did not start"))
+            ports = json.loads(_read_line(process) or sys.exit("the server did not start"))
             yield {name: f"{scheme}://127.0.0.1:{port}" for name, port in ports.items()}
         finally:
-            process.stdin.close()
+            if process.stdin:
+                process.stdin.close()
+
+
+def _read_line(process: subprocess.Popen[str]) -> str:
+    return process.stdout.readline() if process.stdout else ""
 
 
 def main() -> None:

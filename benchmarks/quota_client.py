@@ -45,7 +45,7 @@ class Settings:
     base_url: str
     seconds: float
     workers: int = 8
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
     by_hand: tuple[float, float] | None = None
     stall: tuple[float, float] | None = None
 
@@ -120,7 +120,7 @@ async def main(settings: Settings) -> float:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             # If a worker ended early, the measurement is worthless.
-            if not isinstance(ended, asyncio.CancelledError):
+            if ended is not None and not isinstance(ended, asyncio.CancelledError):
                 raise ended
         return lag
 

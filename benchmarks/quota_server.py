@@ -136,11 +136,11 @@ _KINDS = {"fixed": Fixed, "sliding": Sliding, "bucket": Bucket}
 class Report:
     """The times of all requests, in seconds since the first one, and how late the loop was."""
 
-    granted: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    faults: list[float] = field(default_factory=list)
-    strangers_granted: list[float] = field(default_factory=list)
-    strangers_refused: list[float] = field(default_factory=list)
+    granted: list[float] = field(default_factory=list[float])
+    refused: list[float] = field(default_factory=list[float])
+    faults: list[float] = field(default_factory=list[float])
+    strangers_granted: list[float] = field(default_factory=list[float])
+    strangers_refused: list[float] = field(default_factory=list[float])
     lag: float = 0.0
 
 
@@ -217,7 +217,8 @@ class Server:
         return 200, headers
 
     def _since_first(self, now: float) -> float:
-        return round(now - self._first.result(), 4)
+        first: float = self._first.result()
+        return round(now - first, 4)
 
     def _fits(self, now: float) -> bool:
         return all(window.left(now) > 0 for window in self._windows)

@@ -1,5 +1,8 @@
 """Writes the results of benchmarks into the page of the documentation, and draws its picture."""
 
+# matplotlib has no types for some arguments.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import statistics
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 PAGE, PICTURE = DOCS / "benchmarks.md", DOCS / "benchmarks.svg"
@@ -120,7 +124,7 @@ def draw(walk: Result, path: Path) -> None:
         for name, samples in walk.samples.items()
     }
     names = sorted(cpu, key=cpu.__getitem__, reverse=True)
-    style = {
+    style: dict[RcKeyType, Any] = {
         "svg.hashsalt": "benchmarks",
         "svg.fonttype": "none",
         "font.family": "sans-serif",

@@ -79,7 +79,7 @@ def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
 
 def document(names: list[str], size: str) -> dict[str, Any]:
     """Run benchmarks and print their tables; return the document."""
-    found = {
+    found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "size": size,
         "machine": machine(),
@@ -109,7 +109,9 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := {*options.benches} - {*BENCHES}:
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
-    earlier = json.loads(options.earlier.read_text("utf-8")) if options.earlier else None
+    earlier: dict[str, Any] = (
+        json.loads(options.earlier.read_text("utf-8")) if options.earlier else {}
+    )
     names = options.benches or ([] if earlier else [*BENCHES])
     found = document(names, options.size) if names else earlier
     if earlier and names:

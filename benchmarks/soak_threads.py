@@ -48,8 +48,8 @@ _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 class Walk:
     """One walk: what it returned, and what was sent for it."""
 
-    ids: list[str] = field(default_factory=list)
-    sent: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list[str])
+    sent: list[str] = field(default_factory=list[str])
     error: str | None = None
 
 
@@ -60,7 +60,7 @@ class Totals:
     walks: int = 0
     pages: int = 0
     retries: int = 0
-    failures: list[Path] = field(default_factory=list)
+    failures: list[Path] = field(default_factory=list[Path])
 
 
 class Soak:
@@ -138,7 +138,7 @@ class Soak:
 
 def _record_requests(client: CekatClient, walk: Walk) -> None:
     """Record each request as the client passes it to the HTTP library."""
-    exchange = client._transport.exchange  # noqa: SLF001 - there is no public way
+    exchange = client._transport.exchange  # noqa: SLF001 - there is no public way  # pyright: ignore[reportPrivateUsage]
 
     async def recorded(request: Any) -> Any:
         walk.sent.append(f"{request.path}?{request.query}")

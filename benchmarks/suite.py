@@ -142,7 +142,7 @@ def table(result: Result) -> list[list[str]]:
     ]
     headings = [""]
     for metric in columns:
-        headings += [metric.heading, "x"] if _is_compared(result, metric) else [metric.heading]
+        headings += [metric.heading, "x"] if _get_reference(result, metric) else [metric.heading]
     return [headings, *([name, *_cells(result, name, columns)] for name in result.samples)]
 
 
@@ -150,16 +150,17 @@ def _has(result: Result, name: str, metric: Metric) -> bool:
     return all(metric.key in sample for sample in result.samples[name])
 
 
-def _is_compared(result: Result, metric: Metric) -> bool:
-    return metric.ratio and result.reference in result.samples
+def _get_reference(result: Result, metric: Metric) -> str | None:
+    """Return the rival that a figure is compared with; ``None`` for no comparison."""
+    return result.reference if metric.ratio and result.reference in result.samples else None
 
 
 def _cells(result: Result, name: str, columns: list[Metric]) -> Iterator[str]:
     for metric in columns:
         known = _has(result, name, metric)
         yield spread(values(result, name, metric.key)).shown(metric.digits) if known else ""
-        if _is_compared(result, metric):
-            yield spread(ratios(result, name, result.reference, metric.key)).shown(2)
+        if reference := _get_reference(result, metric):
+            yield spread(ratios(result, name, reference, metric.key)).shown(2)
 
 
 def claims_table(claims: Iterable[Claim]) -> list[list[str]]:
@@ -212,16 +213,17 @@ def as_data(result: Result) -> dict[str, Any]:
         | {"reached": statistics.median(claim.values), "is_met": claim.is_reached}
         for claim in result.claims
     ]
-    return msgspec.to_builtins(result) | {"summary": summary, "claims": claims}
+    data: dict[str, Any] = msgspec.to_builtins(result)
+    return data | {"summary": summary, "claims": claims}
 
 
 def _summary(result: Result, name: str) -> dict[str, Any]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for metric in result.metrics:
         if _has(result, name, metric):
             found[metric.key] = spread(values(result, name, metric.key))._asdict()
-            if _is_compared(result, metric):
-                compared = ratios(result, name, result.reference, metric.key)
+            if reference := _get_reference(result, metric):
+                compared = ratios(result, name, reference, metric.key)
                 found[metric.key]["ratio"] = spread(compared)._asdict()
     return found
 

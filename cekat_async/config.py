@@ -180,7 +180,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         attempts: The most attempts for one request, including the first. With 1, the client never
             retries. Default 8.
-        backoff: The longest first backoff in seconds. Default 0.5.
+        backoff: The most seconds of the first backoff. Default 0.5.
         backoff_max: The longest backoff in seconds. Default 30.
         budget: The retry budget: how many retries the calls of one client may spend together, so
             that a server that is down does not receive many times as many requests. A retry after

@@ -289,7 +289,7 @@ def count_records(page: object) -> RecordCounts:
     """Count the records of a page. Anything that is not a page has none."""
     if isinstance(page, Page):
         malformed = len(page.malformed_records)
-        return RecordCounts(len(page.items) + malformed, malformed)
+        return RecordCounts(len(page.items) + malformed, malformed)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
     return RecordCounts(len(page) if isinstance(page, RawPage) else 0, 0)
 
 

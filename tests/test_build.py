@@ -19,10 +19,10 @@ ADDRESS = "https://example.org/team/project"
 README = """\
 # A title
 
-![A picture](docs/a.svg), [a page](docs/a.md#part), [two
+![A picture](docs/a.svg), [a page](pages/a.md#part), [two
 lines](LICENSE), [a section](#more), [elsewhere](https://example.org/x), `[code](x.md)`:
 
-[![A badge](docs/b.svg)](docs/b.md)
+[![A badge](docs/b.svg)](pages/b.md)
 
 ```python
 row[0](column)
@@ -84,9 +84,9 @@ def test_an_address_makes_links_absolute(metadata_with):
     readme = metadata.get_payload(decode=True).decode()
     blob, raw = (f"{ADDRESS}/{kind}/v{metadata['Version']}" for kind in ("blob", "raw"))
 
-    assert f"![A picture]({raw}/docs/a.svg), [a page]({blob}/docs/a.md#part), [two" in readme
+    assert f"![A picture]({raw}/docs/a.svg), [a page]({blob}/pages/a.md#part), [two" in readme
     assert f"lines]({blob}/LICENSE), [a section](#more), [elsewhere](https:" in readme
-    assert f"[![A badge]({raw}/docs/b.svg)]({blob}/docs/b.md)" in readme
+    assert f"[![A badge]({raw}/docs/b.svg)]({blob}/pages/b.md)" in readme
     assert "`[code](x.md)`" in readme
     assert "row[0](column)" in readme
 

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import inspect
+import logging
 import re
 import textwrap
 from pathlib import Path
@@ -44,6 +45,17 @@ def get_kind(block: str) -> str:
 def each(kind: str) -> pytest.MarkDecorator:
     """Run a test with each block of a kind."""
     return pytest.mark.parametrize("block", [b for b in BLOCKS if get_kind(b.values[0]) == kind])
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """Undo what an example sets up: other tests look at what is logged by default."""
+    loggers = [logging.getLogger(), logging.getLogger("cekat_async")]
+    before = [(one, one.level, [*one.handlers]) for one in loggers]
+    yield
+    for one, level, handlers in before:
+        one.setLevel(level)
+        one.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ A wrong use carries the error that it must give: if a type is lost, the comment
 is unused, and the checker reports that.
 """
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pandas as pd
 import polars as pl
 
 from cekat_async import (
@@ -534,12 +538,13 @@ async def dataframes(client: CekatClient) -> None:
     assert_type(inboxes.record_type, type[Inbox])
     assert_type(await to_polars(conversations, timezone=UTC), pl.DataFrame)
     assert_type(await to_polars(inboxes, columns=["id"], free_form="struct"), pl.DataFrame)
-    # pyarrow and pandas have no types of their own.
-    frame: object = await to_pandas(conversations, timezone="UTC", dtype_backend="pyarrow")
+    frame = await to_pandas(conversations, timezone="UTC", dtype_backend="pyarrow")
+    assert_type(frame, pd.DataFrame)
+    # pyarrow has no types of its own.
     table: object = await to_arrow(inboxes, columns=("id",), timezone=ZoneInfo("UTC"))
     async with aclosing(arrow_batches(conversations, rows=10)) as batches:
         async for batch in batches:
-            print(frame, table, batch)  # noqa: T201 - used, for the checkers
+            print(table, batch)  # noqa: T201 - used, for the checkers
 
 
 async def wrong_dataframes(client: CekatClient) -> None:

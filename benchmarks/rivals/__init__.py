@@ -7,13 +7,15 @@ process imports only what its own rival needs, and rivals whose packages are mis
 from __future__ import annotations
 
 import asyncio
-import inspect
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine
+
+Walk: TypeAlias = "Callable[[str], int | Coroutine[Any, Any, int]]"
+"""The function of a rival: it takes a base URL, and returns the number of records."""
 
 OURS, OURS_UVLOOP = "cekat", "cekat-uvloop"
 BY_HAND, BY_HAND_UVLOOP = "by-hand", "by-hand-uvloop"
@@ -51,20 +53,22 @@ RIVALS = {
 }
 
 
-def load(name: str) -> Callable[[str], int | Awaitable[int]]:
-    """Import a rival and return its function, which takes a base URL."""
+def load(name: str) -> Walk:
+    """Import a rival and return its function."""
     rival = RIVALS[name]
-    return getattr(import_module(f"rivals.{rival.module}"), rival.function)
+    function: Walk = getattr(import_module(f"rivals.{rival.module}"), rival.function)
+    return function
 
 
 def walk(name: str, base_url: str) -> int:
     """Walk all pages with a rival, in an event loop if it is asynchronous."""
-    function = load(name)
-    if not inspect.iscoroutinefunction(function):
-        return function(base_url)
+    walked = load(name)(base_url)
+    if isinstance(walked, int):
+        return walked
     with asyncio.Runner(loop_factory=_uvloop() if RIVALS[name].uvloop else None) as runner:
-        return runner.run(function(base_url))
+        return runner.run(walked)
 
 
 def _uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
-    return import_module("uvloop").new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return factory

@@ -69,7 +69,8 @@ class Page(msgspec.Struct):
 
 async def by_hand(base_url: str) -> int:
     """Walk with aiohttp and msgspec alone: no retries, no rate limit, no checks, no resuming."""
-    decoder, count, cursor = msgspec.json.Decoder(Page), 0, {}
+    decoder, count = msgspec.json.Decoder(Page), 0
+    cursor: dict[str, str] = {}
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers) as session:
         while True:
@@ -79,6 +80,6 @@ async def by_hand(base_url: str) -> int:
             for conversation in page.data:
                 count += conversation.id is not None
             following = page.metadata.next_cursor
-            if following.cursor_id is None:
+            if following.cursor_id is None or following.cursor_ts is None:
                 return count
             cursor = {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}

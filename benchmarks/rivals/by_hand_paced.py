@@ -13,7 +13,8 @@ _PER_MINUTE = 100_000_000
 
 async def walk(base_url: str) -> int:
     """Walk with aiohttp and msgspec, and fetch each page through tenacity and aiolimiter."""
-    decoder, count, cursor = msgspec.json.Decoder(Page), 0, {}
+    decoder, count = msgspec.json.Decoder(Page), 0
+    cursor: dict[str, str] = {}
     limiter = AsyncLimiter(_PER_MINUTE, 60)
     headers = {"Authorization": f"Bearer {KEY}"}
     async with aiohttp.ClientSession(headers=headers, raise_for_status=True) as session:
@@ -36,6 +37,6 @@ async def walk(base_url: str) -> int:
             for conversation in page.data:
                 count += conversation.id is not None
             following = page.metadata.next_cursor
-            if following.cursor_id is None:
+            if following.cursor_id is None or following.cursor_ts is None:
                 return count
             cursor = {"cursor_id": following.cursor_id, "cursor_ts": following.cursor_ts}

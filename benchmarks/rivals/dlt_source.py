@@ -1,6 +1,6 @@
 """dlt's REST source: only the extraction, without normalizing and loading."""
 
-from typing import Any
+from typing import Any, cast
 
 from dlt.sources.helpers.rest_client.paginators import BasePaginator
 from dlt.sources.rest_api import rest_api_resources
@@ -24,7 +24,8 @@ class CursorPairPaginator(BasePaginator):
 
     def update_request(self, request: Request) -> None:
         """Put the cursor into the next request."""
-        request.params = {**request.params, **self._cursor}
+        # dlt always passes a dictionary.
+        request.params = {**cast("dict[str, str]", request.params), **self._cursor}
 
 
 def walk(base_url: str) -> int:

@@ -1,5 +1,7 @@
 """httpx, with JSON decoding into dictionaries."""
 
+from typing import Any
+
 import httpx
 
 KEY = "benchmark"
@@ -7,7 +9,8 @@ KEY = "benchmark"
 
 async def walk(base_url: str) -> int:
     """Walk with ``response.json()``."""
-    count, cursor = 0, {}
+    count = 0
+    cursor: dict[str, Any] = {}
     headers = {"Authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=base_url, headers=headers) as client:
         while True:

@@ -69,7 +69,8 @@ class Page(BaseModel):
 
 async def walk(base_url: str) -> int:
     """Walk with ``model_validate_json``."""
-    count, cursor = 0, {}
+    count = 0
+    cursor: dict[str, str | None] = {}
     headers = {"Authorization": f"Bearer {KEY}"}
     async with httpx.AsyncClient(base_url=base_url, headers=headers) as client:
         while True:

@@ -1,5 +1,7 @@
 """requests with a session, and JSON decoding into dictionaries: what people use today."""
 
+from typing import Any
+
 import requests
 
 KEY = "benchmark"
@@ -7,7 +9,8 @@ KEY = "benchmark"
 
 def walk(base_url: str) -> int:
     """Walk with ``response.json()``, blocking."""
-    count, cursor = 0, {}
+    count = 0
+    cursor: dict[str, Any] = {}
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {KEY}"
         while True:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from cekat_async._api.replies import Reply
+    from cekat_async.models.raw_json import JsonValue
     from cekat_async.models.steps import Steps
 
 __all__ = ["MOST_VALUES", "decode_json"]
@@ -46,8 +47,8 @@ class _Everything:
 def decode_json(reply: Reply) -> Steps[Any]:
     """Return the JSON of a reply as Python values.
 
-    Text that Python cannot encode is replaced, as it is in records. ``NaN`` and infinity become
-    floats: they are not JSON, but some servers send them.
+    Like in records, text that Python cannot encode is replaced. ``NaN`` and infinity become floats,
+    because some servers send them although they are not JSON.
 
     Raises:
         MalformedBodyError: The body is not JSON, or is cut short.
@@ -59,7 +60,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
         raise _too_much(body, f"it has more than {MOST_VALUES:,} values")
     failure: DecodeError
     try:
-        value = yield from _decode(body, 0)
+        value: JsonValue = yield from _decode(body, 0)
     except (BrokenJSONError, JSONDecodeError) as error:
         message = f"the reply is not complete JSON ({_describe(error)}; {len(body):,} bytes)"
         failure = MalformedBodyError(message, raw=body)
@@ -127,5 +128,5 @@ def _decode_at_once(raw: bytes) -> Steps[Any]:
         return ANY_VALUE.decode(text)
     except UNDECODABLE:
         yield
-    # msgspec also rejects NaN and integers with thousands of digits; those can still be decoded.
+    # msgspec also rejects NaN and integers with thousands of digits. They are decoded here.
     return decode_leniently(text.decode())

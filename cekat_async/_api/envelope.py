@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -19,6 +19,7 @@ from cekat_async.positions import Cursor
 
 if TYPE_CHECKING:
     from cekat_async._api.replies import Reply
+    from cekat_async.models.raw_json import JsonValue
     from cekat_async.models.steps import Steps
 
 __all__ = ["CutReply", "build_cursor", "cut_reply", "read_cursor", "read_totals"]
@@ -95,7 +96,7 @@ def _shape_error(body: bytes, field: str, reason: str) -> DecodeError:
     return DecodeError(message, field=field, raw=body)
 
 
-def _decode_any(raw: msgspec.Raw) -> Any:
+def _decode_any(raw: msgspec.Raw) -> JsonValue | msgspec.Raw:
     """Return a value of any type, or its bytes if it cannot be decoded."""
     try:
         return msgspec.json.decode(raw) if fits_at_once(raw) else raw
@@ -103,7 +104,7 @@ def _decode_any(raw: msgspec.Raw) -> Any:
         return raw
 
 
-def _get_member(value: Any, name: str) -> Any:
+def _get_member(value: JsonValue | msgspec.Raw, name: str) -> JsonValue:
     return value.get(name) if isinstance(value, dict) else None
 
 

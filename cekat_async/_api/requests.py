@@ -1,5 +1,8 @@
 """A request as a value. Checks and encodes its path and query."""
 
+# Arguments of any type are checked, and isinstance does not tell what a container holds.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import re

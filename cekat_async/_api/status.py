@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,7 +24,10 @@ from cekat_async.models.response_details import get_request_id
 from cekat_async.redaction import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from cekat_async._api.replies import Reply
+    from cekat_async.models.raw_json import JsonValue
 
 __all__ = [
     "OK",
@@ -74,7 +76,7 @@ def error_from_reply(reply: Reply) -> APIStatusError:
         _get_message(reply, envelope, error)[:_MESSAGE_LIMIT],
         status=status,
         code=_line(error.get("code"), _CODE_LIMIT) or None,
-        details=[part for part in _sequence(error.get("details")) if isinstance(part, Mapping)],
+        details=[part for part in _sequence(error.get("details")) if isinstance(part, dict)],
         body=reply.body[:_BODY_LIMIT],
     )
     failure.retry_after = parse_retry_after(reply.headers)
@@ -120,21 +122,22 @@ def _get_phrase(status: int) -> str:
         return f"Status {status}"
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes) -> JsonValue:
     try:
-        return msgspec.json.decode(body)
+        value: JsonValue = msgspec.json.decode(body)
     except UNDECODABLE:
         return None
+    return value
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _mapping(value: JsonValue) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _sequence(value: Any) -> Sequence[Any]:
+def _sequence(value: JsonValue) -> Sequence[JsonValue]:
     return value if isinstance(value, list) else ()
 
 
-def _line(value: Any, at_most: int) -> str:
+def _line(value: JsonValue, at_most: int) -> str:
     """Return a text of the body as one line, or an empty text if the value is not a text."""
     return one_line(value, at_most) if isinstance(value, str) else ""

@@ -64,8 +64,8 @@ class CursorWalk:
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Update the state after a page.
 
-        An empty page whose cursor is the one it was requested with is the end of the listing: the
-        next request would return the same page again.
+        If an empty page was requested with the same cursor that it contains, it is the end of the
+        listing: the next request would return the same page again.
 
         Args:
             next_cursor: The cursor on the page.
@@ -96,8 +96,8 @@ class CursorWalk:
         return self._empty_pages.take_warning()
 
     def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
-        # Only a page with new records ends a run of idle pages. Otherwise a server could alternate
-        # between empty and repeated pages for ever.
+        # Only a page with new records ends a run of idle pages. Otherwise a walk would never end if
+        # a server alternates between empty and repeated pages.
         if not names:
             self._empty_pages.note(next_cursor)
             if self._empty_pages.idle >= MOST_IDLE_PAGES:

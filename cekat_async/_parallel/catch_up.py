@@ -38,7 +38,8 @@ _SMALL = 10
 _MOST_SMALL_PAGES = 1000
 # Passes over a listing that is not in time order. Each pass requests all pages of the listing.
 _MOST_WHOLE_PASSES = 5
-# If a listing is not in time order, this many pages show it. Up to there all names are remembered.
+# All names on this many pages are remembered. If the listing is not in time order, these pages show
+# it, and the names are needed.
 _TRIAL_PAGES = 20
 
 

@@ -21,7 +21,7 @@ _LEAST_PAGES = 3
 # million pages take ten explorations.
 _FIRST_EXPLORATION = 2
 _DEEPER = 4
-# The most concurrent explorations. Of all explorations beyond the end, only one is useful.
+# The most concurrent explorations. Only one of the explorations beyond the end is useful.
 _EXPLORATIONS = 4
 # One request without a result is accepted per this many pages.
 _PAGES_PER_WASTE = 20

@@ -15,7 +15,8 @@ def time_now() -> float:
 
     uvloop's clock counts whole milliseconds, and does not advance during one iteration of the loop.
     With such a clock, a reply would seem older than it is, and its slot in the window would be
-    reused too early. uvloop uses the system's monotonic clock, so this function reads that clock.
+    reused too early. The clock of uvloop is the system's monotonic clock, so this function reads
+    the monotonic clock directly.
     """
     loop = asyncio.get_running_loop()
     is_coarse = type(loop).__module__ in _COARSE

@@ -172,10 +172,10 @@ class Limiter:
         return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
-        """Settle a request that got a reply, and return why the server refused it, if it did.
+        """Settle a request that got a reply, and return the reason if the server refused it.
 
         Args:
-            permit: What :meth:`acquire` returned.
+            permit: The result of :meth:`acquire`.
             reply: The reply.
         """
         now, scheduler, before = time_now(), self._scheduler, self._scheduler.terms
@@ -302,7 +302,7 @@ class Limiter:
             self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
 
     def _pause_everybody(self, seconds: float, reason: str) -> None:
-        """Pause all requests, also those of other processes that share a budget."""
+        """Pause all requests of this process, and of other processes that share the budget."""
         self._pause_all(seconds, reason)
         if self._budget and seconds > 0:
             self._budget.announce_pause(seconds)

@@ -113,7 +113,7 @@ class PausableWaits:
 
     def __init__(self, pause: Pause) -> None:
         self._pause = pause
-        self._under_way: dict[asyncio.Timeout, _Limits] = {}
+        self._running: dict[asyncio.Timeout, _Limits] = {}
 
     async def run(self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float) -> T:
         """Return the result of ``wait``, unless a pause is too long for the caller.
@@ -134,22 +134,22 @@ class PausableWaits:
             timeout = asyncio.timeout(None)
             try:
                 async with timeout:
-                    self._under_way[timeout] = limits
+                    self._running[timeout] = limits
                     return await wait()
             except TimeoutError:
                 if limits.error is None:
                     raise
             finally:
-                self._under_way.pop(timeout, None)
+                self._running.pop(timeout, None)
         raise limits.error
 
     def end_those_too_short(self) -> None:
         """End the waits of callers for whom the current pause is too long."""
         now = time_now()
-        for timeout, limits in list(self._under_way.items()):
+        for timeout, limits in list(self._running.items()):
             limits.error = self._find_error(limits)
             if limits.error is not None:
-                del self._under_way[timeout]
+                del self._running[timeout]
                 timeout.reschedule(now)
 
     def _find_error(self, limits: _Limits) -> RateLimitError | None:

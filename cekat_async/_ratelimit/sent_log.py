@@ -29,8 +29,8 @@ class SentLog:
 
     The server counts a request at some time between its departure and its reply. So its slot is
     certainly free one window after the *reply*. The next request also needs time to reach the
-    server, so half of the quickest round trip so far is subtracted. With jitter, a window can then
-    be exceeded only if two one-way trips together are faster than half of any round trip so far.
+    server, so half of the quickest round trip so far is subtracted. Jitter can then make a window
+    exceed its limit only if two one-way trips together are faster than half of any round trip.
 
     One log serves windows of any length. Callers must not pass earlier times than before.
 

@@ -7,10 +7,10 @@ processes, there must be at least one window between the two modes. Only time ca
 
 - A process switches to *alone* after one window without an answer of the budget, plus the longest
   time that an answer may take.
-- A process switches to *whole* when answers have arrived for a long enough time. By then no process
-  is alone, or was alone within the last window. Until then the process asks the budget, but also
-  uses only its share. This applies at the start, after an outage, and after an idle time, because
-  there may have been an outage.
+- A process switches to *whole* when the budget has answered for a long enough time. By then no
+  process is alone, or was alone within the last window. Until then the process asks the budget, but
+  also uses only its share. This applies at the start, after an outage, and after an idle time,
+  because there may have been an outage.
 
 With these rules, no window exceeds the limit under two conditions. The budget is unavailable to all
 processes or to none, and it stays available for at least three windows after an outage. If only one

@@ -5,6 +5,10 @@ errors therefore do not chain to aiohttp's errors. They also repeat nothing that
 because the server may echo the key.
 """
 
+# aiohttp computes the base classes of its TLS errors, which hides their attributes.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os
@@ -164,7 +168,7 @@ _UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first arg
 
 
 def _is_unknown(error: OSError) -> bool:
-    """Whether the name service replied that there is no such host. It did not just fail."""
+    """Whether the name service found that there is no such host. (It may also fail to reply)."""
     if isinstance(error, socket.gaierror):
         return error.errno in _UNKNOWN
     # With aiodns installed, aiohttp wraps that library's error in an error without a number.

@@ -3,6 +3,9 @@
 An event never contains the key, a cursor, a body, a name, a phone number or a message.
 """
 
+# Hooks of any type are checked, and isinstance does not tell what an iterable yields.
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import logging

@@ -130,7 +130,7 @@ class CallTimers:
     def derive(self, limits: Timeout) -> CallTimers:
         """Return timers with other limits. They are closed together with these timers."""
         derived = CallTimers(limits, self._get_pause_time)
-        # Keeps the timers above alive: otherwise closing the first client might not reach these.
+        # Keeps all timers up to the first client alive, so that closing it also closes these.
         derived._parent = self
         self._derived.add(derived)
         return derived
@@ -171,7 +171,7 @@ class CallTimers:
         raise DeadlineExceededError(f"no reply within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
-        """Cancel all running calls, whatever they wait for."""
+        """Cancel all running calls, even while they wait."""
         self.is_closed = True
         for timer in self._running:
             timer.close()

@@ -159,7 +159,7 @@ class Transport:
         }
 
     async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        # A request's middlewares replace those of the session, so both are listed.
+        # Middlewares of a request replace the session's middlewares, so the list has both.
         middlewares = (self._send_with_key, *self.session.middlewares)
         response = await session.get(
             self._build_url(request), middlewares=middlewares, **self._options
@@ -215,7 +215,7 @@ class Transport:
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body. Of a body longer than ``limit``, return a little more than ``limit`` bytes.
+    """Return a body. If it is longer than ``limit``, return a little more than ``limit`` bytes.
 
     aiohttp unpacks a compressed body as it is read. So the event loop runs after each piece, or the
     whole body would block it.

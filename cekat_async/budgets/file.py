@@ -1,5 +1,8 @@
 """A budget that the processes of one machine share through a file."""
 
+# A path of any type is checked, and isinstance does not tell which text a PathLike returns.
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,8 @@
 """The log of a budget in Redis, counted by pyrate-limiter and sent by redis-py."""
 
+# redis does not declare the types of a pool's options.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import asyncio
@@ -142,7 +145,8 @@ def _build_pool(url: object) -> ConnectionPool:
         try:
             pool = ConnectionPool.from_url(
                 url,
-                # No limit, although one is in use: cancelling may lose a connection.
+                # Only one connection is in use. But there is no limit, because a cancellation may
+                # lose a connection, which would still count.
                 max_connections=2**31,
                 # One immediate retry, because servers close idle connections. If a request is
                 # counted twice, the client only sends fewer requests.

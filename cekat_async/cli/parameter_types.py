@@ -3,6 +3,9 @@
 The help shows options under headings. Each option has an :class:`OptionGroup`, its heading.
 """
 
+# click does not declare the types of values.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,8 @@
 """Messages for people as lines of text, or for a log collector as one JSON object per line."""
 
+# Messages are JSON of any shape.
+# pyright: reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import json

@@ -3,6 +3,9 @@
 This module also finds the source of an option's value: command line, environment, or this file.
 """
 
+# A settings file is TOML of any shape.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import difflib

@@ -71,8 +71,8 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
         error: The permanent error that ended it. ``None`` if it is complete.
         carried: How many conversations of this inbox the target keeps from an earlier export,
             because the walk failed. Always 0 in a database, where rows stay in place.
-        as_of: When the export began that fetched these conversations (UTC). If they were kept
-            several times, it is the first of these exports. ``None`` if there are none.
+        as_of: For an inbox that failed, when the last export began in which it was complete (UTC).
+            It stays the same while the inbox fails in later exports. ``None`` if there was none.
     """
 
     inbox_id: str | None = None
@@ -137,8 +137,8 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _add(one: Any, other: Any) -> Any:
-    return dict(Counter(one) + Counter(other)) if isinstance(one, dict) else one + other
+def _add(one: dict[str, int] | float, other: Any) -> Any:
+    return dict(Counter[str](one) + Counter[str](other)) if isinstance(one, dict) else one + other
 
 
 class Manifest(Counts, frozen=True, kw_only=True):

@@ -265,7 +265,7 @@ class Publication:
 
 
 def _find_age(inbox_id: str | None, last: Manifest) -> datetime | None:
-    """Return the age of an inbox's records in the target, or ``None`` if it has no records."""
+    """Return when the last export began in which an inbox was complete; ``None`` if unknown."""
     for one in last.partitions:
         if one.inbox_id == inbox_id:
             return one.as_of or (last.began if one.error is None else None)

@@ -120,7 +120,7 @@ async def report_until_done(task: asyncio.Task[T], report: Callable[[], object])
                 report()
     except BaseException:
         task.cancel()
-        # The result of the cancelled task is ignored, because the first error is raised.
+        # Ignore how the cancelled task ended. The error that cancelled it is raised.
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await wait_until_done(task, task.cancel)
         raise

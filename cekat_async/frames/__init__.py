@@ -7,6 +7,8 @@ Start reading in ``dataframes.py``. ``columns.py`` has the columns of every tabl
 of exports. ``arrow.py`` builds Arrow arrays from them.
 """
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownVariableType=false
 # ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file
 
 import typing

@@ -109,7 +109,7 @@ class PyarrowArrays:
 
 def _import_pyarrow(extra: str) -> Any:
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+        import pyarrow as pa  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise MissingExtraError(
             f"pyarrow is not installed: pip install 'cekat-async[{extra}]'"

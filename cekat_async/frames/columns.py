@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from cekat_async import Label
+
 __all__ = [
     "COLUMNS",
     "Column",
@@ -77,7 +79,7 @@ encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Returns a value of a ``json`` column as JSON."""
 
 
-def _json(value: Any) -> str | None:
+def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str | None:
     if isinstance(value, tuple):  # labels
         value = [label.to_dict() for label in value]
     return None if value is None else encode_json(value).decode()

@@ -4,8 +4,9 @@ Importing the libraries and converting a whole table run in a thread, because th
 event loop builds the arrays, from a few hundred records at a time.
 """
 
-# pyarrow and pandas have no types of their own.
-# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false
+# pyarrow has no types of its own.
+# pyright: reportUnknownMemberType=false, reportUnknownParameterType=false
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
     from datetime import tzinfo
 
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     import polars as pl
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
 __all__ = ["arrow_batches", "to_arrow", "to_pandas", "to_polars"]
 
@@ -155,8 +156,8 @@ async def to_pandas(
 
     It has the types that ``pandas.read_parquet`` gives to the same export. Times are
     ``datetime64[us, timezone]``, and texts have the text type of your version of pandas. ``labels``
-    and structs keep Arrow's types, which need no Python objects. Such a list reads as a list of
-    dictionaries, and the accessors ``.list`` and ``.struct`` and ``explode`` work.
+    and structs keep Arrow's types, which need no Python objects. A cell of ``labels`` is a list of
+    dictionaries when you read it. The accessors ``.list`` and ``.struct``, and ``explode``, work.
 
     Args:
         listing: The listing, such as ``client.conversations.list()``.
@@ -194,7 +195,7 @@ async def to_pandas(
 
 def _keep_nested(dtype: Callable[[Any], Any], type_: Any) -> Any:
     """Return pandas' type for a nested Arrow type. ``None`` leaves the choice to pyarrow."""
-    from pyarrow.types import is_nested  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    from pyarrow.types import is_nested  # noqa: PLC0415 - an extra
 
     return dtype(type_) if is_nested(type_) else None
 

@@ -1,5 +1,8 @@
 """Converts columns of JSON text to structs and lists. Their types follow from their values."""
 
+# pyarrow has no types of its own.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -44,7 +47,7 @@ def expand_json(table: Any, names: Iterable[str]) -> Any:
 
 
 def _expand(column: Any) -> Any:
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    import pyarrow as pa  # noqa: PLC0415 - an extra
 
     shape = _Shape()
     for chunk in column.chunks:
@@ -129,7 +132,7 @@ def _get_kind(value: Any) -> str:
 
 def _fit(value: Any, type_: Any) -> Any:
     """Convert a value to a form that its Arrow type accepts."""
-    import pyarrow.types as kinds  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+    import pyarrow.types as kinds  # noqa: PLC0415 - an extra
 
     if value is None or kinds.is_null(type_):
         return None

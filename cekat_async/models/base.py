@@ -1,5 +1,8 @@
 """The base of all record types: unknown fields, the JSON form, and how records are shown."""
 
+# A field may have a value of any type.
+# pyright: reportUnknownVariableType=false
+
 # No postponed annotations: msgspec reads them when a struct is made.
 
 from datetime import datetime

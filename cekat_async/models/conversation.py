@@ -146,7 +146,7 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     labels: _Labels = ()
     last_message: MessagePreview | None = None
     first_message: MessagePreview | None = None
-    additional_data: _FreeForm = msgspec.field(default_factory=dict)
+    additional_data: _FreeForm = msgspec.field(default_factory=dict)  # pyright: ignore[reportUnknownVariableType]
     created_at: Timestamp | None = None
     resolved_at: Timestamp | None = None
     resolved_by_id: str | None = None

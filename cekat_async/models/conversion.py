@@ -19,6 +19,8 @@ from cekat_async.models.json_scanner import UNDECODABLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cekat_async.models.raw_json import JsonValue
+
 __all__ = [
     "ANY_VALUE",
     "Convert",
@@ -126,7 +128,7 @@ def _parse_rfc3339(text: str) -> datetime:
     return msgspec.convert(text, datetime)
 
 
-def _to_object(value: Any) -> Converted:
+def _to_object(value: JsonValue) -> Converted:
     return (value, False) if isinstance(value, dict) else ({}, True)
 
 

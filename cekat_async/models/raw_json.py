@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -28,6 +28,7 @@ __all__ = [
     "ENVELOPE",
     "NULL",
     "Envelope",
+    "JsonValue",
     "count_values",
     "cut_envelope",
     "cut_records",
@@ -39,6 +40,9 @@ __all__ = [
     "record_id",
     "replace_invalid_text",
 ]
+
+JsonValue: TypeAlias = dict[str, Any] | list[Any] | str | float | None
+"""Any decoded JSON."""
 
 AT_ONCE = 256 * 1024
 """The most bytes of JSON that :mod:`msgspec` may decode in one call. It takes 30 ms at most."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cekat_async.models.conversation import Conversation
+    from cekat_async.models.raw_json import JsonValue
 
 __all__ = ["NO_TIMES", "RecordTimes", "get_times", "read_times"]
 
@@ -80,7 +81,7 @@ def read_times(raw: bytes | msgspec.Raw) -> RecordTimes:
     )
 
 
-def _parse_created_at(message: Any) -> datetime | None:
+def _parse_created_at(message: JsonValue) -> datetime | None:
     return _parse(message.get("created_at")) if isinstance(message, dict) else None
 
 

@@ -160,9 +160,9 @@ class Listing(AsyncIterable[R], Generic[R, P]):
                 key ``None`` is the whole account (``list()`` without ``inbox_id``). A listing
                 without a position begins at the front. ``position.again()`` continues with what
                 has moved since its walk ended, and ``position.since()`` with what has moved since
-                it began. ``since`` and ``until`` of the listing must be the same moments as in the
-                listing that a position is from. Pass datetimes, because a timedelta would give
-                other moments.
+                it began. The listing must have the same ``since`` and ``until`` as the listing that
+                returned the positions. Pass datetimes, because a timedelta would give other
+                moments.
 
         Raises:
             ConfigurationError: A key is not of this listing, a value is not a

@@ -41,8 +41,8 @@ _MAX_TIE: Final = 10_000
 class Quota(msgspec.Struct, frozen=True):
     """How many requests the server grants, and how it reports that.
 
-    Every request counts, even without the right key, as at a gateway that counts before it checks
-    keys. A refused request uses no quota.
+    Every request counts, even without a valid key, because a gateway counts requests before it
+    checks keys. A refused request uses no quota.
 
     Attributes:
         requests: The requests granted per window, or the tokens that a bucket gains in ``per``
@@ -129,10 +129,10 @@ class Dialect(msgspec.Struct, frozen=True):
         density: How the conversations are distributed over time: evenly (``"even"``, the default),
             in bursts of different sizes with gaps about fifty times as long (``"bursty"``), or the
             newest 90 % within 1 % of the time (``"recent"``). ``"bursty"`` has about 20 bursts for
-            40,000 conversations, growing with the fourth root of their number. The time from the
-            newest to the oldest is about 100 seconds for each conversation (or for each ``tie`` of
-            them) in all three. In the last two, the timestamps depend on the number of
-            conversations.
+            40,000 conversations, growing with the fourth root of their number. In all three, the
+            time from the newest to the oldest conversation is about 100 seconds times the number of
+            conversations, divided by ``tie``. In the last two, the timestamps depend on the number
+            of conversations.
         made_up_cursors: How the server treats a cursor that it never sent in exactly this form: as
             a position between conversations (``"honour"``, the default), as no cursor, so that it
             returns the first page (``"ignore"``), or with a 400 (``"reject"``). For the last two

@@ -133,8 +133,7 @@ class Sandbox(EditableAccount, LoopbackServer):
             >>> page.response.attempts
             3
         """
-        if wrong := [fault for fault in faults if not isinstance(fault, Fault)]:
-            raise ValueError(f"a fault must be a Fault such as Fault.status(503), not {wrong[0]!r}")
+        _check_faults(faults)
         with self._lock:
             self._handler.script.extend(faults)
 
@@ -211,6 +210,11 @@ class Sandbox(EditableAccount, LoopbackServer):
             if not inbox_ids:
                 self._api.forbidden.clear()
             self._api.forbidden.update(inbox_ids)
+
+
+def _check_faults(faults: tuple[object, ...]) -> None:
+    if wrong := [fault for fault in faults if not isinstance(fault, Fault)]:
+        raise ValueError(f"a fault must be a Fault such as Fault.status(503), not {wrong[0]!r}")
 
 
 def _check_key(api_key: str | None) -> str:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -71,7 +71,7 @@ class Application:
             await self._django({**scope, "cekat": self._cekat}, receive, send)
 
     @asynccontextmanager
-    async def open_client(self) -> AsyncIterator[None]:
+    async def open_client(self) -> AsyncGenerator[None]:
         """Open the client that the views use."""
         async with CekatClient(timeout=Timeout(deadline=DEADLINE)) as self._cekat:
             yield
@@ -93,7 +93,7 @@ class CekatErrorMiddleware:
 
     async def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponse | None:
         """Return a response for an error of the client, and leave all others to Django."""
-        headers = {}
+        headers: dict[str, str] = {}
         match error:
             case BadRequestError() | ConfigurationError():
                 status = 422

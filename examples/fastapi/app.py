@@ -9,7 +9,7 @@ Run it with the key in CEKAT_API_KEY:
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated
 
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open one client for all requests: they share its connections and its quota."""
     async with CekatClient(timeout=Timeout(deadline=DEADLINE)) as app.state.cekat:
         yield
@@ -51,7 +51,8 @@ app = FastAPI(title="Conversations", lifespan=lifespan)
 
 def get_cekat(request: Request) -> CekatClient:
     """Return the client of the app."""
-    return request.app.state.cekat
+    cekat: CekatClient = request.app.state.cekat
+    return cekat
 
 
 def get_cursor(cursor_id: str | None = None, cursor_ts: str | None = None) -> Cursor | None:
@@ -118,7 +119,7 @@ async def list_inboxes(cekat: Cekat) -> list[Inbox]:
 async def describe_error(_: Request, error: CekatError) -> JSONResponse:
     """Answer with the status that fits an error of the API. Its text never holds the key."""
     log.warning("%s", error)  # with the advice, which is for you and not for the browser
-    headers = {}
+    headers: dict[str, str] = {}
     match error:
         case BadRequestError() | ConfigurationError():
             status = 422

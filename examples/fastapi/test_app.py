@@ -41,7 +41,8 @@ async def web(
 
 async def test_a_browser_walks_from_page_to_page(web: httpx.AsyncClient) -> None:
     """The two strings of the cursor are the parameters that lead to the next page."""
-    found, cursor = [], {}
+    found: list[str] = []
+    cursor: dict[str, str] | None = {}
     while cursor is not None:
         reply = await web.get("/conversations", params={"limit": 20, **cursor})
         assert reply.status_code == 200

@@ -7,7 +7,7 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[CekatClient]:
+async def open_client() -> AsyncGenerator[CekatClient]:
     """Open a client. All processes with the same budget file share one quota."""
     path = os.environ.get("CEKAT_BUDGET_FILE", "/run/lock/cekat.sqlite")
     async with FileBudget(path) as budget:

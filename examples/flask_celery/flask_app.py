@@ -57,7 +57,7 @@ def list_conversations() -> Response:
 def describe_error(error: CekatError) -> tuple[dict[str, str | None], int, dict[str, str]]:
     """Answer with the status that fits an error of the API. Its text never holds the key."""
     log.warning("%s", error)  # with the advice, which is for you and not for the browser
-    headers = {}
+    headers: dict[str, str] = {}
     match error:
         case BadRequestError() | ConfigurationError():
             status = 422

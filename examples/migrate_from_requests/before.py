@@ -10,12 +10,12 @@ URL = os.environ.get("CEKAT_BASE_URL", "https://api.cekat.ai") + "/api/conversat
 KEY = os.environ["CEKAT_API_KEY"]
 PAUSE = float(os.environ.get("PAUSE", "7"))
 
-rows = []
-cursor = {}
+rows: list[object] = []
+cursor: dict[str, str] = {}
 while True:
     try:
         response = requests.get(
-            URL, headers={"Authorization": f"Bearer {KEY}"}, params={"limit": 100, **cursor}
+            URL, headers={"Authorization": f"Bearer {KEY}"}, params={"limit": "100", **cursor}
         )
         page = response.json()
         rows.extend(page["data"])

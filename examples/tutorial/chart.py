@@ -1,5 +1,6 @@
 """Draw how many conversations each agent has in each inbox."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 conversations = pd.read_parquet("conversations.parquet", columns=["inbox_name", "handled_by_name"])
@@ -11,5 +12,5 @@ counts = pd.crosstab(agent, conversations["inbox_name"])
 axes = counts.plot.barh(stacked=True, figsize=(8, 4.5), xlabel="conversations", ylabel="")
 axes.invert_yaxis()  # the first name at the top
 axes.legend(title="", fontsize="small")
-axes.figure.savefig("agents.png", bbox_inches="tight")
+plt.savefig("agents.png", bbox_inches="tight")
 print("agents.png:", len(counts), "agents,", len(counts.columns), "inboxes")

@@ -8,9 +8,11 @@ import time
 from cekat_async.budgets import FileBudget, RedisBudget
 
 
-async def take_all(budget, requests, per, end):
+async def take_all(
+    budget: FileBudget | RedisBudget, requests: int, per: float, end: float
+) -> list[tuple[float, float]]:
     """Return when each request was taken: the moments before and after the call."""
-    taken = []
+    taken: list[tuple[float, float]] = []
     while (asked := time.monotonic()) < end:
         wait = (await budget.take(requests, per)).wait
         if not wait:
@@ -19,9 +21,9 @@ async def take_all(budget, requests, per, end):
     return taken
 
 
-async def main(kind, place, requests, per, lasting):
-    make = {"redis": RedisBudget, "file": FileBudget}[kind]
-    async with make(place, timeout=300.0) as budget:
+async def main(kind: str, place: str, requests: int, per: float, lasting: float) -> None:
+    kinds: dict[str, type[FileBudget | RedisBudget]] = {"redis": RedisBudget, "file": FileBudget}
+    async with kinds[kind](place, timeout=300.0) as budget:
         print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
         sys.stdin.readline()
         end = time.monotonic() + lasting

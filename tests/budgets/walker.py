@@ -9,10 +9,10 @@ from cekat_async import CekatClient, Limiter, RateLimit
 from cekat_async.budgets import FileBudget, RedisBudget
 
 
-async def main(kind, place, url, key, *numbers):
+async def main(kind: str, place: str, url: str, key: str, *numbers: str) -> None:
     requests, per, share = map(float, numbers)
-    make = {"redis": RedisBudget, "file": FileBudget}[kind]
-    async with make(place) as budget:
+    kinds: dict[str, type[FileBudget | RedisBudget]] = {"redis": RedisBudget, "file": FileBudget}
+    async with kinds[kind](place) as budget:
         limiter = Limiter(RateLimit(int(requests), per), budget=budget, share=share)
         async with CekatClient(key, base_url=url, rate_limit=limiter) as cekat:
             print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all

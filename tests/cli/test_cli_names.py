@@ -85,7 +85,7 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key)
 
     assert done.code == ExitCode.USAGE
     assert r"'\xfc.jsonl'" in done.complaint
-    assert "the locale cannot encode this file name" in done.complaint
+    assert "the locale" in done.complaint
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, capl
         await export_conversations(a.client, target)
 
     assert read_rows(target, "SELECT count(*) FROM conversations") == [(3,)]
-    assert "no conversation was found, and the last export" in caplog.text
+    assert "no conversation was found, but the last export" in caplog.text
 
 
 @pytest.mark.parametrize("status", ["resolved", StageStatus.RESOLVED])

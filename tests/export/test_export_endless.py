@@ -65,7 +65,7 @@ async def test_an_export_by_inbox_names_each_that_never_ends(account, target):
 async def test_an_export_by_inbox_with_an_endless_listing_of_inboxes(account, target):
     """An endless listing of inboxes raises an error before anything is exported."""
     async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
-        with pytest.raises(PaginationError, match="brought nothing new") as caught:
+        with pytest.raises(PaginationError, match="had no new inboxes") as caught:
             await export_conversations(here.client, target, by_inbox=True)
 
         assert caught.value.path == "/api/inboxes"

@@ -52,7 +52,7 @@ async def test_a_temporary_failure_is_resumed(account, target, concurrency, faul
 async def test_a_checkpoint_in_the_place_of_the_target(account, tmp_path, name):
     """A checkpoint path equal to the target is refused before any request or write."""
     async with account(5) as a:
-        with pytest.raises(ConfigurationError, match="that is the target's"):
+        with pytest.raises(ConfigurationError, match="which belongs to the target"):
             await export_conversations(a.client, tmp_path / "x.jsonl", checkpoint=tmp_path / name)
 
         assert a.sandbox.log.requests == []

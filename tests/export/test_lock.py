@@ -36,7 +36,7 @@ def sink_at(folder, name, **options):
 
 
 def refused(folder, name, **options):
-    busy = pytest.raises(TargetBusyError, match=r"^another export is writing .*: run this one")
+    busy = pytest.raises(TargetBusyError, match=r"^another export is writing .*\. Run this export")
     with sink_at(folder, name, **options) as sink, busy:
         sink.open()
 
@@ -137,7 +137,7 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
 
     async def again():
         with pytest.raises(
-            TargetBusyError, match=r"another export is using the checkpoint .*one: "
+            TargetBusyError, match=r"another export is using the checkpoint .*one\. "
         ):
             await export_conversations(a.client, tmp_path / "y.jsonl", checkpoint=checkpoint)
 

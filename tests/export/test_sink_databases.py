@@ -295,7 +295,7 @@ SHAPES = {
     "with another name": ("ALTER TABLE conversations RENAME COLUMN notes TO n", "also has n"),
     "of another type": (
         "DROP TABLE conversations; CREATE TABLE conversations (id INTEGER PRIMARY KEY, notes TEXT)",
-        "id is INTEGER and not",
+        "id is INTEGER instead of",
     ),
     "without a key": (
         (

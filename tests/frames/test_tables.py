@@ -219,10 +219,10 @@ async def test_columns_are_chosen(client, build):
 
 
 WRONG = [
-    ({"columns": ["id", "x"]}, "columns must name different columns out of id, inbox_id, .*'x'"),
-    ({"columns": ["id", "id"]}, "columns must name different columns"),
-    ({"columns": []}, "columns must name different columns"),
-    ({"columns": "x"}, "columns must name different columns"),
+    ({"columns": ["id", "x"]}, "columns must be different names out of id, inbox_id, .*'x'"),
+    ({"columns": ["id", "id"]}, "columns must be different names"),
+    ({"columns": []}, "columns must be different names"),
+    ({"columns": "x"}, "columns must be different names"),
     ({"free_form": "text"}, "free_form must be 'json' or 'struct', not 'text'"),
 ]
 
@@ -240,7 +240,7 @@ async def test_wrong_arguments(sandbox, client, build, options, message):
 @pytest.mark.parametrize("listing", [[], None, "listing"])
 async def test_only_listings_are_tables(build, listing):
     """Another object is refused, and the error has the method that returns a listing."""
-    with pytest.raises(ConfigurationError, match="must be a Listing, as client"):
+    with pytest.raises(ConfigurationError, match="must be a Listing, such as client"):
         await build(listing)
 
 

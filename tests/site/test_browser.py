@@ -26,6 +26,7 @@ FLAGS = (
     "--no-sandbox",
 )
 WIDTHS = (1280, 390)  # pixels: a desktop and a phone
+NAME = "MalformedRecordError"
 TIMEOUT = 30_000  # milliseconds, for a page that is loaded from this machine
 
 pytestmark = pytest.mark.once
@@ -106,32 +107,22 @@ def test_each_page_opens(site: Path, browser: "Browser", base_url: str) -> None:
     page.context.close()
 
 
-def test_diagrams_are_drawn(site: Path, browser: "Browser", base_url: str) -> None:
-    """Each diagram is drawn, by the copy of Mermaid that is part of the site."""
-    page, problems = open_page(browser, base_url)
-    for path in find_paths(site):
-        diagrams = (site / path / "index.html").read_text(encoding="utf-8").count('class="mermaid"')
-        if not diagrams:
-            continue
-        page.goto(f"{path}/")
-        page.wait_for_function("document.querySelectorAll('pre.mermaid').length == 0")
-        page.wait_for_function(f"document.querySelectorAll('div.mermaid').length == {diagrams}")
-
-    assert problems == []
-    page.context.close()
-
-
 def test_the_search_finds_a_page(browser: "Browser", base_url: str) -> None:
-    """The search finds a page by a word on it, without a request to another host."""
+    """The search finds a class by its name, without a request to another host."""
     page, problems = open_page(browser, base_url)
-    page.goto("")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("MalformedRecordError")
     # The results are in a part of the page that scripts cannot read, but Enter opens the first.
-    while page.url == base_url:
+    # Keys that are pressed before the search is ready are lost, so it waits longer each time.
+    for patience in (500, 1_000, 2_000, 4_000, 8_000, 16_000):
+        page.goto("")
+        page.wait_for_load_state("networkidle")
+        for press in (lambda: page.keyboard.press("Control+k"), lambda: page.keyboard.type(NAME)):
+            press()
+            page.wait_for_timeout(patience)
         page.keyboard.press("Enter")
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(patience)
+        if page.url != base_url:
+            break
 
-    assert "MalformedRecordError" in page.url
+    assert NAME in page.url
     assert problems == []
     page.context.close()

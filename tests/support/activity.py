@@ -1,21 +1,36 @@
 """An account listed by activity or in another order, as a scripted transport."""
 
+from __future__ import annotations
+
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
 from cekat_async.resources.conversations import Conversations
+from cekat_async.resources.inboxes import Inboxes
 from support.parts import make_pipeline
 from support.scripted import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cekat_async._api.replies import Reply
+    from cekat_async._api.requests import Request
+
+Key: TypeAlias = "tuple[float, str]"
+"""What the listing is sorted by, and the id."""
+Pair: TypeAlias = "tuple[str, str]"
+"""The strings of a cursor: its id and its timestamp."""
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 
 
-def moment(milli):
+def moment(milli: float) -> datetime:
     """Return the time that many milliseconds after the epoch."""
     return EPOCH + timedelta(milliseconds=milli)
 
@@ -23,16 +38,23 @@ def moment(milli):
 class Row:
     """A conversation. Its times are milliseconds after the epoch."""
 
-    def __init__(self, id_, active, created, message=None, resolved=None):
+    def __init__(
+        self,
+        id_: str,
+        active: int,
+        created: int,
+        message: int | None = None,
+        resolved: int | None = None,
+    ) -> None:
         self.id, self.active, self.created = id_, active, created
         self.message, self.resolved = message, resolved
 
-    def shown_times(self):
+    def shown_times(self) -> list[int]:
         """Return the times in the record."""
         return [t for t in (self.created, self.message, self.resolved) if t is not None]
 
-    def to_json(self):
-        def show(time):
+    def to_json(self) -> dict[str, object]:
+        def show(time: int | None) -> str | None:
             return None if time is None else moment(time).isoformat()
 
         last = None if self.message is None else {"created_at": show(self.message)}
@@ -61,31 +83,39 @@ class ActivityServer:
     """
 
     def __init__(
-        self, rows, *, order="activity", zone=0, shows_zone=False, digits=3, made_up="honour",
-        unreadable=False, every=lambda: None,
-    ):  # fmt: skip
+        self,
+        rows: Iterable[Row],
+        *,
+        order: str = "activity",
+        zone: int = 0,
+        shows_zone: bool = False,
+        digits: int = 3,
+        made_up: str = "honour",
+        unreadable: bool = False,
+        every: Callable[[], object] = lambda: None,
+    ) -> None:
         self.rows = {row.id: row for row in rows}
         self.order, self.zone, self.shows_zone, self.digits = order, zone, shows_zone, digits
         self.made_up, self.unreadable, self.every = made_up, unreadable, every
-        self.requests = []
-        self._issued = {}
-        self._places = {}
+        self.requests: list[Pair | None] = []
+        self._issued: dict[Pair, Key] = {}
+        self._places: dict[str, int] = {}
 
-    def open(self, **options):
+    def open(self, **options: Any) -> Conversations:
         """Return the conversations resource of a client of this server."""
         pipeline, _ = make_pipeline(itertools.repeat(self._answer), **options)
-        return Conversations(pipeline, lambda **_: None)
+        return Conversations(pipeline, Inboxes(pipeline).list)
 
-    def full_walk(self):
+    def full_walk(self) -> list[Row]:
         """Return the rows in the order of the listing."""
         return sorted(self.rows.values(), key=self._key, reverse=self.order != "ascending")
 
-    def _key(self, row):
+    def _key(self, row: Row) -> Key:
         if self.order in {"random", "shuffled"}:
             return self._places.setdefault(row.id, Random(row.id).randrange(10**9)), row.id
         return (row.created if self.order == "created" else row.active), row.id
 
-    def _answer(self, request):
+    def _answer(self, request: Request) -> Reply:
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
         cursor = (query["cursor_id"], query["cursor_ts"]) if "cursor_id" in query else None
         self.requests.append(cursor)
@@ -106,12 +136,12 @@ class ActivityServer:
         self.every()
         return answer
 
-    def _is_after(self, row, place):
-        if place == "front":
+    def _is_after(self, row: Row, place: Key | str) -> bool:
+        if isinstance(place, str):  # "front"
             return True
         return self._key(row) > place if self.order == "ascending" else self._key(row) < place
 
-    def _read(self, cursor):
+    def _read(self, cursor: Pair) -> Key | str | None:
         if cursor in self._issued:
             return self._issued[cursor]
         if self.made_up in {"honour", "later"} and not self.unreadable:
@@ -124,7 +154,7 @@ class ActivityServer:
             return self._key(self.rows[cursor[0]])
         return {"ignore": "front", "empty": None}.get(self.made_up, "reject")
 
-    def _spell(self, row):
+    def _spell(self, row: Row) -> str:
         key = self._key(row)
         if self.unreadable:
             return f"place {key[0]}"
@@ -135,7 +165,15 @@ class ActivityServer:
         return text + (f"{'+' if self.zone >= 0 else '-'}{abs(self.zone):02d}:00" * self.shows_zone)
 
 
-def make_rows(n, random, *, days=10, lag=HOUR, ties=1, quiet=0.1):
+def make_rows(
+    n: int,
+    random: Random,
+    *,
+    days: int = 10,
+    lag: int = HOUR,
+    ties: int = 1,
+    quiet: float = 0.1,
+) -> list[Row]:
     """Return conversations that were active within some days.
 
     Args:
@@ -146,7 +184,8 @@ def make_rows(n, random, *, days=10, lag=HOUR, ties=1, quiet=0.1):
         ties: The number of conversations that share one moment of activity.
         quiet: The share of conversations without a message.
     """
-    rows, active = [], 0
+    rows: list[Row] = []
+    active = 0
     for number in range(n):
         if number % ties == 0:
             active = random.randrange(1, days * 24 * HOUR)

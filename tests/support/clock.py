@@ -16,14 +16,14 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self.waited = 0.0
 
-    def select(self, timeout=None):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         events = super().select(0)
-        if not events and timeout is None:
+        if events:
+            return events
+        if timeout is None:
             raise RuntimeError("nothing is scheduled and nothing is ready: the test would hang")
-        if not events:
-            # At least a nanosecond passes, so that a wait that is rounded to zero also
-            # ends.
-            self.waited += max(timeout, 1e-9)
+        # At least a nanosecond passes, so that a wait that is rounded to zero also ends.
+        self.waited += max(timeout, 1e-9)
         return events
 
 
@@ -92,7 +92,7 @@ def skip(seconds: float) -> None:
     """Advance the clock of the running loop. Timers that are due by then fire immediately."""
     loop = asyncio.get_running_loop()
     time = loop.time
-    loop.time = lambda: time() + seconds
+    loop.time = lambda: time() + seconds  # type: ignore[method-assign]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -5,12 +5,18 @@ missing, or read-only if the project is in it. Only ``/data`` is writable. The c
 without any capability, under the image's user id.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
@@ -48,7 +54,7 @@ _NEW = ("--mount", "--pid", "--fork", "--kill-child")
 _SYSTEM = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64")
 
 
-def read_instructions(name):
+def read_instructions(name: str) -> list[str]:
     """Return the values of an instruction in the last stage of the Dockerfile."""
     text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
     last = text[text.rindex("\nFROM ") :]
@@ -62,7 +68,7 @@ class Container:
         folder: An empty folder.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
         self.data.mkdir(mode=0o700)
         self._root = folder / "root"
@@ -74,17 +80,23 @@ class Container:
         # The environment of these tests has the program that the image has in /opt/cekat.
         self._environment["PATH"] = f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self._work = read_instructions("WORKDIR")[0]
-        self._entrypoint = json.loads(read_instructions("ENTRYPOINT")[0])
+        self._entrypoint: list[str] = json.loads(read_instructions("ENTRYPOINT")[0])
 
-    def start(self, *command, entrypoint=None, env=None, work=None):
+    def start(
+        self,
+        *command: str,
+        entrypoint: Sequence[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        work: str | None = None,
+    ) -> subprocess.Popen[bytes]:
         """Start a command of ``cekat``, or another entry point."""
         shown = [*_SYSTEM, sys.base_prefix, str(ROOT), sys.prefix]
-        environment = self._environment | {"LANG": "C.UTF-8"} | (env or {})
+        environment = self._environment | {"LANG": "C.UTF-8"} | dict(env or {})
         user = ["--user", f"--map-user={self.user}", f"--map-group={self.group}", "--keep-caps"]
-        script = [_ENTER, "sh", self._root, self.data, work or self._work, str(len(shown)), *shown]
-        command = [*(entrypoint or self._entrypoint), *command]
+        folders = [str(self._root), str(self.data), work or self._work, str(len(shown)), *shown]
+        whole = [*(entrypoint or self._entrypoint), *command]
         return subprocess.Popen(  # noqa: S603 - our own program
-            ["unshare", *_NEW, *user, "/bin/sh", "-c", *script, *command],  # noqa: S607
+            ["unshare", *_NEW, *user, "/bin/sh", "-c", _ENTER, "sh", *folders, *whole],  # noqa: S607
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -92,17 +104,17 @@ class Container:
             bufsize=0,
         )
 
-    def run(self, *command, **options):
+    def run(self, *command: str, **options: Any) -> tuple[int, str, str]:
         """Run a command to its end; return its exit code, its output, and its messages."""
         with self.start(*command, **options) as process:
             out, err = process.communicate(timeout=300)
         return process.returncode, out.decode(), err.decode()
 
-    def names(self):
+    def names(self) -> list[str]:
         """Return the names in the data folder, in alphabetical order."""
         return sorted(path.name for path in self.data.iterdir())
 
-    def find_reason_against(self):
+    def find_reason_against(self) -> str | None:
         """Return why this machine has no such containers; ``None`` if it has."""
         if shutil.which("unshare") is None:
             return "there is no unshare"
@@ -110,6 +122,6 @@ class Container:
         return f"no namespaces here: {err.strip()}" if code else None
 
 
-def find_first_process(process):
+def find_first_process(process: subprocess.Popen[bytes]) -> int:
     """Return the id, outside of the container, of its process 1."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])

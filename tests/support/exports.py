@@ -1,16 +1,24 @@
 """Readers of targets, accounts and manifests, for tests of exports."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 from cekat_async.export import Manifest, sink_for
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def read_target(target):
+    from cekat_async.sandbox import Sandbox
+
+
+def read_target(target: str | Path) -> list[bytes]:
     """Return the records in a file or a folder, sorted."""
-    return sorted(line for batch in sink_for(str(target)).stored() for line in batch)
+    return sorted(line for batch in sink_for(str(target)).stored() or () for line in batch)
 
 
-def read_account(sandbox, *inbox_ids):
+def read_account(sandbox: Sandbox, *inbox_ids: str) -> list[bytes]:
     """Return the records of all inboxes of a sandbox, or of some, sorted."""
     found = sorted(record for _, record in sandbox.records())
     if inbox_ids:
@@ -18,14 +26,14 @@ def read_account(sandbox, *inbox_ids):
     return found
 
 
-def read_manifest(target):
+def read_manifest(target: str | Path) -> Manifest:
     """Return the manifest next to a target."""
     path = str(target).rstrip("/") + ".manifest.json"
     with open(path, "rb") as file:  # noqa: PTH123 - a text, for its slash
         return Manifest.from_json(file.read())
 
 
-def read_files(folder):
+def read_files(folder: Path) -> dict[Path, bytes]:
     """Return all files of a folder with their content, except an empty journal."""
     return {
         path.relative_to(folder): path.read_bytes()

@@ -63,13 +63,13 @@ class Sent:
 
 
 @st.composite
-def records(draw) -> Sent:
+def records(draw: st.DrawFn) -> Sent:
     """Return any record. Most of them have an id."""
     if draw(st.integers(0, 9)) == 0:
         raw = draw(st.sampled_from([b"17", b"null", b"[]", b'"x"', b"{}", b"NaN"]))
         return Sent(raw, id=None, is_malformed=True)
     members = draw(st.dictionaries(NAMES, VALUES | READABLE, max_size=5))
-    unreadable = draw(st.just({}) | st.dictionaries(NAMES, UNREADABLE, max_size=1))
+    unreadable = draw(st.just(dict[str, bytes]()) | st.dictionaries(NAMES, UNREADABLE, max_size=1))
     own = [*(members | unreadable).items()]
     id_ = draw(st.none() | st.just("") | IDS | IDS | IDS | IDS)
     if id_ is not None:

@@ -4,6 +4,8 @@ Run as a program it is the process that they are forked from: it has imported ev
 one thread, so that a fork takes some milliseconds and copies no lock that is held.
 """
 
+from __future__ import annotations
+
 import asyncio
 import gc
 import importlib
@@ -18,6 +20,15 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+    from types import FrameType
+    from typing import Self
+
+    from cekat_async.sandbox import Sandbox
 
 # Calls that reach the disk, a database or another process, and ``run``, which runs the event loop's
 # callbacks: each step of a coroutine is one.
@@ -33,23 +44,26 @@ _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_
 class Zygote:
     """Starts exports. Use it in a ``with``."""
 
-    def __enter__(self):
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
+    def __enter__(self) -> Self:
+        process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | _ONE_THREAD,
         )
-        assert self._process.stdout.readline() == "ready\n"
+        assert process.stdin
+        assert process.stdout
+        self._process, self._jobs, self._results = process, process.stdin, process.stdout
+        assert self._results.readline() == "ready\n"
         return self
 
-    def __exit__(self, *_):
-        self._process.stdin.close()
+    def __exit__(self, *_: object) -> None:
+        self._jobs.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._results.close()
 
-    def export(self, sandbox, target, **job):
+    def export(self, sandbox: Sandbox, target: str | Path, **job: Any) -> list[int]:
         """Run an export, and return its exit code and its number of steps, if they were
         counted.
 
@@ -61,18 +75,19 @@ class Zygote:
                 the maximum size of a file. All others are arguments of the export.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        self._jobs.write(json.dumps(job) + "\n")
+        self._jobs.flush()
+        result: list[int] = json.loads(self._results.readline())
+        return result
 
 
-def steps_counted(kill_at, steps=_STEPS):
+def steps_counted(kill_at: int | None, steps: Container[str] = _STEPS) -> list[int]:
     """Count the steps in all threads, and die at the given one. None counts nothing."""
     count = [0]
     if kill_at is None:  # counting takes most of the time
         return count
 
-    def look(_frame, event, called):
+    def look(_frame: FrameType, event: str, called: Any) -> None:
         if event == "c_call" and called.__name__ in steps:
             count[0] += 1
             if count[0] == kill_at:
@@ -83,16 +98,16 @@ def steps_counted(kill_at, steps=_STEPS):
     return count
 
 
-async def _export(base_url, api_key, target, **options):
+async def _export(base_url: str, api_key: str, target: str, **options: Any) -> None:
     from cekat_async import CekatClient  # noqa: PLC0415 - once forked
     from cekat_async.export import export_conversations  # noqa: PLC0415 - once forked
 
     async with CekatClient(api_key, base_url=base_url, rate_limit=None) as client:
-        options = {"page_size": 20, "account": "an account"} | options
-        await export_conversations(client, target, **options)
+        settings: dict[str, Any] = {"page_size": 20, "account": "an account"}
+        await export_conversations(client, target, **settings | options)
 
 
-def _run(job, out):
+def _run(job: dict[str, Any], out: int) -> None:
     if (largest := job.pop("largest_file", None)) is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     count = steps_counted(job.pop("kill_at", None))
@@ -101,7 +116,7 @@ def _run(job, out):
     os.write(out, str(count[0]).encode())
 
 
-def _forked(job):
+def _forked(job: dict[str, Any]) -> tuple[int, int]:
     kill_after = job.pop("kill_after", None)
     reader, out = os.pipe()
     child = os.fork()
@@ -125,7 +140,7 @@ def _forked(job):
         return os.waitstatus_to_exitcode(status), int(steps.read() or 0)
 
 
-def _import_all():
+def _import_all() -> None:
     """Import everything that an export may need, which would take a child most of its time."""
     import cekat_async  # noqa: PLC0415
 
@@ -138,7 +153,7 @@ def _import_all():
     gc.freeze()  # imported modules are never garbage
 
 
-def main():
+def main() -> None:
     """Fork an export for each line of the input."""
     _import_all()
     print("ready", flush=True)  # noqa: T201

@@ -1,11 +1,14 @@
 """A listing to walk without a network: ordered rows, cursors, and rows that move."""
 
+from __future__ import annotations
+
 import heapq
 from bisect import bisect_left, bisect_right, insort
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import inf
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +16,12 @@ from cekat_async.errors import BadRequestError
 from cekat_async.models import Conversation
 from cekat_async.pages import ConversationPage
 from cekat_async.positions import Cursor, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cekat_async._parallel.segment import Segment
+    from cekat_async._parallel.walk import ParallelWalk
 
 DAY = 86_400_000
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,7 +40,7 @@ def read(timestamp: str) -> int:
     )
 
 
-def make_page(ids, cursor=None):
+def make_page(ids: Iterable[str], cursor: Cursor | None = None) -> ConversationPage:
     """Return a page of records with these ids."""
     body = b'{"data":[%s]}' % b",".join(b'{"id":"%s"}' % id_.encode() for id_ in ids)
     items = tuple(Conversation(id=id_, created_at=_EPOCH) for id_ in ids)
@@ -48,17 +57,26 @@ class ModelListing:
     the server filtered each page after reading it.
     """
 
-    def __init__(self, times, *, limit=10, rising=False, made_up="honour", end="null", seed=0):
+    def __init__(
+        self,
+        times: Sequence[int],
+        *,
+        limit: int = 10,
+        rising: bool = False,
+        made_up: str = "honour",
+        end: str = "null",
+        seed: int = 0,
+    ) -> None:
         self.limit, self.rising, self.made_up, self.end = limit, rising, made_up, end
-        self.shows = lambda _: True
+        self.shows: Callable[[str], bool] = lambda _: True
         self._random = Random(seed)
         self.times = {f"{self._random.getrandbits(40):010x}.{n}": t for n, t in enumerate(times)}
         self._rows = sorted((time, id_) for id_, time in self.times.items())
         self._now = max(times, default=0) + 1000
-        self._issued = set()
-        self.requests = []
+        self._issued = set[Cursor]()
+        self.requests: list[Cursor | None] = []
 
-    def move(self, id_=None):
+    def move(self, id_: str | None = None) -> None:
         """Add a message to a conversation, so that it becomes the newest."""
         id_ = id_ or self._random.choice(list(self.times))
         self._rows.remove((self.times[id_], id_))
@@ -66,17 +84,17 @@ class ModelListing:
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
 
-    def add(self, id_):
+    def add(self, id_: str) -> None:
         """Add a conversation as the newest."""
         self._now += 1000
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
 
-    def has_sent(self, cursor):
+    def has_sent(self, cursor: Cursor) -> bool:
         """Return whether the listing has sent a cursor."""
         return cursor in self._issued
 
-    def page(self, cursor, limit=None):
+    def page(self, cursor: Cursor | None, limit: int | None = None) -> ConversationPage:
         """Return the page after a cursor.
 
         Raises:
@@ -92,7 +110,7 @@ class ModelListing:
         shown = [id_ for _, id_ in found if self.shows(id_)]
         return make_page(shown, following)
 
-    def _after(self, cursor):
+    def _after(self, cursor: Cursor | None) -> list[tuple[int, str]]:
         """Return the rows after a cursor, one more than fit on a page."""
         if cursor is None:
             place = None
@@ -120,11 +138,13 @@ class EndlessListing(ModelListing):
     ("cycle"). Each has a different cursor, whose timestamps ``moments`` chooses.
     """
 
-    def __init__(self, times, *, kinds, moments, **options):
+    def __init__(
+        self, times: Sequence[int], *, kinds: Sequence[str], moments: Sequence[str], **options: Any
+    ) -> None:
         super().__init__(times, **options)
         self.kinds, self.moments = kinds, moments
 
-    def page(self, cursor, limit=None):
+    def page(self, cursor: Cursor | None, limit: int | None = None) -> ConversationPage:
         if cursor is None or not cursor.cursor_id.startswith("endless-"):
             page = super().page(cursor, limit)
             return self._leading_to(1, page) if page.next_cursor is None else page
@@ -132,7 +152,7 @@ class EndlessListing(ModelListing):
         number = int(cursor.cursor_id.removeprefix("endless-"))
         return self._leading_to(number + 1, self._after_the_end(number))
 
-    def _after_the_end(self, number):
+    def _after_the_end(self, number: int) -> ConversationPage:
         kind = self.kinds[number % len(self.kinds)]
         rows = self._rows if self.rising else self._rows[::-1]
         begin = {"empty": len(rows), "repeat": 0}.get(kind)
@@ -141,14 +161,14 @@ class EndlessListing(ModelListing):
         ids = [id_ for _, id_ in rows[begin : begin + self.limit]]
         return make_page(ids)
 
-    def _leading_to(self, number, page):
+    def _leading_to(self, number: int, page: ConversationPage) -> ConversationPage:
         moment = self.moments[number % len(self.moments)]
         cursor = Cursor(f"endless-{number}", moment)
         self._issued.add(cursor)
         return msgspec.structs.replace(page, next_cursor=cursor)
 
 
-def spread(n, shape, random):
+def spread(n: int, shape: str, random: Random) -> list[int]:
     """Return times in ten days that are even, in bursts, mostly late, or at few moments."""
     match shape:
         case "even":
@@ -160,25 +180,26 @@ def spread(n, shape, random):
             return [int(10 * DAY * (1 - random.random() ** 8)) for _ in range(n)]
         case "ties":
             return [random.randrange(8) * DAY for _ in range(n)]
-    return [5] * n
+        case _:
+            return [5] * n
 
 
-def _answer(listing, segment):
+def _answer(listing: ModelListing, segment: Segment) -> ConversationPage:
     is_probe = segment.stage is Stage.PROBE
     return listing.page(segment.walk.cursor, -(-listing.limit // 10) if is_probe else None)
 
 
 def replay(
-    walk,
-    listing,
+    walk: ParallelWalk,
+    listing: ModelListing,
     *,
-    walkers,
-    finish=None,
-    random=None,
-    between=lambda: None,
-    most=inf,
-    pages=None,
-):
+    walkers: int,
+    finish: Callable[[ConversationPage], ConversationPage | None] | None = None,
+    random: Random | None = None,
+    between: Callable[[], object] = lambda: None,
+    most: float = inf,
+    pages: list[ConversationPage] | None = None,
+) -> tuple[list[ConversationPage], float]:
     """Run a walk to its end, reply by reply, and call ``between`` after each.
 
     Args:
@@ -192,9 +213,10 @@ def replay(
         The pages in the order of arrival, and the seconds.
     """
     finish, pages = finish or walk.tracked, [] if pages is None else pages
-    in_flight, ticket, now = [], count(), 0.0
+    in_flight: list[tuple[float, int, Segment]] = []
+    ticket, now = count(), 0.0
 
-    def ask(segment):
+    def ask(segment: Segment) -> None:
         took = random.uniform(0.2, 3.0) if random else 1.0
         heapq.heappush(in_flight, (now + took, next(ticket), segment))
 

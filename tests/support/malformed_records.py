@@ -1,18 +1,22 @@
 """Records that are not as documented or hard to write, in one list for all sinks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import msgspec
 
 from cekat_async.sandbox import Sandbox
 
-_VALUES = msgspec.json.decode(next(Sandbox(1).records())[1])
+_VALUES: dict[str, Any] = msgspec.json.decode(next(Sandbox(1).records())[1])
 
 
-def record(**values):
+def record(**values: object) -> bytes:
     """Return a documented record with other values in some fields."""
     return msgspec.json.encode(_VALUES | values)
 
 
-def set_ids(records):
+def set_ids(records: dict[str, bytes]) -> dict[str, bytes]:
     """Return the named records. An id of ``"x"`` is replaced by the record's name."""
     return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
 

@@ -1,9 +1,12 @@
 """OpenTelemetry in memory: the reports of a hook as trees of spans and as numbers."""
 
+from __future__ import annotations
+
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -12,6 +15,16 @@ from cekat_async.sandbox import Sandbox
 from cekat_async.telemetry import OpenTelemetry
 
 from .parts import make_client
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from cekat_async import CekatClient, HookEvent
+    from cekat_async.sandbox import Live
+
+Attributes: TypeAlias = "dict[str, Any]"
 
 
 class Recorded:
@@ -24,7 +37,7 @@ class Recorded:
         events: The events that another hook, :meth:`keep`, has received.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
         self.tracer_provider = TracerProvider()
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
@@ -33,34 +46,34 @@ class Recorded:
         self.hook = OpenTelemetry(
             tracer_provider=self.tracer_provider, meter_provider=self.meter_provider
         )
-        self.events = []
+        self.events: list[HookEvent] = []
 
-    def close(self):
+    def close(self) -> None:
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
 
-    def keep(self, event):
+    def keep(self, event: HookEvent) -> None:
         """Store an event."""
         self.events.append(event)
 
     @property
-    def metrics_json(self):
+    def metrics_json(self) -> str:
         """All metrics as text."""
         data = self._reader.get_metrics_data()
         return data.to_json() if data else ""
 
     @property
-    def spans(self):
+    def spans(self) -> list[ReadableSpan]:
         """All ended spans, in the order of their start."""
-        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time)
+        return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
-    def named(self, name):
+    def named(self, name: str) -> list[ReadableSpan]:
         """Return the spans with a name."""
         return [span for span in self.spans if span.name == name]
 
-    def path(self, span):
+    def path(self, span: ReadableSpan) -> str:
         """Return the names of a span and of its ancestors, from the root."""
-        by_id = {one.context.span_id: one for one in self.spans}
+        by_id = {one.context.span_id: one for one in self.spans if one.context}
         names = [span.name]
         while span.parent is not None:
             span = by_id[span.parent.span_id]
@@ -68,15 +81,18 @@ class Recorded:
         return " > ".join(reversed(names))
 
     @property
-    def paths(self):
+    def paths(self) -> list[str]:
         """The paths of all spans."""
         return [self.path(span) for span in self.spans]
 
-    def points(self, name):
+    def points(self, name: str) -> list[tuple[Attributes, float]]:
         """Return the points of a metric, as pairs of attributes and a value."""
         data = self._reader.get_metrics_data()
         return [
-            (dict(point.attributes), point.count if hasattr(point, "count") else point.value)
+            (
+                dict(point.attributes or {}),
+                point.value if isinstance(point, NumberDataPoint) else point.count,
+            )
             for resource in (data.resource_metrics if data else ())
             for scope in resource.scope_metrics
             for metric in scope.metrics
@@ -84,7 +100,7 @@ class Recorded:
             for point in metric.data.data_points
         ]
 
-    def total(self, name, **wanted):
+    def total(self, name: str, **wanted: object) -> float:
         """Return the sum of the points of a metric with the given attributes.
 
         The last part of an attribute's name is enough: ``reason`` for
@@ -97,13 +113,15 @@ class Recorded:
         )
 
 
-def get_events(span):
+def get_events(span: ReadableSpan) -> list[tuple[str, Attributes]]:
     """Return the events of a span, as pairs of a name and attributes."""
-    return [(event.name, dict(event.attributes)) for event in span.events]
+    return [(event.name, dict(event.attributes or {})) for event in span.events]
 
 
 @asynccontextmanager
-async def account(conversations, inboxes=8, *, live=None, **options):
+async def account(
+    conversations: int, inboxes: int = 8, *, live: Live | None = None, **options: Any
+) -> AsyncGenerator[tuple[Sandbox, CekatClient]]:
     """Open a sandbox without a quota, and a client of it with these options."""
     async with (
         Sandbox(conversations, inboxes, quota=None, live=live) as sandbox,

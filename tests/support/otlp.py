@@ -1,14 +1,22 @@
 """A receiver of OTLP over HTTP, which decodes the requests of an exporter like a collector."""
 
+from __future__ import annotations
+
 import gzip
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Receiver(ThreadingHTTPServer):
@@ -22,16 +30,18 @@ class Receiver(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.traces, self.metrics, self.bodies = [], [], []
+        self.traces: list[ExportTraceServiceRequest] = []
+        self.metrics: list[ExportMetricsServiceRequest] = []
+        self.bodies: list[bytes] = []
 
     @property
-    def url(self):
+    def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
     @property
-    def spans(self):
+    def spans(self) -> list[Span]:
         """All spans, in the order of their start."""
         found = [
             span
@@ -43,7 +53,7 @@ class Receiver(ThreadingHTTPServer):
         return sorted(found, key=lambda span: span.start_time_unix_nano)
 
     @property
-    def metric_names(self):
+    def metric_names(self) -> set[str]:
         return {
             metric.name
             for request in self.metrics
@@ -56,28 +66,29 @@ class Receiver(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        self.server.bodies.append(body)
-        kinds = {
-            "/v1/traces": (self.server.traces, ExportTraceServiceRequest),
-            "/v1/metrics": (self.server.metrics, ExportMetricsServiceRequest),
-        }
-        received, kind = kinds[self.path]
-        received.append(kind.FromString(body))
+        receiver = self.server
+        assert isinstance(receiver, Receiver)
+        receiver.bodies.append(body)
+        if self.path == "/v1/traces":
+            receiver.traces.append(ExportTraceServiceRequest.FromString(body))
+        else:
+            assert self.path == "/v1/metrics"
+            receiver.metrics.append(ExportMetricsServiceRequest.FromString(body))
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
         """Print nothing."""
 
 
 @contextmanager
-def receiving():
+def receiving() -> Generator[Receiver]:
     """Run a receiver in a thread."""
     with Receiver() as receiver:
         thread = threading.Thread(target=receiver.serve_forever, args=(0.01,))

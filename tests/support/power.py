@@ -1,6 +1,16 @@
 """The content of a disk after a power failure at any moment of a program."""
 
 import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+Names: TypeAlias = dict[int, dict[str, int | None]]
+"""Of each folder, by its inode: the inode of each name, or None if it was removed."""
+Change: TypeAlias = list[tuple[int, str, int | None]]
+"""Folders, names in them, and their new inodes."""
+State: TypeAlias = dict[str, bytes | None]
+"""The content of each file by its name, None for a folder."""
 
 _CALLS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
@@ -21,18 +31,19 @@ class Disk:
         last: The possible states at the end.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._contents = {}
-        self._names = {}  # of each folder, as they are on the disk
-        self._changes = []  # since then: folder, name and inode, or None if it was removed
-        self._seen = {}
-        self._folders = set()
-        self._kept = {}
-        self.states = []
-        self.last = []
+        self._originals: dict[str, Callable[..., Any]] = {}
+        self._contents: dict[int, bytes] = {}
+        self._names: Names = {}  # as they are on the disk
+        self._changes: list[Change] = []  # since then
+        self._seen: Names = {}
+        self._folders = set[int]()
+        self._kept: dict[int, int] = {}
+        self.states: list[State] = []
+        self.last: list[State] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         for path in self._paths():
             self._sync(path)
         self._seen = self._names_now()
@@ -41,15 +52,15 @@ class Disk:
             setattr(os, name, self._watched(original))
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for name, original in self._originals.items():
             setattr(os, name, original)
         self._look()
         for file in self._kept.values():
             os.close(file)
 
-    def _watched(self, original):
-        def call(*arguments, **options):
+    def _watched(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._look()
             if original is self._originals["fsync"]:
                 self._sync(self._get_path(*arguments))
@@ -57,23 +68,23 @@ class Disk:
 
         return call
 
-    def _look(self):
+    def _look(self) -> None:
         """Record the states that are possible now."""
         now = self._names_now()
         if change := _difference(self._seen, now):
             self._changes.append(change)
         self._seen = now
-        some = [self._changes, [], *([one] for one in self._changes)]
+        some: list[list[Change]] = [self._changes, [], *([one] for one in self._changes)]
         some += [[one for one in self._changes if one is not other] for other in self._changes]
         self.last = [self._left(changes) for changes in some]
         self.states += [state for state in self.last if state not in self.states]
 
-    def _left(self, changes):
+    def _left(self, changes: Iterable[Change]) -> State:
         """Return the state of the disk if these changes have reached it."""
         names = {folder: dict(inodes) for folder, inodes in self._names.items()}
         for folder, name, inode in (one for change in changes for one in change):
             names.setdefault(folder, {})[name] = inode
-        left = {}
+        left: State = {}
         ahead = [("", self._inode(self._folder))]
         while ahead:
             prefix, folder = ahead.pop()
@@ -85,7 +96,7 @@ class Disk:
                 ahead += [(f"{prefix}{name}/", inode)] * is_folder
         return left
 
-    def _sync(self, path):
+    def _sync(self, path: Path) -> None:
         inode = self._inode(path)
         if path.is_dir():
             self._names[inode] = self._names_in(path)
@@ -94,19 +105,19 @@ class Disk:
         else:
             self._contents[inode] = path.read_bytes()
 
-    def _paths(self):
+    def _paths(self) -> list[Path]:
         return [self._folder, *self._folder.rglob("*")]
 
-    def _get_path(self, file):
+    def _get_path(self, file: int) -> Path:
         return next(p for p in self._paths() if os.path.samestat(p.stat(), os.fstat(file)))
 
-    def _names_now(self):
+    def _names_now(self) -> Names:
         return {self._inode(path): self._names_in(path) for path in self._paths() if path.is_dir()}
 
-    def _names_in(self, folder):
+    def _names_in(self, folder: Path) -> dict[str, int | None]:
         return {path.name: self._inode(path) for path in folder.iterdir()}
 
-    def _inode(self, path):
+    def _inode(self, path: Path) -> int:
         inode = path.stat().st_ino
         if path.is_dir():
             self._folders.add(inode)
@@ -116,7 +127,7 @@ class Disk:
         return inode
 
 
-def _difference(before, now):
+def _difference(before: Names, now: Names) -> Change:
     """Return the names, by folder, that changed."""
     return [
         (folder, name, now.get(folder, {}).get(name))
@@ -126,7 +137,7 @@ def _difference(before, now):
     ]
 
 
-def laid_out(state, folder):
+def laid_out(state: State, folder: Path) -> Path:
     """Create a folder with a state of the disk, and return it."""
     folder.mkdir()
     for name, content in state.items():

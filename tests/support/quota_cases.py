@@ -105,7 +105,7 @@ def run_seeds(
 ) -> CaseResult:
     """Run one case with several seeds; return the means, and the worst window of all."""
     results = [run_case(name, limiter_options, periods, seed) for seed in seeds]
-    means = CaseResult(*map(fmean, zip(*results, strict=True)))
+    means = CaseResult._make(map(fmean, zip(*results, strict=True)))
     return means._replace(worst=max(result.worst for result in results))
 
 
@@ -137,6 +137,7 @@ async def _send_requests(pipeline: Pipeline) -> None:
 
 async def _block_loop(stall: Stall) -> None:
     loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
     while True:
         await asyncio.sleep(stall.every - stall.seconds)
         loop.block(stall.seconds)

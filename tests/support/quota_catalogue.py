@@ -39,7 +39,7 @@ class Case:
     """
 
     server: ServerSpec
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     workers: int = 8
     stranger: float = 0.0
     stall: Stall | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from aiolimiter import AsyncLimiter
 from multidict import CIMultiDict
@@ -91,6 +91,10 @@ class Server:
         self._quota = cell.quota()
         self._counter = build_counter(self._quota)
         self._draw = random.Random(f"{cell} {seed}")
+
+    def with_timeout(self, _timeout: object) -> Self:
+        """Return the same server for any time limits."""
+        return self
 
     def require_usable(self) -> None:
         """Accept requests at any time."""

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from math import ceil, floor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from multidict import CIMultiDict
 
@@ -21,6 +21,8 @@ from cekat_async._api.replies import Reply
 
 if TYPE_CHECKING:
     from cekat_async._api.requests import Request
+
+T = TypeVar("T")
 
 # The server's clock is not aligned to whole seconds.
 _EPOCH = 1.8e9 + 0.4
@@ -239,6 +241,10 @@ class ModelServer:
         self._counters = [window.build(self._begin) for window in spec.windows]
         self._working = 0
 
+    def with_timeout(self, _timeout: object) -> Self:
+        """Return the same server for any time limits."""
+        return self
+
     def require_usable(self) -> None:
         """Take requests at any time."""
 
@@ -333,7 +339,7 @@ def _report(form: str, one: Standing, wall: float) -> dict[str, str]:
     return dict(zip(names, values, strict=False))
 
 
-def _get_current(schedule: tuple[tuple[float, object], ...], at: float):
+def _get_current(schedule: tuple[tuple[float, T], ...], at: float) -> T | None:
     """Return the last entry of a schedule that applies by then; ``None`` before the first."""
     return next((value for since, value in reversed(schedule) if since <= at), None)
 

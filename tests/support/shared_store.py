@@ -1,9 +1,12 @@
 """A store that several limiters share, their connections to it, and the requests they send."""
 
+from __future__ import annotations
+
 import asyncio
 import itertools
 import math
 from collections import deque
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -11,6 +14,12 @@ from cekat_async import BudgetAnswer, Limiter, RateLimit
 
 from .clock import now
 from .scripted import reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from cekat_async import LearnedRate
+    from cekat_async._api.replies import Reply
 
 PER = 60.0
 NEVER = math.inf
@@ -22,16 +31,17 @@ class Store:
     It also stores the last learned rate and the end of a pause.
     """
 
-    def __init__(self, outages=()):
+    def __init__(self, outages: Iterable[tuple[float, float]] = ()) -> None:
         self.outages = list(outages)
-        self.taken = deque()
-        self.learned, self.learned_at = None, -NEVER
+        self.taken = deque[float]()
+        self.learned: LearnedRate | None = None
+        self.learned_at = -NEVER
         self.paused_until = 0.0
 
-    def is_away(self):
+    def is_away(self) -> bool:
         return any(begin <= now() < end for begin, end in self.outages)
 
-    def take(self, requests, per, learned=None):
+    def take(self, requests: int, per: float, learned: LearnedRate | None = None) -> BudgetAnswer:
         time = asyncio.get_running_loop().time()
         self._learn(learned, time)
         while self.taken and self.taken[0] + per <= time:
@@ -48,12 +58,12 @@ class Store:
             paused_for=paused_for,
         )
 
-    def pause(self, seconds, learned=None):
+    def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
         time = asyncio.get_running_loop().time()
         self._learn(learned, time)
         self.paused_until = max(self.paused_until, time + seconds)
 
-    def _learn(self, learned, time):
+    def _learn(self, learned: LearnedRate | None, time: float) -> None:
         if learned and time - learned.age >= self.learned_at:
             self.learned, self.learned_at = learned, time - learned.age
 
@@ -61,31 +71,40 @@ class Store:
 class Budget:
     """A limiter's connection to a store, which can be cut and can be slow."""
 
-    def __init__(self, store, *, cuts=(), answers=(0.0,), silences=(0.0,)):
+    def __init__(
+        self,
+        store: Store,
+        *,
+        cuts: Iterable[tuple[float, float]] = (),
+        answers: Sequence[float] = (0.0,),
+        silences: Sequence[float] = (0.0,),
+    ) -> None:
         self._store = store
         self._cuts = Store(cuts)
         self._answers, self._silences = itertools.cycle(answers), itertools.cycle(silences)
-        self.asked = []
+        self.asked: list[tuple[float, int, float]] = []
 
-    async def take(self, requests, per, learned=None):
+    async def take(
+        self, requests: int, per: float, learned: LearnedRate | None = None
+    ) -> BudgetAnswer:
         self.asked.append((now(), requests, per))
         await self._require_store()
         answer = self._store.take(requests, per, learned)
         await asyncio.sleep(0.01 if answer.wait else next(self._answers))
         return answer
 
-    async def pause(self, seconds, learned=None):
+    async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
         await self._require_store()
         self._store.pause(seconds, learned)
 
-    async def _require_store(self):
+    async def _require_store(self) -> None:
         if self._store.is_away() or self._cuts.is_away():
             # Some calls fail immediately, and some after a timeout.
             await asyncio.sleep(next(self._silences))
             raise ConnectionError("nobody there")
 
 
-async def call(limiter, answer=None):
+async def call(limiter: Limiter, answer: Reply | None = None) -> float:
     """Send one request, and return the time at which it was sent."""
     permit = await limiter.acquire(NEVER)
     sent = now()
@@ -93,14 +112,14 @@ async def call(limiter, answer=None):
     return sent
 
 
-async def busy(limiter, until, begin=0.0):
+async def busy(limiter: Limiter, until: float, begin: float = 0.0) -> list[float]:
     """Return when requests were sent from ``begin`` on, by a caller without any other limit."""
     await asyncio.sleep(begin - now())
-    times = []
+    times: list[float] = []
     while now() < until:
         times.append(await call(limiter))
     return [time for time in times if time < until]
 
 
-def make_limiter(budget, *, limit=60, share=0.5, **options):
+def make_limiter(budget: Budget, *, limit: int = 60, share: float = 0.5, **options: Any) -> Limiter:
     return Limiter(RateLimit(limit, PER, **options), budget=budget, share=share)

@@ -1,9 +1,18 @@
 """Helpers for tests of sinks: records without a network, and a manifest for them."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from cekat_async.export.manifest import Filters, Manifest
 from cekat_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from cekat_async.export import Sink
 
 MOMENT = datetime(2026, 4, 10, 5, 47, 16, 771000, tzinfo=UTC)
 
@@ -15,26 +24,33 @@ class Given:
     stopped.
     """
 
-    def __init__(self, records, *, batch=100, fail_after=None, error=None):
+    def __init__(
+        self,
+        records: Iterable[bytes],
+        *,
+        batch: int = 100,
+        fail_after: int | None = None,
+        error: BaseException | None = None,
+    ) -> None:
         self.records = list(records)
         self._batch, self._fail_after, self._error = batch, fail_after, error
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[bytes]]:
         for number, begin in enumerate(range(0, len(self.records), self._batch)):
-            if number == self._fail_after:
+            if number == self._fail_after and self._error is not None:
                 raise self._error
             yield self.records[begin : begin + self._batch]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
 
-def some_records(count=250, **options):
+def some_records(count: int = 250, **options: Any) -> list[bytes]:
     """Return the bytes of a sandbox's conversations."""
     return [record for _, record in Sandbox(count, **options).records()]
 
 
-def a_manifest(target="a target", **values):
+def a_manifest(target: str = "a target", **values: Any) -> Manifest:
     """Return a manifest as an export creates it for its sink."""
     return Manifest(
         version="0", account="an account", target=target, filters=Filters(), began=MOMENT,
@@ -42,17 +58,17 @@ def a_manifest(target="a target", **values):
     )  # fmt: skip
 
 
-def read_stored(sink):
+def read_stored(sink: Sink) -> list[bytes]:
     """Return the records in a sink's target."""
-    return [record for batch in sink.stored() for record in batch]
+    return [record for batch in sink.stored() or () for record in batch]
 
 
-def list_names(folder):
+def list_names(folder: Path) -> list[str]:
     """Return the names in a folder, sorted."""
     return sorted(path.name for path in folder.iterdir())
 
 
-def publish(sink, records, **values):
+def publish(sink: Sink, records: Iterable[bytes] | Given, **values: Any) -> Manifest:
     """Open a sink, give it records, and close it. Return the stored manifest."""
     try:
         sink.open()

@@ -2,6 +2,8 @@
 
 # ruff: noqa: S603 - the processes are our own program
 
+from __future__ import annotations
+
 import fcntl
 import os
 import pty
@@ -11,6 +13,11 @@ import subprocess
 import sys
 import termios
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -18,7 +25,14 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Terminal:
     """The command line, or another command, on a terminal of its own of 80 columns by default."""
 
-    def __init__(self, *arguments, env=None, width=80, command=None, cwd=None):
+    def __init__(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        width: int = 80,
+        command: Sequence[str] | None = None,
+        cwd: str | Path | None = None,
+    ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.process = subprocess.Popen(
@@ -27,7 +41,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"TERM": "xterm-256color"} | (env or {}),
+            env=os.environ | {"TERM": "xterm-256color"} | dict(env or {}),
         )
         os.close(slave)
         self.seen = b""
@@ -35,7 +49,7 @@ class Terminal:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def _read(self):
+    def _read(self) -> None:
         while True:
             try:
                 data = os.read(self._master, 65536)
@@ -47,12 +61,12 @@ class Terminal:
                 self.seen += data
                 self._changed.notify_all()
 
-    def wait_for(self, text):
+    def wait_for(self, text: bytes) -> None:
         """Wait until a text was printed."""
         with self._changed:
             assert self._changed.wait_for(lambda: text in self.seen, 300)
 
-    def end(self, encoding="utf-8"):
+    def end(self, encoding: str = "utf-8") -> tuple[int, str]:
         """Wait for the end and return the exit code and what was printed, without colours."""
         code = self.process.wait(300)
         self._reader.join()

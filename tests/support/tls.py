@@ -1,10 +1,14 @@
 """TLS servers with their own certificates, and trust settings for clients."""
 
+# trustme refers to types of pyOpenSSL, which need not be installed.
+# pyright: reportUnknownMemberType=false
+
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import aiohttp
 import trustme
@@ -14,7 +18,7 @@ from .rawserver import http
 AUTHORITY = trustme.CA()
 
 
-def server_context(host: str = "127.0.0.1", **certificate) -> ssl.SSLContext:
+def server_context(host: str = "127.0.0.1", **certificate: Any) -> ssl.SSLContext:
     """Return a server's SSL context with a certificate for ``host``."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert(host, **certificate).configure_cert(context)
@@ -79,7 +83,7 @@ class TLSServer:
 
 
 @contextmanager
-def tls_server(context: ssl.SSLContext) -> Iterator[TLSServer]:
+def tls_server(context: ssl.SSLContext) -> Generator[TLSServer]:
     """Run a server in a thread for as long as this is entered."""
     server = TLSServer(context)
     thread = threading.Thread(target=server.serve)

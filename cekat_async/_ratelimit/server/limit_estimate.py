@@ -52,7 +52,7 @@ class Terms(NamedTuple):
 
 
 class LimitEstimate:
-    """The limits that apply together: configured, stated by the server, learned from refusals.
+    """All limits that apply: configured, stated by the server, and learned from refusals.
 
     A configured limit always applies. The documented limit applies until the server states another
     limit. It applies again for a while after the server refused requests within its stated limit. A
@@ -106,7 +106,7 @@ class LimitEstimate:
 
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
         """Adopt the limits that the server states, higher or lower."""
-        # ``remaining`` is about the scarcest quota, so that one is the first.
+        # ``remaining`` concerns the scarcest quota, so the scarcest quota is the first.
         stated = sorted((one for one in reported if one.limit), key=get_scarcity)
         if not stated:
             return

@@ -176,7 +176,7 @@ class Remaining:
     def _is_zero_doubtful(self, now: float) -> bool:
         """Whether to test ``remaining: 0``, because this client has used so little.
 
-        A server that always reports 0 would otherwise stop the client for good.
+        Otherwise a server that always reports 0 would stop the client permanently.
         """
         return (
             now >= self._reliability.probes_from

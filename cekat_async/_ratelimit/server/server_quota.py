@@ -68,7 +68,7 @@ class ServerQuota:
 
     @property
     def is_full(self) -> bool:
-        """Whether the newest report is the largest ever, and not zero."""
+        """Whether the newest report shows the most remaining requests so far, and more than 0."""
         return 0 < self.most_remaining <= self.remaining
 
     @property
@@ -181,5 +181,5 @@ class HeaderReliability:
         self.probes_from = now + _DISTRUST * per
 
     def distrust_remaining(self, now: float, per: float) -> None:
-        """Ignore a large ``remaining`` for a while, because the server refused such a request."""
+        """Ignore a large ``remaining`` for a while, because the server refused a request anyway."""
         self.trusts_remaining_from = now + self._distrust * per

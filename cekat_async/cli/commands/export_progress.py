@@ -115,7 +115,7 @@ class ProgressLog:
         self._reporter = reporter
         self._take_snapshot = take_snapshot
         self._next = -math.inf
-        self._last_pages = 0
+        self._last_pages: int = 0
 
     def start(self) -> None:
         """No-op: the first refresh writes a line."""

@@ -89,7 +89,7 @@ def _get_value(column: ShownColumn, record: Any) -> str | datetime | None:
 
 
 def _describe_zones(values: Iterable[object]) -> str:
-    """Return the zones of those values that are local times: ``WIB``, or ``CET/CEST``."""
+    """Return the names of the zones of all local times: ``WIB``, or ``CET/CEST``."""
     moments = [value for value in values if isinstance(value, datetime)]
     # Sorted by their offsets, so that summer time is last.
     zones = sorted({(moment.utcoffset() or _NO_OFFSET, _name_zone(moment)) for moment in moments})

@@ -83,7 +83,7 @@ class _Conversations:
         self._found = 0
 
     async def show_table(self) -> None:
-        """Show a table. If the walk ends early, it has what was found until then."""
+        """Show a table. If the walk ends early, the table has all records found so far."""
         wanted = self._view.maximum or DEFAULT_ROWS
         found: list[Conversation] = []
         console = Console()

@@ -98,7 +98,7 @@ def _try_lock(file: int) -> bool:
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # the latter on Windows
+    except (BlockingIOError, PermissionError):  # Windows raises PermissionError
         return False
     except OSError:  # the file system has no locks
         return True

@@ -1,5 +1,8 @@
 """The base of values with a JSON form: ``to_dict``, ``to_json``, ``from_dict``, ``from_json``."""
 
+# Data of any type is checked, and isinstance does not tell what a container holds.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
+
 # No postponed annotations: msgspec reads them when a struct is made.
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
@@ -157,7 +160,7 @@ class JsonMapping(JsonObject, frozen=True):
         return self.to_dict().get(name, default)
 
 
-Mapping.register(JsonMapping)  # pyright: ignore[reportAttributeAccessIssue]
+Mapping.register(JsonMapping)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 
 
 def _encode(data: object, kind: type[JsonObject]) -> bytes:

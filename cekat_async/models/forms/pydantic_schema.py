@@ -4,6 +4,9 @@ The package does not depend on pydantic. When pydantic finds one of the types, i
 the type, which calls a function here. Only then is pydantic imported.
 """
 
+# Annotations have no types: isinstance does not tell what a dict of them holds.
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 from functools import cache, partial

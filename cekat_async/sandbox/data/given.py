@@ -1,5 +1,8 @@
 """Conversations that a test passed to the sandbox, and their later changes."""
 
+# Conversations are JSON of any shape.
+# pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -56,7 +59,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def _build_resolution(record: Fields, computed: Fields) -> Fields:
-    """Return the fields of a resolution, by the conversation's own agent or by any agent."""
+    """Return the fields of a resolution: by the conversation's own agent, or else by any agent."""
     by = record if record.get("handled_by_id") else computed
     agent = {
         f"{role}_by_{field}": by.get(f"handled_by_{field}")

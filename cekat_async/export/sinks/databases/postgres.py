@@ -130,7 +130,7 @@ class PostgresSink(DatabaseSink):
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection, None, None]:
-        """Return the one connection, or a new one if it was lost."""
+        """Return the open connection. If it was lost, open a new connection."""
         if self._opened is None or not self._is_alive(self._opened):
             self.close()
             self._connect()
@@ -165,7 +165,7 @@ class PostgresSink(DatabaseSink):
     def ensure_table(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
         """Create a table, or check that an existing one has the columns of an export."""
         if table == MANIFESTS and self.read_schema(opened, table) is None:
-            # An export into another table may be creating this table. The lock waits for that.
+            # An export into another table may be creating this table. Wait for its lock.
             key = _compute_lock_key(self._schema, table)
             opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
         super().ensure_table(opened, table, kinds)
@@ -187,7 +187,7 @@ class PostgresSink(DatabaseSink):
         return (*stored, None if stored[_RAW].encode() == record else record)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text that is stored for a manifest. Names of unknown fields are made valid."""
+        """Return the text to store for a manifest. Invalid names of unknown fields are changed."""
         return make_queryable(super().encode_manifest(manifest))
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:

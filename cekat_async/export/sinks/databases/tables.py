@@ -53,7 +53,7 @@ class TableSchema(NamedTuple):
     primary_key: Sequence[str]
 
     def differences(self, expected: Mapping[str, str]) -> list[str]:
-        """Return how the table differs from an export's. The first expected column is the key."""
+        """Return the differences from the expected columns. The first column must be the key."""
         differences = describe_differences(_normalize(self.columns), _normalize(expected))
         key = next(iter(expected))
         if [*self.primary_key] != [key]:

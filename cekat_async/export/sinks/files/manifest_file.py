@@ -17,7 +17,7 @@ __all__ = ["ManifestFile"]
 
 
 class ManifestFile:
-    """The file ``TARGET.manifest.json``. A new one is ``TARGET.manifest.json.new`` at first.
+    """The file ``TARGET.manifest.json``. Before it is renamed, a new file has the suffix ``.new``.
 
     The new manifest is on the disk before the new target is renamed to the target's name. If the
     process ends in between, the checksum in the manifest shows to which target it belongs.
@@ -43,7 +43,7 @@ class ManifestFile:
         sync_folder(self.path.parent)
 
     def recover(self, checksum: Callable[[], str]) -> None:
-        """Rename the new manifest if it has the target's checksum. Otherwise remove it."""
+        """Rename the new manifest if its checksum is the target's. Otherwise remove it."""
         manifest = parse_manifest(self.new.read_bytes())
         if manifest and manifest.checksum == checksum():
             self.new.replace(self.path)

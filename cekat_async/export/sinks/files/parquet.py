@@ -77,7 +77,7 @@ class ParquetFormat:
     def __init__(self) -> None:
         self._builder = ArrowBuilder(BufferArrays("parquet"))
         self._schema = self._builder.schema
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - an extra
+        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
 
         self._parquet: Any = pq
 
