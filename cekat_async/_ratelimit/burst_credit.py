@@ -1,4 +1,4 @@
-"""How many requests may be sent in a burst, without an even pace. Pure."""
+"""Counts how many requests the limiter may send in a burst, faster than the even pace. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ __all__ = ["BurstCredit"]
 
 
 class BurstCredit:
-    """The ``amount`` of requests saved up while idle, at most the requests of one window."""
+    """The number of requests saved up while idle (``amount``), at most one window's limit."""
 
     def __init__(self, amount: float) -> None:
         self.amount = amount
         self._idle_since: float | None = None
 
     def note_idle(self, now: float) -> None:
-        """Start to save, because no request is waiting."""
+        """Start saving requests, because no request is waiting."""
         self._idle_since = now
 
     def end_idle(self, now: float, limit: int, per: float) -> None:
-        """Add the requests saved while idle, at ``limit`` requests in ``per`` seconds."""
+        """Stop saving, and add ``limit`` requests for each ``per`` seconds of the idle time."""
         if self._idle_since is not None:
             idle, self._idle_since = now - self._idle_since, None
             self.amount = min(self.amount + idle * limit / per, float(limit))

@@ -1,4 +1,4 @@
-"""Which event loop a client or a limiter belongs to."""
+"""Ties a client or a limiter to one event loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EventLoopGuard:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def check(self) -> None:
-        """Raise :class:`ConfigurationError` in any event loop except the first."""
+        """Raise :class:`ConfigurationError` if the running event loop is not the first one."""
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop
         if self._loop is not loop:

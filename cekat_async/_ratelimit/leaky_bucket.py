@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["LeakyBucket"]
 
-# The bucket catches up at this multiple of the even pace, and not faster, because the server may
-# also have an undocumented limit per second. After a refusal it does not catch up for this many
-# windows.
+# ``_CATCH_UP``: the bucket catches up at this multiple of the even pace. A higher multiple could
+# exceed an undocumented limit per second. ``_PATIENCE``: after a refusal, the bucket does not catch
+# up for this many windows.
 _CATCH_UP, _PATIENCE = 2, 10
 
 
 class LeakyBucket:
-    """A leaky bucket whose rate may change while it is in use, for one waiter at a time.
+    """A leaky bucket for one waiter at a time. Its rate may change while a task waits.
 
     aiolimiter lets a later caller overtake a waiter that is waking up. The limiter therefore keeps
     its own queue, and only the first in that queue waits here.
 
     Args:
-        burst: The part of the limit by which requests may catch up after a time in which nothing
-            could be sent, for example because the event loop was blocked.
+        burst: The fraction of the limit that requests may catch up after a time without requests,
+            for example because the event loop was blocked.
     """
 
     def __init__(self, burst: float) -> None:
@@ -42,11 +42,11 @@ class LeakyBucket:
         self._last_at = -math.inf
 
     def set_rate(self, terms: Terms) -> None:
-        """Use this rate from now on."""
+        """Use the rate of ``terms`` from now on."""
         is_even = time_now() < self._even_until
         if terms is self._terms and is_even == self._is_even:
             return
-        # The rate of a bucket is fixed, so a new one replaces it.
+        # The rate of an aiolimiter bucket is fixed, so a new bucket replaces the old one.
         self._terms, self._is_even, self._is_new = terms, is_even, True
         self._size = 1 if is_even else max(1, int(terms.limit * self._burst))
         self._interval = 1 / terms.rate
@@ -54,7 +54,7 @@ class LeakyBucket:
         self._peak = AsyncLimiter(1, self._interval / _CATCH_UP)
 
     def stop_catching_up(self) -> None:
-        """Do not catch up for some windows, because the server may allow less after a refusal."""
+        """Stop catching up for some windows, because the server may allow less after a refusal."""
         if self._terms is not None:
             self._even_until = time_now() + _PATIENCE * self._terms.per
 
@@ -72,7 +72,7 @@ class LeakyBucket:
         self._last_at = time_now()
 
     def _get_debt(self) -> float:
-        """Return how much a new bucket must leak before its first token.
+        """Return the number of tokens that a new bucket must leak before its first token is free.
 
         A new bucket starts full, because otherwise every change of the rate would allow a burst.
         Its first token is available one interval after the last token of the old bucket.

@@ -1,4 +1,4 @@
-"""The limiter: requests queue here, and ``scheduler.py`` decides when each may be sent."""
+"""The limiter. Requests queue here, and ``scheduler.py`` decides when each may be sent."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ class Limiter:
 
     A client makes its own limiter from its ``rate_limit``. To share a quota among several clients
     of one event loop, make one limiter and pass it to each: ``CekatClient(rate_limit=limiter)``. To
-    share a quota with other processes, give it a budget of :mod:`cekat_async.budgets`.
+    share a quota with other processes, give the limiter a budget from :mod:`cekat_async.budgets`.
 
     Args:
-        rate_limit: How many requests to send at most. ``None`` means no limit, except for the
+        rate_limit: How many requests to send at most. With ``None``, the limiter waits only for the
             pauses that the server asks for. Default: ``RateLimit()``.
         budget: A budget that counts the requests of all processes that share the quota. Default: no
             budget.
         share: The fraction of the rate, above 0 and at most 1, that this process uses while the
-            budget is unavailable. It also applies for two windows at the start and after an outage,
-            and after more than one window without requests. It is rounded down, but to at least one
-            request per window. The shares of all processes should not add up to more than 1.
-            Default 0.5.
+            budget is unavailable. The share also applies for two windows at the start, after
+            an outage, and after more than one window without requests. The share of the limit is
+            rounded down to whole requests, but is at least one request per window. The shares of
+            all processes should not add up to more than 1. Default 0.5.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -94,11 +94,11 @@ class Limiter:
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._waits = PausableWaits(self._pause)
-        # The hooks of its clients, to which it reports each pause. The references are weak, because
-        # some of its clients may never be closed.
+        # The limiter reports each pause to the hooks of its clients. The references are weak,
+        # because a client may never be closed.
         self.pause_listeners = WeakSet["PauseListener"]()
         self._event_loop = EventLoopGuard("limiter")
-        # The task that has it is the first in the queue. All other tasks wait for the lock.
+        # The task that has this lock is the first in the queue. All other tasks wait for the lock.
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
@@ -108,7 +108,7 @@ class Limiter:
         self._sent = 0
 
     def snapshot(self) -> LimiterSnapshot:
-        """Return the present state: the limit, its use, waits and pauses.
+        """Return the present state: the limit, how much of it is used, waits and pauses.
 
         Examples:
             >>> cekat.limiter.snapshot().limit
@@ -119,7 +119,7 @@ class Limiter:
         )
 
     def get_pause_time(self) -> float:
-        """Return for how many seconds the server has paused requests so far.
+        """Return the total seconds of the server's pauses so far.
 
         Examples:
             >>> cekat.limiter.get_pause_time()
@@ -128,24 +128,24 @@ class Limiter:
         return self._pause.get_server_time(time_now())
 
     async def acquire(self, deadline: float = math.inf, pauses: float = math.inf) -> Permit:
-        """Wait until a request may be sent, first come, first served. Return its permit.
+        """Wait until a request may be sent, and return its permit. First come, first served.
 
-        The caller must settle the permit with :meth:`observe` or :meth:`observe_failure`.
+        After the request, the caller must call :meth:`observe` or :meth:`observe_failure`.
 
         Args:
-            deadline: Until when the caller can wait, on the event loop's clock.
-            pauses: For how many seconds of server pauses the caller can wait.
+            deadline: The latest time until which the caller can wait, on the event loop's clock.
+            pauses: The most seconds of server pauses that the caller can wait.
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait or than
-                ``RateLimit.longest_hold``. The same holds for a used-up ``RateLimit.per_day``, and
-                for a server that reports that other clients have used up the quota. In any other
-                case the wait continues, and the caller ends it at its deadline.
+                ``RateLimit.longest_hold``. A wait for a used-up ``RateLimit.per_day``, or for a
+                quota that other clients have used up, raises the same error if it is too long. Any
+                other wait continues until the caller ends it at the deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
         if not self._queued and self._budget is None:
-            # No other task waits, so a request that is due now need not queue.
+            # If no other task waits, a request that is due now need not queue.
             slot, now = self._get_slot()
             if slot.at <= now and (not slot.paced or self._bucket.has_token()):
                 if slot.paced:
@@ -162,20 +162,20 @@ class Limiter:
     async def wait_unless_paused(
         self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float
     ) -> T:
-        """Return the result of ``wait``, unless a pause ends it as in :meth:`acquire`.
+        """Return the result of ``wait``. A long pause ends it with an error, as in :meth:`acquire`.
 
         Args:
-            wait: A coroutine function.
-            deadline: Until when the caller can wait, on the event loop's clock.
-            pauses: For how many seconds of server pauses the caller can wait.
+            wait: A function that returns the awaitable.
+            deadline: The latest time until which the caller can wait, on the event loop's clock.
+            pauses: The most seconds of server pauses that the caller can wait.
         """
         return await self._waits.run(wait, deadline, pauses)
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
-        """Settle a request that got a reply, and return the reason if the server refused it.
+        """Learn from the reply to a request. Return the reason if the server refused the request.
 
         Args:
-            permit: The result of :meth:`acquire`.
+            permit: The permit that :meth:`acquire` returned for the request.
             reply: The reply.
         """
         now, scheduler, before = time_now(), self._scheduler, self._scheduler.terms
@@ -190,7 +190,7 @@ class Limiter:
         return outcome.refusal
 
     def observe_failure(self, *, sent: bool) -> None:
-        """Settle a request that got no reply.
+        """Record that a request got no reply.
 
         Args:
             sent: Whether the request may have been sent.
@@ -202,14 +202,14 @@ class Limiter:
     def set_resumption(
         self, error: APIStatusError, deadline: float = math.inf, left: float = math.inf
     ) -> None:
-        """Set ``resumes_at`` on an error whose pause is too long for the call.
+        """Set ``resumes_at`` on an error if the call cannot wait until the end of its pause.
 
-        After a 429 or a 503 the pause concerns all requests, after any other status only this one.
+        After a 429 or a 503, the pause concerns all requests. Otherwise it concerns only this one.
 
         Args:
             error: The error.
-            deadline: When the call ends, on the event loop's clock.
-            left: The seconds that are left of ``Timeout.request``.
+            deadline: The time at which the call ends, on the event loop's clock.
+            left: The remaining seconds of ``Timeout.request``.
         """
         now = time_now()
         is_for_all = error.status in PAUSES_ALL
@@ -223,7 +223,7 @@ class Limiter:
             return await self._wait_as_first(deadline)
 
     async def _wait_as_first(self, deadline: float) -> Permit:
-        """Wait as the first in the queue until a request may be sent, and grant it."""
+        """Wait until the first request in the queue may be sent, and return its permit."""
         has_token = False
         while True:
             slot, now = self._get_slot()
@@ -231,7 +231,7 @@ class Limiter:
                 limit = self._pause.find_limit_before(slot.at, deadline, math.inf, now)
                 if slot.exhausted and limit:
                     raise build_pause_error(_USED_UP, slot.at - now, limit)
-                # A reply that makes the slot earlier also ends this wait.
+                # A reply also ends this wait if it makes the slot earlier.
                 until = None if slot.at == math.inf else slot.at
                 await self._wait_unless_woken(
                     slot, asyncio.get_running_loop().create_future(), until
@@ -243,7 +243,7 @@ class Limiter:
             elif seconds := await self._budget.take():
                 await asyncio.sleep(seconds)
             else:
-                # A pause may have begun while the budget was asked.
+                # A pause may have begun while the budget was being asked.
                 slot, now = self._get_slot()
                 if slot.at <= now:
                     return self._grant(slot, now)
@@ -251,7 +251,7 @@ class Limiter:
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Wait until a time, or until woken. Return whether ``wait`` was completed."""
+        """Wait for ``wait`` until a time or a wake-up. Return whether ``wait`` was completed."""
         self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
             async with self._wakeup:
@@ -276,11 +276,11 @@ class Limiter:
         return self._scheduler.take(slot, now)
 
     def _wake_first(self, now: float) -> None:
-        """Wake the first in the queue, if its slot is earlier than before."""
-        # The check is much cheaper than a wake-up without effect.
+        """Wake the first task in the queue if its slot is earlier than before."""
+        # This check is much cheaper than a useless wake-up.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
-            # If it waits for a token, its slot was due. Only a slot without a token is earlier.
+            # If the task waits for a token, its slot was due. Only an unpaced slot is earlier.
             is_early = slot.at < self._awaited.at
             if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
                 self._wakeup.reschedule(now)
@@ -291,7 +291,7 @@ class Limiter:
             self._scheduler.note_idle(now)
 
     def _pause_if_asked(self, reply: Reply, outcome: Outcome) -> None:
-        """Pause all requests, if the reply asks for it or reports a used-up daily quota."""
+        """Pause all requests if the reply asks for a pause or reports a used-up daily quota."""
         for one in outcome.reported:
             if one.remaining == 0 and one.reset and one.is_long:
                 self._pause_everybody(one.reset, _DAY_USED_UP)
@@ -302,24 +302,24 @@ class Limiter:
             self._pause_everybody(parse_retry_after(reply.headers) or 0.0, _SERVER_PAUSE)
 
     def _pause_everybody(self, seconds: float, reason: str) -> None:
-        """Pause all requests of this process, and of other processes that share the budget."""
+        """Pause the requests of this process, and of all processes that share the budget."""
         self._pause_all(seconds, reason)
         if self._budget and seconds > 0:
             self._budget.announce_pause(seconds)
 
     def _pause_all(self, seconds: float, reason: str) -> None:
-        """Pause all requests because the server asks for it."""
+        """Pause all requests of this process, because the server asks for a pause."""
         self._pause.count_server_time(seconds, time_now())
         self._begin_pause(seconds, reason)
 
     def _pause_for_budget(self, seconds: float, reason: str) -> None:
-        # The server asked another process for a pause, or the budget itself is unavailable.
+        # Either the server asked another process for a pause, or the budget is unavailable.
         pause = self._pause_all if reason == SHARED_PAUSE else self._begin_pause
         pause(seconds, reason)
 
     def _begin_pause(self, seconds: float, reason: str) -> None:
         now = time_now()
-        # All requests in flight may be refused too. Report that as one pause.
+        # Several requests in flight may be refused together. They cause only one pause.
         is_new = seconds > 0 and self._pause.until <= now
         if is_new:
             is_usual = reason in {_SERVER_PAUSE, SHARED_PAUSE} and seconds <= LONG_PAUSE

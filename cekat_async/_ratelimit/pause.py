@@ -1,4 +1,4 @@
-"""Pauses of all requests, and the waits that they end with an error."""
+"""Pauses all requests, and ends waits with an error if a pause is too long for them."""
 
 from __future__ import annotations
 
@@ -46,37 +46,38 @@ class PauseListener(Protocol):
 
 
 class Pause:
-    """The current or last pause: its end and its reason.
+    """The end and the reason of the current pause, or of the last one.
 
-    A caller waits at most ``longest`` seconds. ``None`` means no limit.
+    A caller waits at most ``longest`` seconds for its end. ``None`` means no limit.
     """
 
     def __init__(self, longest: float | None) -> None:
         self.until, self.reason = 0.0, ""
         self._longest = math.inf if longest is None else longest
-        # For pauses that the server asked for: the end of the last one, and their total seconds.
+        # The end of the last pause that the server asked for, and the total seconds of all these
+        # pauses.
         self._server_until = self._server_seconds = 0.0
 
     def get_rest(self, now: float) -> float:
         return max(0.0, self.until - now)
 
     def get_server_time(self, now: float) -> float:
-        """Return how many seconds of pauses the server has asked for so far."""
+        """Return how many seconds the pauses that the server asked for have lasted so far."""
         return self._server_seconds - max(0.0, self._server_until - now)
 
     def extend(self, seconds: float, reason: str, now: float) -> None:
-        """Extend the pause to this many seconds from now, unless it already lasts longer."""
+        """Extend the pause to ``seconds`` from now, unless its end is already later."""
         if now + seconds > self.until:
             self.until, self.reason = now + seconds, reason
 
     def count_server_time(self, seconds: float, now: float) -> None:
-        """Count this many seconds from now as a pause that the server asked for."""
+        """Count the next ``seconds`` as a pause that the server asked for."""
         if now + seconds > self._server_until:
             self._server_seconds += now + seconds - max(now, self._server_until)
             self._server_until = now + seconds
 
     def find_exceeded_limit(self, deadline: float, server_time: float, now: float) -> str | None:
-        """Return which limit of a caller the current pause exceeds, or ``None``.
+        """Return the name of the caller's limit that the current pause exceeds, or ``None``.
 
         Args:
             deadline: The time until which the caller can wait.
@@ -90,7 +91,7 @@ class Pause:
         return self.find_limit_before(self.until, deadline, left, now)
 
     def find_limit_before(self, at: float, deadline: float, left: float, now: float) -> str | None:
-        """Return the first limit of a caller if it is before ``at``. ``left`` is in seconds."""
+        """Return the name of the caller's first limit if that limit ends before ``at``."""
         end, name = min(
             (deadline, "Timeout.deadline"),
             (now + left, "Timeout.request"),
@@ -101,7 +102,7 @@ class Pause:
 
 @dataclass
 class _Limits:
-    """The limits of one wait, and the error of the pause that ended it."""
+    """The limits of one wait, and the error if a pause has ended the wait."""
 
     deadline: float
     server_time: float
@@ -116,12 +117,13 @@ class PausableWaits:
         self._running: dict[asyncio.Timeout, _Limits] = {}
 
     async def run(self, wait: Callable[[], Awaitable[T]], deadline: float, pauses: float) -> T:
-        """Return the result of ``wait``, unless a pause is too long for the caller.
+        """Return the result of ``wait``, or raise an error as soon as a pause is too long.
 
         Args:
-            wait: Returns the awaitable. It is cancelled as soon as such a pause begins.
-            deadline: Until when the caller can wait, on the event loop's clock.
-            pauses: For how many seconds of server pauses the caller can wait.
+            wait: A function that returns the awaitable. If a pause is too long, the awaitable is
+                cancelled.
+            deadline: The latest time until which the caller can wait, on the event loop's clock.
+            pauses: The most seconds of server pauses that the caller can wait.
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait, or longer than
@@ -130,7 +132,7 @@ class PausableWaits:
         limits = _Limits(deadline, self._pause.get_server_time(time_now()) + pauses)
         limits.error = self._find_error(limits)
         if limits.error is None:
-            # The timeout has no time at first. A pause that is too long sets it to now.
+            # The timeout has no end at first. A pause that is too long sets the end to now.
             timeout = asyncio.timeout(None)
             try:
                 async with timeout:
@@ -144,7 +146,7 @@ class PausableWaits:
         raise limits.error
 
     def end_those_too_short(self) -> None:
-        """End the waits of callers for whom the current pause is too long."""
+        """End the waits for which the current pause is too long."""
         now = time_now()
         for timeout, limits in list(self._running.items()):
             limits.error = self._find_error(limits)
@@ -161,7 +163,7 @@ class PausableWaits:
 
 
 def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError:
-    """Return the error for a call that would have to wait longer than ``limit``."""
+    """Return the error for a call that a pause would make wait longer than ``limit``."""
     message = f"{reason}: requests resume in {seconds:.0f} s"
     error = RateLimitError(message, status=HTTPStatus.TOO_MANY_REQUESTS)
     set_resumes_at(error, seconds, limit)
@@ -169,24 +171,24 @@ def build_pause_error(reason: str, seconds: float, limit: str) -> RateLimitError
 
 
 def set_resumes_at(error: APIStatusError, seconds: float, limit: str) -> None:
-    """Record on an error when the server accepts requests again, and why it is not retried."""
+    """Set the time when the server accepts requests again. Note why the call is not retried."""
     error.retry_after = seconds
     error.resumes_at = datetime.now(UTC) + timedelta(seconds=min(seconds, _LONGEST_PAUSE))
     error.add_note(f"not retried: a pause of {seconds:.0f} s exceeds {limit}")
 
 
 def find_pause(outcome: Outcome, refusals_in_a_row: int, per: float) -> float:
-    """Return for how many seconds to send nothing after a refusal.
+    """Return the seconds for which the client sends nothing after a refusal.
 
     Args:
         outcome: The refusal.
-        refusals_in_a_row: How many there were since the last success, including this one.
+        refusals_in_a_row: The number of refusals since the last success, including this one.
         per: The length of the limiter's window in seconds.
     """
     if outcome.asked is not None:
         return outcome.asked
     if outcome.refusal is RefusalKind.OVERLOAD:
-        # 1, 2, 4, ... seconds, because the refusal may come from a quota without headers.
-        # 2.0**1024 would be too large for a float.
+        # The pauses are 1, 2, 4, ... seconds, because the quota may have no headers. 2.0**1024
+        # would be too large for a float.
         return min(2.0 ** min(refusals_in_a_row - 1, 64), LONG_PAUSE)
     return outcome.get_reset(default=per)

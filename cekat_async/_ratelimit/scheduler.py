@@ -1,14 +1,14 @@
-"""Decides when the next request may be sent. Pure: callers pass the time, and nothing waits here.
+"""Decides when the next request may be sent. Pure: callers pass the time.
 
-Three sources decide:
+It uses three sources:
 
-- ``sent_log``: the requests that this client has sent;
-- ``server/limit_estimate``: the limits that apply, and the lengths of their windows;
-- ``server/remaining``: the requests that the server reports as left, and how many of them other
+- ``sent_log``: the requests that this client has sent.
+- ``server/limit_estimate``: the limits that apply, and the lengths of their windows.
+- ``server/remaining``: the remaining requests that the server reports, and how many of them other
   clients need.
 
 The sent log alone guarantees that no window ever exceeds its limit. The server's reports can only
-slow the client down, in favor of other clients, or allow a burst.
+do two things: slow the client down in favor of other clients, or allow a burst.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
 __all__ = ["Scheduler"]
 
 _DAY = 86_400.0
-# This part of the limit is never sent in a burst. It is spread over the window, because other
-# clients may need it. A burst always covers a small job. For a small limit, the part is half of it
-# and at most eight requests. Their replies show how long the window is.
+# The reserve: this part of the limit is never sent in a burst, but at the even pace, because other
+# clients may need it. If the limit is large enough, a burst covers a small job (``_JOB`` requests).
+# If the limit is small, the reserve is half of the limit, but at most eight requests. The replies
+# to the reserve show how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
-# Seconds after which another request is sent although the first request has no reply yet.
+# After this many seconds, another request is sent even if the first one has no reply yet.
 _FIRST_WAIT = 10.0
-# How far a client may be ahead of the even pace, as a part of the limit.
+# A client may be ahead of the even pace by this fraction of the limit.
 _LEAD = 1 / 100
 # After this many refusals in a row, a refusal no longer counts as a short overload.
 _HOPELESS = 10
-# If the server refuses after we alone used this part of the stated limit, the assumed window is too
-# short.
+# If the server refuses a request when our own requests used this part of the stated limit, the
+# assumed window is too short.
 _OURS = 0.9
 
 
@@ -58,7 +59,7 @@ class Scheduler:
         windows: The limits that apply now.
         terms: The slowest of these limits.
         refusals: The refusals so far.
-        trusts_server: Whether the rate-limit headers of replies are read.
+        trusts_server: True if the scheduler reads the rate-limit headers of replies.
     """
 
     def __init__(self, rate: RateLimit) -> None:
@@ -79,25 +80,25 @@ class Scheduler:
 
     @property
     def total_limit(self) -> int:
-        """The limit for all processes that share it."""
+        """The limit for all processes together that share the quota."""
         return self._estimate.pace.limit
 
     @property
     def in_flight(self) -> int:
-        """Requests that are not settled yet."""
+        """The number of sent requests that have neither a reply nor an error yet."""
         return self._sent.in_flight
 
     @property
     def server_per(self) -> float:
-        """Seconds of the window that the server's reports are about."""
+        """The length in seconds of the window for which the server reports ``remaining``."""
         return self._estimate.server_per
 
     def used(self, now: float, per: float | None = None) -> int:
-        """Return how many requests are in a window that ends now."""
+        """Return how many requests are in the window that ends now."""
         return self._sent.count(now, self.terms.per if per is None else per)
 
     def set_share(self, share: float, now: float) -> None:
-        """Use only this part of the limit from now on, from 0 to 1."""
+        """Use only this fraction of the limit from now on, from 0 to 1."""
         self._share = share
         self._renew_terms(now)
 
@@ -106,17 +107,17 @@ class Scheduler:
         return self._estimate.get_learned(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Use a rate that another process has learned. ``None`` returns to our own rate."""
+        """Use a rate that another process has learned. With ``None``, return to our own rate."""
         self._estimate.adopt(rate, now)
         self._renew_terms(now)
 
     def note_used_by_all(self, count: int, now: float) -> None:
-        """Record how many requests all processes together have taken in the window ending now."""
+        """Record how many requests all processes have taken in the window that ends now."""
         # ``count`` includes the request that is about to be sent.
         self._used_by_others = max(0, count - self.used(now) - 1)
 
     def remaining(self, now: float) -> int | None:
-        """Return how many requests the server last reported as left; ``None`` if outdated."""
+        """Return the remaining requests in the newest report; ``None`` if it is outdated."""
         return self._remaining.get_reported(now)
 
     def earned(self, now: float) -> float:
@@ -140,11 +141,11 @@ class Scheduler:
         remaining = self._remaining.get(now)
         if remaining < math.inf and not self._remaining.is_all_ours(now):
             return self._get_shared_slot(remaining, left, now)
-        # If only we used up the quota, the next request does not test the server's report.
+        # At least 1: if nobody else used the quota, only the sent log decides when to wait.
         return self._get_paced_slot(max(remaining, 1.0), left, now)
 
     def _get_shared_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
-        """Return the slot of a request while other clients use the quota: the report decides."""
+        """Return the slot of a request while other clients use the quota. The report decides."""
         if remaining < 1:
             at, is_test = self._remaining.get_time_of_more(remaining, now)
             exhausted = not is_test and self._remaining.is_used_up()
@@ -158,14 +159,14 @@ class Scheduler:
         ours = self._remaining.get_pace_beside_others(remaining, now)
         rest, end = self._remaining.get_rest_of_window(remaining, now)
         at = max(self._last_sent_at + 1 / ours, self._spread(rest, end, self.terms, now))
-        # After that, nothing is known about other clients.
+        # After the report expires, nothing is known about other clients.
         at = min(at, self._remaining.get_expiry())
         if slot.is_burst or at <= max(now, slot.at):
             return slot
         return Slot(at, WaitReason.OTHERS, remaining=remaining)
 
     def _get_paced_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:
-        """Return the slot of a request: now if a burst is allowed, otherwise at the even pace."""
+        """Return the slot of a request: now if a burst is allowed, otherwise by the even pace."""
         if not self._sent.has_reply:
             return Slot(now, WaitReason.NOTHING, paced=False)
         if self._may_burst(remaining, left, now):
@@ -174,12 +175,12 @@ class Scheduler:
             self._spread(left[window], self._sent.next_free(now, window.per), window, now)
             for window in self.windows
         )
-        # A request that measures the length of a window does not wait for the even pace.
+        # Requests that measure the length of a window do not wait for the even pace.
         paced = at == -math.inf or not self._estimate.is_length_guessed
         return Slot(at, paced=paced, remaining=remaining)
 
     def take(self, slot: Slot, now: float) -> Permit:
-        """Record that a request is sent in its slot, and return its permit."""
+        """Record that a request is sent in this slot, and return its permit."""
         self._credit.end_idle(now, self.terms.limit, self.terms.per)
         if slot.is_burst:
             self._credit.spend()
@@ -189,21 +190,21 @@ class Scheduler:
         return Permit(now, slot.remaining)
 
     def note_idle(self, now: float) -> None:
-        """Record that no request is waiting: unused time may allow a burst later."""
+        """Record that no request is waiting. The unused time may allow a burst later."""
         self._credit.note_idle(now)
 
     def settle(self, now: float, *, sent: bool) -> None:
-        """Record that a request has ended. It counts, unless it was never sent."""
+        """Record that a request has ended. If it was never sent, it does not count."""
         self._sent.settle(now, sent=sent)
         self._sent.forget(now, self._longest)
 
     def observe(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        """Settle a request that got a reply, and learn from it."""
+        """Record that a request got a reply, and learn from the reply."""
         self.settle(now, sent=True)
         self._sent.record_duration(now - permit.sent)
         scarcest = None
         if short := outcome.short:
-            # If there are several quotas, the scarcest decides.
+            # If there are several quotas, the one with the fewest remaining requests decides.
             scarcest = min(short, key=get_scarcity)
             if outcome.granted:
                 self._learn_length(scarcest, permit, now)
@@ -224,34 +225,34 @@ class Scheduler:
             for window in self._estimate.windows
         )
         if windows != self.windows:
-            self.earned(now)  # the time until now counts at the old rate
+            self.earned(now)  # count the time until now at the old rate
             self.windows = windows
             self.terms = min(self.windows, key=lambda window: window.rate)
-        # Even if the terms are unchanged, the window of the server's reports may have changed.
+        # The window of the server's reports may have changed even if the terms did not.
         self._remaining.set_terms(self.terms, self.server_per)
         self._longest = self._get_longest()
 
     def _get_longest(self) -> float:
-        """Return the seconds of the longest window that is counted."""
+        """Return the length in seconds of the longest window in which requests are counted."""
         day = 0.0 if self._per_day is None else _DAY
         return max(day, self._estimate.longest, *(window.per for window in self.windows))
 
     def _count_granted(self, now: float, per: float) -> int:
-        """Return how many requests of all processes were granted in a window that ends now."""
+        """Return how many requests of all processes were granted in the last ``per`` seconds."""
         others = self._used_by_others if per == self.terms.per else 0
         return self._sent.count_granted(now, per) + others
 
     def _may_burst(self, remaining: float, left: dict[Terms, int], now: float) -> bool:
-        """Whether a request may be sent immediately, without the even pace.
+        """Whether a request may be sent immediately, faster than the even pace.
 
-        A burst is allowed while the server reports more requests as left than the reserve.
+        A burst is allowed while more requests remain than the reserve.
         """
         has_credit = self._credit.amount >= 1 and remaining > _get_reserve(self.terms)
         has_room = all(left[window] > _get_reserve(window) for window in left)
         return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
-        """Return when to send so that ``left`` lasts until a time, not faster than even pace."""
+        """Return when to send if ``left`` requests must last until a time."""
         if until == math.inf or left + _LEAD * window.limit >= (until - now) * window.rate:
             return -math.inf
         # Replies at growing intervals show the length of a window that is not stated.
@@ -259,11 +260,11 @@ class Scheduler:
         return self._last_sent_at + (until - self._last_sent_at) / part
 
     def _learn_length(self, reported: QuotaStatement, permit: Permit, now: float) -> None:
-        """Learn the length of the server's window, if the server does not state it."""
+        """Learn the length of the server's window if the server does not state it."""
         limit, remaining = reported.limit, reported.remaining
         if limit is None or reported.per is not None:
             return
-        # Some servers always report that nothing is left, or more than the limit.
+        # Some servers always report that no request is left, or that more than the limit are left.
         if remaining is None or not 0 < remaining <= limit:
             return
         self._estimate.learn_length(
@@ -274,11 +275,11 @@ class Scheduler:
         )
 
     def _is_new_refusal(self, permit: Permit, kind: RefusalKind, now: float) -> bool:
-        """Record a refusal; return whether it shows something new about the limit."""
+        """Record a refusal. Return whether it shows something new about the limit."""
         self._sent.record_refusal(now)
         self.refusals.add(kind)
         self._credit.clear()
-        # Requests in flight during the first refusal show nothing new.
+        # Refusals of requests that were in flight during the first refusal show nothing new.
         return self.refusals.is_news(permit.sent, now) and kind is not RefusalKind.BAN
 
     def _learn_from_refusal(
@@ -298,7 +299,7 @@ class Scheduler:
             if outcome.refusal is RefusalKind.QUOTA and not is_persistent:
                 self._learn_from_used_up(reported, now)
                 return
-            if reported.remaining:  # The server refused a request although it reports some as left.
+            if reported.remaining:  # The server refused a request although quota is left.
                 self._remaining.distrust(now)
                 self._estimate.distrust(now)
         self._estimate.lower(count, outcome.asked, self._sent.began_at, now)
@@ -312,6 +313,6 @@ class Scheduler:
 
 
 def _get_reserve(window: Terms) -> float:
-    """Return how many requests of a window are never sent in a burst."""
+    """Return how many requests of a window's limit are never sent in a burst."""
     limit = window.limit
     return max(min(_FEW, _MOST_OF_FEW * limit), min(_RESERVE * limit, limit - _JOB))

@@ -1,4 +1,4 @@
-"""The log of sent requests, which counts how many are in a window. Pure."""
+"""Keeps a log of sent requests, and counts how many of them are in a window. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 __all__ = ["Permit", "SentLog"]
 
-# Entries that no window needs are deleted once there are this many of them.
+# If there are this many entries that no window needs, they are deleted.
 _MOST_OLD = 100
 
 
 class Permit(NamedTuple):
-    """The permission to send one request, until the request is settled.
+    """The permission to send one request. It is valid until the request has an outcome.
 
     Attributes:
-        sent: When the permit was granted. The server cannot have counted the request earlier.
-        remaining: Requests that the server had reported as left; infinite without a report.
+        sent: The time at which the permit was granted. The server counts the request later.
+        remaining: The remaining requests that the server had reported; infinite without a report.
     """
 
     sent: float
@@ -25,20 +25,21 @@ class Permit(NamedTuple):
 
 
 class SentLog:
-    """The requests of the last windows: how many are in flight, and when the others were settled.
+    """The requests of the last windows: those in flight, and the end times of the others.
 
-    The server counts a request at some time between its departure and its reply. So its slot is
-    certainly free one window after the *reply*. The next request also needs time to reach the
-    server, so half of the quickest round trip so far is subtracted. Jitter can then make a window
-    exceed its limit only if two one-way trips together are faster than half of any round trip.
+    The server counts a request at some time between its departure and its reply. Its place in the
+    window is therefore certainly free one window after the *reply*. The next request also needs
+    time to reach the server, so the log subtracts half of the quickest round trip so far. A window
+    can then exceed its limit only if two one-way trips together are faster than half of any round
+    trip.
 
-    One log serves windows of any length. Callers must not pass earlier times than before.
+    One log serves windows of any length. Callers must pass times in ascending order.
 
     Attributes:
-        total: Requests sent so far.
-        in_flight: The sent requests that are not settled yet.
-        quickest: Seconds of the quickest exchange so far; infinite before the first reply.
-        began_at: When the first request was sent; infinite before the first request.
+        total: The number of requests sent so far.
+        in_flight: The number of sent requests that have neither a reply nor an error yet.
+        quickest: The seconds of the quickest exchange so far; infinite before the first reply.
+        began_at: The time of the first request; infinite before the first request.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class SentLog:
 
     @property
     def has_reply(self) -> bool:
-        """Whether any request has had a reply."""
+        """Whether any request has received a reply."""
         return self.quickest < math.inf
 
     def add(self, now: float) -> None:
@@ -67,18 +68,18 @@ class SentLog:
             self._settled.append(now)
 
     def record_refusal(self, now: float) -> None:
-        """Record that the request settled last was refused."""
+        """Record that the server refused the request that ended last."""
         self._refused.append(now)
 
     def record_duration(self, seconds: float) -> None:
         self.quickest = min(self.quickest, seconds)
 
     def count(self, now: float, per: float) -> int:
-        """Return how many requests may count in a window of ``per`` seconds that ends now."""
+        """Return how many requests the server may count in the ``per`` seconds until now."""
         return len(self._settled) - self._find(now, per) + self.in_flight
 
     def count_granted(self, now: float, per: float) -> int:
-        """Return how many requests in such a window were settled and not refused."""
+        """Return how many requests ended in the ``per`` seconds until now and were not refused."""
         refused = len(self._refused) - bisect_right(self._refused, now - self._get_retention(per))
         return self.count(now, per) - self.in_flight - refused
 
@@ -87,7 +88,7 @@ class SentLog:
         return self._deleted + self._find(at, per)
 
     def next_free(self, now: float, per: float) -> float:
-        """Return when the next slot is free; infinite if a reply has to arrive first."""
+        """Return the time of the next free slot; infinite if a reply has to arrive first."""
         first = self._find(now, per)
         if first == len(self._settled):
             return math.inf
@@ -95,7 +96,7 @@ class SentLog:
 
     def forget(self, now: float, longest: float) -> None:
         """Delete entries that no window of up to ``longest`` seconds needs."""
-        # count_expired() may still ask about the window before the current one.
+        # count_expired() may still need the window before the current one.
         if len(self._settled) < _MOST_OLD or self._find(now, 2 * longest) < _MOST_OLD:
             return
         old = self._find(now, 2 * longest)
@@ -104,10 +105,10 @@ class SentLog:
         del self._refused[: bisect_right(self._refused, now - 2 * longest)]
 
     def _find(self, at: float, per: float) -> int:
-        """Return the index of the first request that may count in a window that ends at ``at``."""
+        """Return the index of the first request that may count in the window until ``at``."""
         settled, retention = self._settled, self._get_retention(per)
         # A bisection with a key takes twice the time. The loops correct rounding: next_free()
-        # computes the same sum, so a slot is free exactly at the time that it returns.
+        # computes the same sum, so a slot is free exactly at the time that next_free() returns.
         first = bisect_right(settled, at - retention)
         while first < len(settled) and settled[first] + retention <= at:
             first += 1
@@ -116,6 +117,6 @@ class SentLog:
         return first
 
     def _get_retention(self, per: float) -> float:
-        # Without a reply nothing is subtracted. Slow replies prove little, so the subtraction is
-        # bounded.
+        # Before the first reply, nothing is subtracted. Slow replies prove little, so at most a
+        # twentieth of the window is subtracted.
         return per if self.quickest == math.inf else per - min(self.quickest, per / 10) / 2

@@ -1,25 +1,26 @@
-"""One quota for several processes: a shared budget, and the fallback while it is unavailable.
+"""Shares one quota among several processes, with a fallback while the budget is unavailable.
 
-An outage usually affects all processes. But each process notices it only at its next request, which
-may be an hour later. A process has two modes. In the mode *alone*, it uses only its share, and the
-budget does not count its requests. In the mode *whole*, the budget counts every request. Across all
-processes, there must be at least one window between the two modes. Only time can ensure that:
+An outage of the budget usually affects all processes, but a process notices the outage only at its
+next request. That may be an hour later. A process has two modes. In the mode *alone*, the process
+uses only its share, and the budget does not count its requests. In the mode *whole*, the budget
+counts every request. At least one window must pass between the last request of any process in one
+mode and the first request of any process in the other. Only waiting can ensure this:
 
-- A process switches to *alone* after one window without an answer of the budget, plus the longest
+- A process switches to *alone* after one window without an answer from the budget, plus the longest
   time that an answer may take.
-- A process switches to *whole* when the budget has answered for a long enough time. By then no
-  process is alone, or was alone within the last window. Until then the process asks the budget, but
-  also uses only its share. This applies at the start, after an outage, and after an idle time,
-  because there may have been an outage.
+- A process switches to *whole* when the budget has answered for a long enough time. By then, no
+  process is alone, and none was alone within the last window. Until then, the process asks the
+  budget, but also uses only its share. This applies at the start, after an outage, and after an
+  idle time, because there may have been an outage.
 
-With these rules, no window exceeds the limit under two conditions. The budget is unavailable to all
-processes or to none, and it stays available for at least three windows after an outage. If only one
-process is disconnected, no process can notice that. Then a window may exceed the limit by the share
-of this process.
+With these rules, no window exceeds the limit under two conditions: an outage affects all processes
+or none, and the budget stays available for at least three windows after an outage. If only some
+processes lose the budget, the others cannot notice that. A window may then exceed the limit by the
+shares of these processes.
 
-The processes also share the rates that they learn. Each take passes on the rate that this process's
-own replies have shown. The answer contains the rate that any process learned last. A process that
-has learned nothing passes nothing on, so that a new process overwrites nothing.
+The processes also share the rates that they learn. With each take, a process sends the rate that
+its own replies have shown. The answer contains the rate that was learned last by any process. A
+process that has learned nothing sends no rate, so a new process does not overwrite a learned rate.
 """
 
 from __future__ import annotations
@@ -47,46 +48,47 @@ SHARED_PAUSE = "the server asked another process to pause"
 
 _log = logging.getLogger("cekat_async")
 
-# The unit of the following constants is a window, except for ``_MOST_LATE``.
+# These constants count windows, except ``_MOST_LATE`` (grants) and ``_AT_ONCE`` (seconds).
 #
 # The budget counts a request when it is granted, but the server counts it later, after a varying
-# delay. So the window is lengthened by this part, which costs the same part of the quota.
+# delay. The window is therefore lengthened by this fraction, which costs the same fraction of the
+# quota.
 _MARGIN = 1 / 60
-# Half of the margin is for the budget's answer. If a grant takes longer, it is dropped, and the
-# process takes again.
+# Half of the margin is for the budget's answer. A grant that takes longer is dropped, and the
+# process asks again.
 _LATE = _MARGIN / 2
 # After more consecutive late grants than this, the budget counts as unavailable.
 _MOST_LATE = 3
-# The longest wait for an answer. The guarantee above depends on such a bound.
+# The longest wait for an answer. The guarantee above holds only because this wait is bounded.
 _PATIENCE = 1 / 4
 # While alone, the process tries to reach the budget at this interval. During an attempt, it sends
 # no requests.
 _RETRY_INTERVAL = 1 / 2
-# When the budget is available again, other processes are alone until their next attempt ends. One
-# window later, the requests that they sent alone have left the window. The last quarter of a window
+# When the budget is available again, other processes stay alone until their next attempt ends. One
+# window after that, the requests that they sent alone no longer count. The last quarter of a window
 # is for slow requests.
 _SETTLING = _RETRY_INTERVAL + _PATIENCE + 1 + 1 / 4
-# After a longer time without a take, the next outage counts as a new outage.
+# A failure later than this after the last one counts as a new outage.
 _MEMORY = 2
-# Longer waits are shortened to this, because a window without a take would look like an idle time.
+# No wait is longer than this, because a window without a take would look like an idle time.
 _LONGEST_WAIT = 1 / 2
-# A learned rate is dropped after this many of its windows without confirmation by a reply. This is
-# more than the 16 windows after which a limit lowered by refusals is raised again.
+# If no reply confirms a learned rate for this many of its windows, the rate is dropped. The number
+# must be more than 16, the windows after which a limit lowered by refusals is raised again.
 _FORGOTTEN_AFTER = 20
-# If an answer has changed the rate, the next take is after this many seconds.
+# If an answer changes the rate, the process asks again after this many seconds.
 _AT_ONCE = 0.001
 
 
 class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a take from a shared budget.
+    """The result of taking a request from a shared budget.
 
     Attributes:
-        wait: 0 if the request was taken. Otherwise the seconds after which to ask again.
+        wait: 0 if the request was taken. Otherwise the seconds to wait before the next attempt.
         used: How many requests all processes have taken in the window that ends now, including this
             one.
-        learned: The rate that any of the processes has learned last. ``None`` if there is none.
-        paused_for: The seconds until the end of a pause that a process has announced. 0 without a
-            pause. Nothing can be taken during a pause.
+        learned: The rate that was learned last by any process. ``None`` if there is none.
+        paused_for: The seconds until the end of a pause that a process has announced; 0 without a
+            pause. During a pause, no request can be taken.
     """
 
     wait: float
@@ -98,8 +100,8 @@ class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class SharedBudget(Protocol):
     """Counts the requests of all processes that share a quota: see :mod:`cekat_async.budgets`.
 
-    It also keeps the rate that was learned last, and the end of a pause. Implement it to keep the
-    counts in a store of your own.
+    A budget also keeps the rate that was learned last, and the end of the pause. Implement this
+    protocol to keep the counts in a store of your own.
 
     Examples:
         >>> class NoBudget:
@@ -113,17 +115,17 @@ class SharedBudget(Protocol):
     async def take(
         self, requests: int, per: float, learned: LearnedRate | None = None
     ) -> BudgetAnswer:
-        """Take one request from the budget, and return whether it was taken.
+        """Take one request from the budget, and report whether it was granted.
 
-        It should finish within a hundredth of ``per``. A grant that arrives later is not used, and
-        the client takes again. If it takes longer than a quarter of ``per``, the budget counts as
+        The call should finish within a hundredth of ``per``. A later grant is not used, and the
+        client asks again. If the call takes longer than a quarter of ``per``, the budget counts as
         unavailable.
 
         Args:
             requests: The most requests that all processes together may take in any ``per`` seconds.
             per: The length of the window in seconds.
-            learned: The rate that the caller has learned from its own replies. The budget keeps it,
-                unless it has a more recent one. Default ``None``.
+            learned: The rate that the caller has learned from its own replies. The budget keeps
+                this rate, unless it already has a more recent one. Default ``None``.
 
         Raises:
             OSError: The budget cannot be reached, does not answer in time, or has lost its counts.
@@ -131,10 +133,10 @@ class SharedBudget(Protocol):
         ...
 
     async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
-        """Grant nothing to any process for some time. A pause that ends later is kept.
+        """Grant no requests to any process for some time. An earlier pause that ends later stays.
 
         Args:
-            seconds: The length of the pause.
+            seconds: The length of the pause, from now.
             learned: The rate that the caller has learned from its own replies, as in :meth:`take`.
 
         Raises:
@@ -143,35 +145,35 @@ class SharedBudget(Protocol):
 
 
 class SharingScheduler(Protocol):
-    """The part of the scheduler that a shared budget uses."""
+    """The methods of the scheduler that a shared budget uses."""
 
     terms: Terms
 
     @property
     def total_limit(self) -> int:
-        """Requests in a window for all processes together."""
+        """The limit per window for all processes together."""
         ...
 
     def set_share(self, share: float, now: float) -> None:
-        """Use only this part of the limit from now on, above 0 and at most 1."""
+        """Use only this fraction of the limit from now on, above 0 and at most 1."""
 
     def get_learned(self, now: float) -> LearnedRate | None:
         """Return the latest rate that this process's own replies have shown.
 
-        Return ``None`` if they have shown none. A default rate, a configured rate, or a rate
-        adopted from other processes does not count. The rate may exceed the caller's own
+        Return ``None`` if these replies have not shown any rate. A default rate, a configured rate,
+        or a rate adopted from other processes does not count. The rate may exceed the caller's own
         :class:`RateLimit`.
         """
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
         """Use a rate that another process has learned, but at most the caller's own limit.
 
-        With ``None``, return to the rate that this process has learned by itself. This method is
-        called after every take, mostly with the same rate, and must then be cheap.
+        With ``None``, return to the rate that this process has learned by itself. The budget calls
+        this method after every take. A call with the same rate as before must be cheap.
         """
 
     def note_used_by_all(self, count: int, now: float) -> None:
-        """Record how many requests all processes together have taken in the window ending now."""
+        """Record how many requests all processes have taken in the window that ends now."""
 
 
 class BudgetWithFallback:
@@ -179,9 +181,9 @@ class BudgetWithFallback:
 
     Only one task may ask at a time: the first in the limiter's queue.
 
-    While alone, the scheduler uses only ``share``, a part of the limit. It is rounded down to whole
-    requests, but never to zero. So if there are more processes than requests per window, the shares
-    together exceed the limit.
+    While the process is alone, the scheduler uses only ``share``, a fraction of the limit. The
+    number of requests is rounded down, but never to zero. So if there are more processes than
+    requests per window, they exceed the limit together.
     """
 
     def __init__(
@@ -199,17 +201,17 @@ class BudgetWithFallback:
         self._is_unavailable = False
         self._late_grants = 0
         self._answered_at = self._failed_at = -math.inf
-        # When this process may switch to *alone*, and when it may switch back to *whole*.
+        # The times at which this process may switch to *alone*, and back to *whole*.
         self._alone_at, self._whole_at = math.inf, math.inf
-        # When the adopted rate becomes too old.
+        # The time at which the adopted rate becomes too old.
         self._forgotten_at = math.inf
 
     def announce_pause(self, seconds: float) -> None:
-        """Announce a pause by the server to the other processes, in the background."""
+        """Tell the other processes, in the background, that the server asked for a pause."""
         self._announcer.announce(seconds, _PATIENCE * self._scheduler.terms.per)
 
     async def take(self) -> float:
-        """Return 0 if a request may be sent, otherwise the seconds after which to ask again."""
+        """Return 0 if a request may be sent, otherwise the seconds to wait before asking again."""
         if (now := time_now()) > self._forgotten_at:
             self._adopt(None, now)
         if self._is_alone():
@@ -236,12 +238,12 @@ class BudgetWithFallback:
                 self._late_grants = 0
                 return 0.0
             self._late_grants += 1
-        # With this count, a single late grant is enough to fail at the next attempt.
+        # This count lets the next attempt fail after a single late grant.
         self._late_grants = _MOST_LATE
         raise TimeoutError("its grants arrive too late")
 
     async def _ask_once(self, now: float) -> float:
-        """Take a request, adopt the other processes' rate and pause, and return the wait."""
+        """Take a request, adopt the rate and the pause of other processes, and return the wait."""
         scheduler = self._scheduler
         requests, per = asked = scheduler.total_limit, scheduler.terms.per
         news = scheduler.get_learned(now)
@@ -250,17 +252,18 @@ class BudgetWithFallback:
             raise ConfigurationError(f"a budget must return a BudgetAnswer, not {answer!r}")
         now = time_now()
         scheduler.note_used_by_all(answer.used, now)
-        # Replies that arrived in the meantime are newer than the answer.
+        # If our limit has changed in the meantime, our replies are newer than the answer's rate.
         if (scheduler.total_limit, scheduler.terms.per) == asked:
             is_own = news and answer.learned and _is_same(news, answer.learned)
             self._adopt(None if is_own else answer.learned, now)
-        # If the pause is this process's own, waiting for its end is enough.
+        # A short rest may belong to this process's own pause. Waiting for its end is then enough.
         if answer.paused_for > _LATE * per:
             self._pause(answer.paused_for, SHARED_PAUSE)
         limit, window = scheduler.total_limit, scheduler.terms.per
         if (limit, window) == asked:
             return answer.wait
-        # The wait was computed for the old rate. A grant counts only if it also fits the new rate.
+        # The budget computed the wait for the old rate. A grant counts only if it fits the new rate
+        # too.
         is_within = answer.used <= limit and window <= per
         return 0.0 if not answer.wait and is_within else _AT_ONCE
 
@@ -278,7 +281,7 @@ class BudgetWithFallback:
         return self._is_unavailable and self._alone_at <= now < retries_at
 
     def _record_failure(self, reason: str) -> float:
-        """Pause all requests if the outage is new. Return the seconds until continuing alone."""
+        """Pause all requests if the outage is new. Return the seconds until the mode *alone*."""
         now, per = time_now(), self._scheduler.terms.per
         is_new = not self._is_unavailable or now - self._failed_at > _MEMORY * per
         self._is_unavailable, self._failed_at = True, now
@@ -310,7 +313,7 @@ def _is_same(one: LearnedRate, other: LearnedRate) -> bool:
 
 
 class _PauseAnnouncer:
-    """Announces pauses to a budget. Only one task at a time does this."""
+    """Announces pauses to a budget, from one task at a time."""
 
     def __init__(self, budget: SharedBudget, scheduler: SharingScheduler) -> None:
         self._budget = budget
@@ -325,7 +328,8 @@ class _PauseAnnouncer:
             self._task = asyncio.create_task(self._run(patience))
 
     async def _run(self, patience: float) -> None:
-        # A loop, because several refusals often arrive together, and each may extend the pause.
+        # This is a loop, because several refusals often arrive together, and each may extend the
+        # pause.
         while self._announced_until < self._until:
             until, now = self._until, time_now()
             try:

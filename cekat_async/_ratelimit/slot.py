@@ -13,14 +13,14 @@ class WaitReason(StrEnum):
     """The reason why a request waits.
 
     Attributes:
-        NOTHING: It may be sent now.
-        FIRST_REPLY: The reply to the very first request, because it shows the limits.
-        WINDOW: A slot in a window that is full of our own requests.
-        PACE: The next interval of the even pace.
-        OTHERS: Other clients need the requests that are left.
-        SERVER: The server reports that nothing is left.
+        NOTHING: The request may be sent now.
+        FIRST_REPLY: The very first request has no reply yet, and its reply shows the limits.
+        WINDOW: The window is full of our own requests.
+        PACE: The next interval of the even pace has not begun.
+        OTHERS: Other clients need the remaining requests.
+        SERVER: The server reports that no requests are left.
         DAY: ``RateLimit.per_day`` is used up.
-        PAUSE: The end of a pause that the server asked for.
+        PAUSE: A pause that the server asked for has not ended.
     """
 
     NOTHING = "nothing"
@@ -34,15 +34,15 @@ class WaitReason(StrEnum):
 
 
 class Slot(NamedTuple):
-    """When the next request may be sent, as far as is known now.
+    """The time at which the next request may be sent, as far as is known now.
 
     Attributes:
         at: The time; infinite if a reply has to arrive first.
-        reason: Why the request waits.
-        paced: Whether the request also waits for the even pace.
-        is_burst: Whether it uses the credit saved up while idle.
-        exhausted: Whether the quota is used up, so that the server grants nothing before ``at``.
-        remaining: Requests that the server reports as left; infinite without a report.
+        reason: The reason why the request waits.
+        paced: True if the request also waits for the even pace.
+        is_burst: True if the request uses the credit saved up while idle.
+        exhausted: True if the quota is used up and the server grants nothing before ``at``.
+        remaining: The remaining requests that the server reports; infinite without a report.
     """
 
     at: float

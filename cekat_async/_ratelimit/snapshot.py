@@ -22,8 +22,8 @@ class WindowSnapshot(msgspec.Struct, frozen=True):
     Attributes:
         limit: The most requests in any ``per`` seconds.
         per: The length of the window in seconds.
-        source: Where the limit comes from, as in :attr:`LimiterSnapshot.source`.
-        used: How many requests of the limiter are in the window that ends now.
+        source: The source of the limit, as in :attr:`LimiterSnapshot.source`.
+        used: The number of this limiter's requests in the window that ends now.
     """
 
     limit: int
@@ -37,32 +37,33 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         limit: The most requests in any ``per`` seconds. ``None`` without a rate limit. If there are
-            several limits, it is the slowest.
+            several limits, this is the slowest one.
         per: The length of the window in seconds.
-        source: Where the limit comes from: ``"documented"`` (docs/api.md#limits), ``"configured"``,
+        source: The source of the limit: ``"documented"`` (docs/api.md#limits), ``"configured"``,
             ``"stated"`` (by the server's headers), ``"refusals"`` (learned from refused requests),
             ``"shared"`` (learned by another process with the same budget), or ``"unpaced"``.
-        windows: All limits that it keeps, each with its use.
-        used: How many requests of the limiter are in the window that ends now.
-        remaining: How many requests the server last reported as left, for all clients that share
-            the quota. ``None`` if it reported none, or if that report is no longer valid.
-        in_flight: How many requests have no reply yet.
-        waiting: How many requests wait in the queue.
+        windows: All limits that the limiter keeps, each with the number of requests used.
+        used: The number of this limiter's requests in the window that ends now.
+        remaining: The remaining requests in the server's last report, for all clients that share
+            the quota. ``None`` if there is no report, or if the last report is no longer valid.
+        in_flight: The number of sent requests that have no reply yet.
+        waiting: The number of requests that wait in the queue.
         next_in: The seconds until the next request may be sent, as far as is known. Infinite if a
             reply has to arrive first.
-        waits_for: What the next request waits for: ``"nothing"``, ``"first reply"`` (the reply to
-            the very first request), ``"window"`` (the window is full of the limiter's own
-            requests), ``"pace"``, ``"others"`` (other clients need what is left), ``"server"`` (the
-            server reports that nothing is left), ``"day"`` (``RateLimit.per_day``) or ``"pause"``.
-        paused_for: The seconds that are left of a pause. 0 without a pause.
+        waits_for: The reason why the next request waits: ``"nothing"``, ``"first reply"`` (the
+            reply to the very first request), ``"window"`` (the window is full of the limiter's own
+            requests), ``"pace"``, ``"others"`` (other clients need the remaining requests),
+            ``"server"`` (the server reports that no requests are left), ``"day"``
+            (``RateLimit.per_day``) or ``"pause"``.
+        paused_for: The remaining seconds of a pause. 0 without a pause.
         pause_reason: The reason for the pause. Empty without a pause.
-        sent: How many requests were sent so far.
-        refused: How many of them the server refused with a 429.
-        refused_for: How many were refused for each reason: ``"quota"``, ``"pause"`` (the server
-            wants no requests although some are left), ``"overload"`` (a retry may succeed at once)
-            or ``"ban"`` (a pause of more than an hour).
+        sent: The number of requests sent so far.
+        refused: The number of sent requests that the server refused with a 429.
+        refused_for: The number of refused requests for each reason: ``"quota"``, ``"pause"`` (the
+            server asks for a pause although quota is left), ``"overload"`` (a retry may succeed at
+            once) or ``"ban"`` (a pause of more than an hour).
         last_refusal: The reason for the last refusal. ``None`` if there was none.
-        earned: How many requests the limit would have allowed since the first one.
+        earned: The number of requests that the limit would have allowed since the first request.
     """
 
     limit: int | None
@@ -85,14 +86,14 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def share(self) -> float | None:
-        """The fraction of the limit that is in use, 0 to 1. ``None`` without a rate limit."""
+        """The fraction of the limit that is used, from 0 to 1. ``None`` without a rate limit."""
         return None if self.limit is None else min(1.0, self.used / self.limit)
 
 
 def take_snapshot(
     scheduler: Scheduler | Unlimited, pause: Pause, now: float, *, waiting: int, sent: int
 ) -> LimiterSnapshot:
-    """Return the state of the parts of a limiter."""
+    """Return the state of a limiter, from its parts."""
     slot, paused_for = scheduler.next_slot(now), pause.get_rest(now)
     terms, refusals = scheduler.terms, scheduler.refusals
     return LimiterSnapshot(

@@ -17,14 +17,15 @@ __all__ = ["Unlimited"]
 
 
 class Unlimited:
-    """Allows every request immediately. It has the interface of ``Scheduler``.
+    """Allows every request immediately. This class has the same interface as ``Scheduler``.
 
     Attributes:
         refusals: The refusals so far.
-        in_flight: Requests that are not settled yet.
+        in_flight: The number of sent requests that have neither a reply nor an error yet.
     """
 
-    # A 429 without a Retry-After pauses for one window: 0 s here, because the backoff is enough.
+    # After a 429 without a Retry-After, requests pause for one window. Here this is 0 s, because
+    # the backoff is enough.
     terms = Terms(0, 0.0, "unpaced")
     windows: tuple[Terms, ...] = ()
     server_per = 0.0

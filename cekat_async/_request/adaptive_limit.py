@@ -1,10 +1,11 @@
 """Finds out how many concurrent requests the server allows, by trial. Pure.
 
-A server that allows fewer than the client's ``concurrency`` refuses requests although quota is
-left. A refusal lowers the limit to one less than the number of requests in flight. Each further
-refusal of these requests lowers the limit by one more. The limit rises by one after some rounds
-without a refusal. A round has as many successes as the limit. If the server refuses the raised
-limit, the number of rounds before the next rise doubles.
+A server that allows fewer concurrent requests than the client's ``concurrency`` refuses some
+although quota is left. A refusal lowers the limit to one less than the number of requests in
+flight. If the server refuses another of these requests, the limit falls by one more. The limit
+rises by one after some rounds without a refusal. In a round, as many requests succeed as the limit
+allows at the same time. If the server refuses the raised limit, the number of rounds before the
+next rise doubles.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ __all__ = ["AdaptiveLimit", "Flight"]
 # concurrent requests of 1.5 s each, the most rounds take 24 s, and one request in 80 is refused.
 _FEWEST_ROUNDS = 2
 _MOST_ROUNDS = 16
-# If this many requests have succeeded with at least as many in flight, a refusal has another
-# reason. So a server that refuses 1 % of requests at random costs only 1 % of the throughput.
+# A refusal has another reason if this many requests have succeeded while at least as many as now
+# were in flight. With this rule, a server that refuses 1 % of requests at random costs only 1 % of
+# the throughput.
 _PROOF = 20
 
 
@@ -28,9 +30,9 @@ class Flight:
     """One request in flight.
 
     Attributes:
-        number: Its number, in the order of sending.
-        in_flight: The number of requests in flight, including this one, when it was sent or when
-            its reply arrived, whichever is larger.
+        number: The number of the request, in the order of sending.
+        in_flight: The number of requests in flight when this request was sent or when its reply
+            arrived, whichever is larger. It includes this request.
     """
 
     number: int
@@ -41,7 +43,7 @@ class AdaptiveLimit:
     """Lowers and raises the limit of concurrent requests.
 
     Args:
-        most: The initial limit, and the highest.
+        most: The initial limit, which is also the highest.
 
     Attributes:
         now: The present limit, from 1 to ``most``.
@@ -50,12 +52,12 @@ class AdaptiveLimit:
     def __init__(self, most: int) -> None:
         self.now = self.most = most
         self._latest = 0
-        # The numbers of the last requests sent before the limit changed, and before it was lowered.
+        # The number of the last request before the limit changed, and of the last before it fell.
         self._changed_after = self._lowered_after = 0
         self._successes = 0
         self._successes_with: Counter[int] = Counter()
         self._rounds = self._rounds_after_refusal = _FEWEST_ROUNDS
-        # Whether the last change was a rise that is not confirmed yet.
+        # True if the last change was a rise that is not confirmed yet.
         self._is_trial = False
 
     def depart(self, in_flight: int) -> Flight:
@@ -74,7 +76,7 @@ class AdaptiveLimit:
     def refuse(self, flight: Flight) -> None:
         """Record that a request was refused because too many were in flight."""
         if flight.number <= self._lowered_after:
-            # The request was in flight together with one that has already lowered the limit.
+            # This request was in flight together with a request that has already lowered the limit.
             self.now = max(1, self.now - 1)
         elif not self._is_proven(flight.in_flight) and flight.in_flight <= self.now:
             self._lower(max(1, flight.in_flight - 1))
@@ -94,7 +96,7 @@ class AdaptiveLimit:
 
     def _raise(self) -> None:
         if self._is_trial:
-            # The last rise was not refused, so the server allows more than before.
+            # No refusal followed the last rise, so the server allows more than before.
             self._rounds_after_refusal = _FEWEST_ROUNDS
         self._is_trial = self.now < self.most
         self._change(min(self.now + 1, self.most), _FEWEST_ROUNDS)

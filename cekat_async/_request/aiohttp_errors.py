@@ -1,11 +1,12 @@
 """Translates aiohttp's errors into ours.
 
-The ``repr`` and the ``args`` of aiohttp's errors contain the request's headers, and so the key. Our
-errors therefore do not chain to aiohttp's errors. They also repeat nothing that a server sent,
-because the server may echo the key.
+The ``repr`` and the ``args`` of aiohttp's errors contain the request's headers, and therefore the
+key. So our errors do not chain to aiohttp's errors. Our errors also repeat nothing that a server
+sent, because a server may echo the key.
 """
 
-# aiohttp computes the base classes of its TLS errors, which hides their attributes.
+# aiohttp computes the base classes of its TLS errors, so a type checker cannot see their
+# attributes.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false
 
@@ -40,23 +41,23 @@ __all__ = ["ConnectionLostError", "error_from_aiohttp", "error_from_timeout", "i
 
 
 class ConnectionLostError(aiohttp.ClientConnectionError):
-    """A connection was lost before the reply.
+    """The connection was lost before the reply arrived.
 
-    aiohttp resends a request after its own errors, but not after this error.
+    aiohttp resends a request after some of its own errors, but not after this error.
 
     Args:
         error: The error that aiohttp raised.
-        was_idle: Whether the connection may have been open since an earlier request.
+        was_idle: True if the connection may have been open since an earlier request.
     """
 
     def __init__(self, error: aiohttp.ClientError, *, was_idle: bool) -> None:
-        # For a reply that was cut short, aiohttp's message contains the received headers.
+        # If a reply was cut short, aiohttp's message contains the received headers.
         is_cut = isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(
             error.message, str
         )
         super().__init__("its head was cut short" if is_cut else str(error))
         self.was_idle = was_idle and not is_cut
-        # With TLS 1.3, a server rejects the client's certificate only after the handshake.
+        # With TLS 1.3, a server rejects a client certificate only after the handshake.
         self.alert = _certificate_alert(error.__cause__)
 
 
@@ -69,7 +70,7 @@ _ABOUT_CERTIFICATES = re.compile("ALERT.*(CERTIFICATE|UNKNOWN_CA|ACCESS_DENIED)"
 
 
 def error_from_timeout(error: TimeoutError) -> TransportError:
-    """Return our error for a timeout of aiohttp, or of the whole attempt."""
+    """Return our error for a timeout in aiohttp, or for a timeout of the whole attempt."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectTimeoutError("no connection in time (Timeout.connect)")
     if isinstance(error, aiohttp.SocketTimeoutError):
@@ -78,15 +79,16 @@ def error_from_timeout(error: TimeoutError) -> TransportError:
 
 
 def invalid_host_error(base_url: str) -> ConfigurationError:
-    """Return the error for a host that no resolver can look up."""
+    """Return the error for a host name that no resolver can look up."""
     return ConfigurationError(f"base_url {base_url!r}, or the proxy's URL, has no valid host")
 
 
 def error_from_aiohttp(error: aiohttp.ClientError, config: ClientConfig) -> CekatError:
-    """Return our error for one of aiohttp's."""
+    """Return our error for an error of aiohttp."""
     if isinstance(error, aiohttp.InvalidURL):
         return invalid_host_error(config.base_url)
-    # A refusal by a proxy has text written by the proxy, which may contain anything.
+    # If a proxy refuses the connection, the error contains the proxy's text, which may contain
+    # anything.
     reason = config.api_key.redact_text(_get_reason(error))
     if isinstance(error, ConnectionLostError):
         return _lost(error, config.base_url, reason)
@@ -112,7 +114,7 @@ def _no_tls(base_url: str, reason: str) -> TLSError:
 
 def _advised(message: str, advice: str) -> TLSError:
     error = TLSError(message)
-    # Not in the message, because the command line has no session.
+    # The advice is not in the message, because the command line has no session.
     error.advice = advice
     return error
 
@@ -157,7 +159,7 @@ def _not_sent(error: aiohttp.ClientError, base_url: str, reason: str) -> NotSent
 
 
 def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
-    """Whether the connection was cut during the handshake, for example by a server's restart."""
+    """Whether the connection was lost during the handshake, for example by a server restart."""
     said = error.os_error
     early = (ssl.SSLEOFError, ssl.SSLSyscallError, ssl.SSLZeroReturnError)
     return isinstance(said, early) or getattr(said, "reason", "") == "TLSV1_ALERT_INTERNAL_ERROR"
@@ -168,10 +170,10 @@ _UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first arg
 
 
 def _is_unknown(error: OSError) -> bool:
-    """Whether the name service found that there is no such host. (It may also fail to reply)."""
+    """Whether the name service replied that the host does not exist, rather than failing."""
     if isinstance(error, socket.gaierror):
         return error.errno in _UNKNOWN
-    # With aiodns installed, aiohttp wraps that library's error in an error without a number.
+    # If aiodns is installed, aiohttp wraps its error in an error without a number.
     cause = error.__cause__
     return cause is not None and cause.args[:1] in _UNKNOWN_TO_ARES
 
@@ -180,11 +182,11 @@ _MAY_PASS_LATER = {408, 425, 429}
 
 
 def _is_final(status: int) -> bool:
-    """Whether a proxy that replied with this status will reply with it again."""
+    """Whether a proxy that replied with this status would reply the same way to a retry."""
     return status in range(400, 500) and status not in _MAY_PASS_LATER
 
 
-# After this mark, aiohttp's messages quote data from the server.
+# In aiohttp's messages, the text after this mark quotes data from the server.
 _QUOTED_BYTES = re.compile(r"\bb['\"]")
 
 
@@ -196,7 +198,7 @@ def _get_reason(error: aiohttp.ClientError) -> str:
 
 
 def _get_text(error: aiohttp.ClientError) -> str:
-    """Return the text of an error. For an error of the system, it is the system's own text."""
+    """Return the text of an error. For an operating system error, return the system's text."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", error.certificate_error))
     if isinstance(error, aiohttp.ClientConnectorSSLError):
@@ -211,15 +213,15 @@ def _get_text(error: aiohttp.ClientError) -> str:
 
 
 def _get_system_text(error: OSError) -> str:
-    """Return the text of an error of the system."""
+    """Return the text of an operating system error."""
     if isinstance(error, socket.gaierror) or not error.errno:
         text = str(error.strerror or error)
     else:
         text = os.strerror(error.errno)
-    # asyncio gives no reason for a connection that was closed while it was opened.
+    # asyncio gives no reason if a connection is closed while it is being opened.
     return text.lower() if text not in {"", "None"} else "the connection was closed at once"
 
 
 def _spaced(reason: str) -> str:
-    """Return OpenSSL's name of an error as words."""
+    """Return OpenSSL's error name as separate words."""
     return reason.replace("_", " ").lower()

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "CallReport", "Waits"]
 
-# A shorter wait is only the time that our own code takes.
+# A wait shorter than this is only the running time of our own code.
 _SHORTEST_WAIT = 0.001
 
 
 class Waits:
-    """The seconds that one call has waited, by reason. The first reason is ``"quota"``.
+    """The seconds that one call has waited, by reason. The first wait is for the ``"quota"``.
 
-    While a pause of the server lasts, all waiting counts as ``"pause"``.
+    All waiting during a server pause counts as ``"pause"``.
 
     Args:
-        get_pause_time: Returns for how many seconds the server has paused requests so far.
+        get_pause_time: Returns the total seconds of the server's pauses so far.
 
     Attributes:
-        began: When the call began.
-        total: The waits of the whole call.
-        latest: The waits since the last :meth:`take_latest`.
+        began: The time at which the call began.
+        total: The seconds waited during the whole call, by reason.
+        latest: The seconds waited since the last :meth:`take_latest`, by reason.
     """
 
     def __init__(self, get_pause_time: Callable[[], float]) -> None:
@@ -58,14 +58,14 @@ class Waits:
         self._pause_time_before = get_pause_time()
 
     def begin(self, reason: str) -> None:
-        """Begin to wait for something. The wait before it ends."""
+        """Begin a wait for ``reason``. A wait for another reason ends."""
         if reason != self._reason:
             self.end()
             self._reason = reason
             self._since, self._pause_time_before = time_now(), self._get_pause_time()
 
     def end(self) -> None:
-        """End the wait."""
+        """End the present wait."""
         reason, self._reason = self._reason, None
         if reason is None or (seconds := time_now() - self._since) < _SHORTEST_WAIT:
             return
@@ -74,7 +74,7 @@ class Waits:
         self._add(reason, seconds - paused)
 
     def take_latest(self) -> dict[str, float]:
-        """Return the waits since the last call of this method."""
+        """Return the seconds waited since the last call of this method, by reason."""
         latest, self.latest = self.latest, {}
         return latest
 
@@ -89,12 +89,12 @@ class Call:
 
     Args:
         request: The request.
-        get_pause_time: As in :class:`Waits`.
+        get_pause_time: The same function as in :class:`Waits`.
         report: Emits the events of the call; ``None`` without hooks.
 
     Attributes:
-        attempts: How often the request was sent.
-        waits: How long the call has waited.
+        attempts: The number of times that the request was sent.
+        waits: The waits of the call, by reason.
         failure: The error of the last attempt.
     """
 
@@ -113,12 +113,12 @@ class Call:
         return time_now() - self.waits.began
 
     def locate(self, error: CekatError) -> CekatError:
-        """Add the request, and how often it was sent, to an error. Return the error."""
+        """Add the request and the number of its attempts to an error. Return the error."""
         error.attempts = self.attempts
         return error.locate(path=self.request.path)
 
     def describe(self, reply: Reply, key: Secret) -> ResponseDetails:
-        """Return the details of a reply, without the key."""
+        """Return the details of a reply, with the key removed."""
         return ResponseDetails(
             status=reply.status,
             headers=redact_headers(reply.headers, key),
@@ -133,7 +133,7 @@ class Call:
             self._report.begin()
 
     def send(self) -> None:
-        """Count and report an attempt that is sent now."""
+        """Count an attempt that is sent now, and report it."""
         self.waits.end()
         waited = self.waits.take_latest()
         self.attempts += 1
@@ -151,12 +151,12 @@ class Call:
             self._report.lose(error)
 
     def fail_attempt(self, error: CekatError) -> None:
-        """Record the error of the attempt. If it is retried, the backoff begins now."""
+        """Record the error of the attempt. If a retry follows, its backoff begins now."""
         self.failure = self.locate(error)
         self.waits.begin("backoff")
 
     def retry(self, error: CekatError, seconds: float) -> None:
-        """Report a retry after this many seconds."""
+        """Report that a retry follows after ``seconds``."""
         if self._report is not None:
             self._report.retry(error, seconds)
 
@@ -179,8 +179,8 @@ class CallReport:
         hooks: The hooks that receive the events.
         request: The request.
         base_url: The base URL of the client.
-        walk: The number of the walk that the call belongs to, if any.
-        inbox_id: The inbox of the request.
+        walk: The number of the call's walk; ``None`` if the call belongs to no walk.
+        inbox_id: The ID of the requested inbox; ``None`` for all inboxes.
     """
 
     def __init__(

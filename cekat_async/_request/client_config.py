@@ -1,4 +1,4 @@
-"""All options of one client, with its key and base URL, checked."""
+"""Checks all options of one client, including its key and its base URL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OWN_PATH = re.compile(r"/api(/+(conversations|inboxes)\b.*)?$")
 
 
 class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """All options of one client, checked. Its ``repr`` does not show the key."""
+    """The checked options of one client. The ``repr`` does not show the key."""
 
     api_key: Secret
     base_url: str
@@ -47,7 +47,7 @@ class ClientConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def account(self) -> str:
-        """A name for the account: the base URL, and a few digits of a hash of the key."""
+        """A name for the account: the base URL, and the first digits of a hash of the key."""
         digest = blake2b(self.api_key.reveal().encode(), digest_size=6, person=b"cekat_async")
         return f"{self.base_url} #{digest.hexdigest()}"
 
@@ -64,7 +64,7 @@ def build_client_config(
     allow_http: bool,
     max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
 ) -> ClientConfig:
-    """Check the options and return them. If key or base URL is ``None``, ``environ`` is read.
+    """Check the options and return them. ``environ`` replaces a key or base URL of ``None``.
 
     Raises:
         ConfigurationError: An option is missing or wrong.
@@ -88,7 +88,7 @@ def build_client_config(
 def derive_client_config(
     config: ClientConfig, *, timeout: Timeout | None, retry: RetryPolicy | None
 ) -> ClientConfig:
-    """Return the options with another timeout or retry policy. ``None`` keeps the present value.
+    """Return the options with another timeout or retry policy. ``None`` keeps the old value.
 
     Raises:
         ConfigurationError: An option is wrong, or the policy has a retry budget of its own.
@@ -96,7 +96,7 @@ def derive_client_config(
     if retry is not None:
         _require_retry(retry)
         shared = config.retry.budget
-        # A policy with the default budget keeps the client's budget: RetryPolicy(attempts=1)
+        # A policy with the default budget keeps the client's budget, so RetryPolicy(attempts=1)
         # changes only the attempts.
         if retry.budget not in {shared, RetryPolicy().budget}:
             raise ConfigurationError(
@@ -124,7 +124,7 @@ def _require_timeout(timeout: object) -> Timeout:
 
 
 def _parse_key(key: object) -> Secret:
-    # No message shows the key, because it may be a real key with one extra character.
+    # No message shows the argument, because it may be a real key with one extra character.
     if key is None:
         raise ConfigurationError(f"no API key: pass api_key=… or set {_KEY_VARIABLE}")
     if not isinstance(key, str):
@@ -141,7 +141,7 @@ def _parse_key(key: object) -> Secret:
 
 def _parse_base_url(base_url: object, *, allow_http: bool) -> str:
     text = require_text("base_url", base_url).strip()
-    # This check is first, because the other messages show the URL, and it may contain a password.
+    # This check comes first, because the other messages show the URL, which may contain a password.
     if "@" in text:
         raise ConfigurationError("base_url must not contain a user name, a password or an '@'")
     if "?" in text or "#" in text:
@@ -178,7 +178,8 @@ def _parse_url(text: str) -> SplitResult:
 
 
 def _parse_path(text: str, path: str) -> str:
-    # A gateway may need a prefix, even one like /api/cekat. The API's own path is added to it.
+    # A gateway may need a path prefix, even one like /api/cekat. The API's own path follows the
+    # prefix.
     prefix = path.rstrip("/")
     if _OWN_PATH.search(prefix):
         raise ConfigurationError(

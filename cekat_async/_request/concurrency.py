@@ -1,4 +1,4 @@
-"""Concurrency: how many requests of one client may be in flight at the same time."""
+"""Limits how many requests of one client may be in flight at the same time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger("cekat_async")
 
 
 class ConcurrencyLimit:
-    """The slots for concurrent requests. Callers wait for a free slot, in order.
+    """The slots for concurrent requests. Callers wait in order for a free slot.
 
-    While the server refuses this many concurrent requests, there are fewer slots.
+    There are fewer slots while the server refuses ``most`` concurrent requests.
 
     Args:
         most: The most concurrent requests.
@@ -33,7 +33,7 @@ class ConcurrencyLimit:
 
     @property
     def most(self) -> int:
-        """The most slots."""
+        """The largest number of slots."""
         return self._limit.most
 
     @property
@@ -43,7 +43,7 @@ class ConcurrencyLimit:
 
     def take(self) -> bool:
         """Take a slot if one is free. Return whether it was taken."""
-        # A released slot goes directly to a waiter. So while a slot is free, nobody waits.
+        # A released slot goes directly to a waiting task. So no task waits while a slot is free.
         if self._taken >= self.now:
             return False
         self._taken += 1
@@ -72,7 +72,7 @@ class ConcurrencyLimit:
         return self._limit.depart(self._in_flight)
 
     def arrive(self, flight: Flight) -> None:
-        """Record that the exchange of a request has ended."""
+        """Record that a request has received its reply or failed."""
         flight.in_flight = max(flight.in_flight, self._in_flight)
         self._in_flight -= 1
 

@@ -1,9 +1,10 @@
-"""Idle connections, and which of them must not be reused.
+"""Keeps the client from reusing idle connections that are dead or that received data.
 
-aiohttp keeps connections open after a reply and reuses them. Before, it only checks whether the
-system knows that a connection is closed. That is not enough in two cases. After a failover, every
-idle connection is dead, but the system notices only when data is sent. And if data arrives on an
-idle connection, aiohttp would treat it as the reply to the next request.
+aiohttp keeps connections open after a reply and reuses them. Before it reuses a connection, aiohttp
+checks only whether the operating system knows that the connection is closed. This check is not
+enough in two cases. After a failover, every idle connection is dead, but the system notices this
+only when data is sent. If data arrives on an idle connection, aiohttp would treat this data as the
+reply to the next request.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["Connector", "IdleConnections"]
 
 
 class Connector(aiohttp.TCPConnector):
-    """The pool of a client's own session. It skips connections on which data has arrived."""
+    """The connection pool of a client's own session. It skips connections with unexpected data."""
 
     async def connect(
         self,
@@ -32,7 +33,8 @@ class Connector(aiohttp.TCPConnector):
     ) -> Connection:
         """Return a connection on which no data has arrived since the last reply."""
         connection = await super().connect(req, traces, timeout)
-        # The loop is bounded: if a server sends data first, no connection passes the check.
+        # The loop is bounded, because no connection passes the check if a server always sends data
+        # first.
         left = self.limit
         while left and _has_received(connection):
             left -= 1
@@ -49,11 +51,11 @@ class IdleConnections:
     """The state of a session's idle connections to the API's host.
 
     Args:
-        may_exist: Whether idle connections may exist before the first request, as in a caller's
+        may_exist: True if idle connections may exist before the first request, as in a caller's
             session.
 
     Attributes:
-        may_exist: Whether the next request may reuse an idle connection.
+        may_exist: True if the next request may reuse an idle connection.
     """
 
     def __init__(self, *, may_exist: bool) -> None:
@@ -93,7 +95,7 @@ async def _connect(
 ) -> Connection:
     try:
         return await connector.connect(request, [trace], limits)
-    except TimeoutError as error:  # aiohttp raises the same error when it connects by itself
+    except TimeoutError as error:  # the same error as in aiohttp's own code
         raise aiohttp.ConnectionTimeoutError(str(error)) from None
 
 

@@ -1,9 +1,9 @@
-"""Hooks: functions that receive the events of a client, and these events.
+"""Hooks are functions that receive the events of a client. This module defines both.
 
 An event never contains the key, a cursor, a body, a name, a phone number or a message.
 """
 
-# Hooks of any type are checked, and isinstance does not tell what an iterable yields.
+# Callers may pass hooks of any type, and isinstance cannot show what an iterable yields.
 # pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class HookEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WalkBegun(HookEvent, frozen=True, kw_only=True):
-    """A walk of a listing has begun. Each ``async for`` and each method of a listing is a walk.
+    """A walk of a listing has begun. Each ``async for`` over a listing is one walk.
 
     Attributes:
         walk: The number of the walk. It is unique among the walks of all clients of the process.
@@ -53,13 +53,13 @@ class WalkBegun(HookEvent, frozen=True, kw_only=True):
 
 
 class WalkEnded(HookEvent, frozen=True, kw_only=True):
-    """A walk has ended: at its last page, early, or with an error.
+    """A walk has ended: after its last page, early, or with an error.
 
     Attributes:
         walk: The number of the walk, as in :class:`WalkBegun`.
-        pages: How many pages the caller received.
-        records: How many records are on these pages, malformed ones included.
-        error: The class name of the exception that ended the walk. ``None`` if none did.
+        pages: The number of pages that the caller received.
+        records: The number of records on these pages, including malformed records.
+        error: The class name of the exception that ended the walk. ``None`` without an error.
     """
 
     walk: int
@@ -73,9 +73,9 @@ class CallBegun(HookEvent, frozen=True, kw_only=True):
 
     Attributes:
         call: The number of the call. It is unique among the calls of all clients of the process.
-        walk: The number of the walk that the call belongs to. ``None`` if it belongs to none.
+        walk: The number of the call's walk. ``None`` if the call belongs to no walk.
         path: The path of the endpoint.
-        inbox_id: The inbox that is requested. ``None`` for all inboxes.
+        inbox_id: The ID of the requested inbox. ``None`` for all inboxes.
     """
 
     call: int
@@ -92,11 +92,11 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
         walk: The number of its walk, or ``None``.
         attempt: The number of the attempt, from 1.
         method: The HTTP method.
-        url: Scheme, host, port and path, without the query.
-        waited: The seconds that the attempt waited, since the call began or the attempt before it
-            failed, by reason: ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``. During
-            a pause that the server asked for, all time counts as ``"pause"``. Waits of less than a
-            millisecond are left out.
+        url: The scheme, host, port and path, without the query.
+        waited: The seconds that the attempt waited, by reason: ``"concurrency"``, ``"quota"``,
+            ``"pause"`` or ``"backoff"``. They count from the beginning of the call, or from the
+            failure of the attempt before. All waiting during a server pause counts as ``"pause"``.
+            Waits of less than a millisecond are omitted.
     """
 
     call: int
@@ -108,7 +108,7 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
 
 
 class ReplyReceived(HookEvent, frozen=True, kw_only=True):
-    """An attempt received a whole reply, of any status.
+    """An attempt received a complete reply, with any status.
 
     Attributes:
         call: The number of the call, as in :class:`CallBegun`.
@@ -116,7 +116,7 @@ class ReplyReceived(HookEvent, frozen=True, kw_only=True):
         attempt: The number of the attempt, from 1.
         status: The HTTP status.
         seconds: The time from sending to the end of the body.
-        size: How many bytes of the body were read, after decompression.
+        size: The number of bytes read from the body, after decompression.
     """
 
     call: int
@@ -128,7 +128,7 @@ class ReplyReceived(HookEvent, frozen=True, kw_only=True):
 
 
 class RequestFailed(HookEvent, frozen=True, kw_only=True):
-    """An attempt that was sent received no whole reply, or was cancelled.
+    """An attempt was sent, but received no complete reply or was cancelled.
 
     Attributes:
         call: The number of the call, as in :class:`CallBegun`.
@@ -152,9 +152,9 @@ class RetryScheduled(HookEvent, frozen=True, kw_only=True):
         call: The number of the call, as in :class:`CallBegun`.
         walk: The number of its walk, or ``None``.
         attempt: The number of the attempt that failed, from 1.
-        seconds: The backoff before the next attempt joins the queue.
-        error: The class name of the failure.
-        status: :attr:`APIStatusError.status` of the failure. ``None`` if it is another error.
+        seconds: The seconds of backoff before the next attempt joins the queue.
+        error: The class name of the exception.
+        status: The HTTP status of an :class:`APIStatusError`. ``None`` for any other exception.
     """
 
     call: int
@@ -183,10 +183,10 @@ class PageFetched(HookEvent, frozen=True, kw_only=True):
     Attributes:
         call: The number of the call, as in :class:`CallBegun`.
         walk: The number of its walk, or ``None``.
-        records: How many records are on the page, malformed ones included. 0 for a ``get()``.
-        malformed_records: How many of them are malformed.
-        attempts: How many attempts the call took.
-        seconds: The time from the beginning of the call to the decoded page.
+        records: The number of records on the page, including malformed records. 0 for a ``get()``.
+        malformed_records: The number of malformed records on the page.
+        attempts: The number of attempts that the call took.
+        seconds: The time from the beginning of the call until the page was decoded.
     """
 
     call: int
@@ -203,12 +203,12 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
     Attributes:
         call: The number of the call, as in :class:`CallBegun`.
         walk: The number of its walk, or ``None``.
-        attempts: How many attempts were sent.
+        attempts: The number of attempts that were sent.
         error: The class name of the exception.
         seconds: The time since the call began.
-        waited: The seconds that the call waited since its last attempt, by reason, as in
+        waited: The seconds that the call waited after its last attempt, by reason as in
             :class:`RequestSent`.
-        status: :attr:`APIStatusError.status` of the failure. ``None`` if it is another error.
+        status: The HTTP status of an :class:`APIStatusError`. ``None`` for any other exception.
     """
 
     call: int
@@ -223,7 +223,8 @@ class CallFailed(HookEvent, frozen=True, kw_only=True):
 class Hook(Protocol):
     """A function that receives each event of a client.
 
-    The client calls it in the event loop, so it must return at once and cannot be ``async``.
+    The client calls the hook in the event loop, so the hook must return quickly and cannot be
+    ``async``.
 
     Examples:
         >>> def count_retries(event: HookEvent) -> None:
@@ -245,7 +246,7 @@ class Hooks:
         hooks: One hook, or several. Default: none.
 
     Raises:
-        ConfigurationError: One of them is not a function, or is a coroutine function.
+        ConfigurationError: A hook is not a function, or is a coroutine function.
 
     Examples:
         >>> bool(cekat.hooks)  # this client has no hooks
@@ -256,7 +257,7 @@ class Hooks:
         self._hooks = _require_hooks(hooks)
 
     def __bool__(self) -> bool:
-        """Whether there are any hooks. Without hooks, you need not build events."""
+        """Whether there are any hooks. Without hooks, callers need not build events."""
         return bool(self._hooks)
 
     def emit(self, event: HookEvent) -> None:
@@ -274,11 +275,11 @@ class Hooks:
         for hook in self._hooks:
             try:
                 hook(event)
-            except Exception:  # noqa: BLE001 - whatever a hook raises, the client continues
+            except Exception:  # noqa: BLE001 - the client continues after any error in a hook
                 _log.exception("a hook failed on %s; the client continues", type(event).__name__)
 
     def pause_begun(self, seconds: float, reason: str) -> None:
-        """Emit :class:`PauseBegun`. The client's limiter calls this.
+        """Emit :class:`PauseBegun`. The client's limiter calls this method.
 
         Args:
             seconds: The length of the pause.

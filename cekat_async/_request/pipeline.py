@@ -1,4 +1,4 @@
-"""The one path of a request: retry → limiter → transport → decode."""
+"""The path that every request takes: retry → limiter → transport → decode."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 
 class Exchanger(Protocol):
-    """Sends one request and returns the whole reply. Tests replace the transport with a script."""
+    """Sends one request and returns the whole reply. Tests use a scripted exchanger."""
 
     def with_timeout(self, timeout: Timeout) -> Exchanger:
         """Return an exchanger with other time limits, over the same connections."""
         ...
 
     def require_usable(self) -> None:
-        """Raise an error if this is closed or belongs to another event loop."""
+        """Raise an error if the exchanger is closed or belongs to another event loop."""
         ...
 
     async def exchange(self, request: Request) -> Reply:
@@ -59,11 +59,11 @@ class Exchanger(Protocol):
 
 
 class Traffic:
-    """How many requests a client has sent so far.
+    """The number of requests that a client has sent so far.
 
     Attributes:
-        requests: All attempts, including retries and attempts that could not connect.
-        retries: The attempts that were not the first of their call.
+        requests: The number of attempts, including retries and attempts that could not connect.
+        retries: The number of attempts that were not the first attempt of their call.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Pipeline:
 
     Attributes:
         traffic: The number of requests sent so far.
-        hooks: The hooks that receive its events.
+        hooks: The hooks that receive the client's events.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Pipeline:
         self._walk: int | None = None
 
     def with_options(self, config: ClientConfig) -> Self:
-        """Return a pipeline with another retry policy and time limits. It shares everything else.
+        """Return a pipeline with another retry policy and time limits. Everything else is shared.
 
-        Its calls also end when this pipeline is closed.
+        Closing this pipeline also ends the calls of the new pipeline.
         """
         other = copy(self)
         other._set_options(config)  # noqa: SLF001 - of the same class
@@ -114,24 +114,24 @@ class Pipeline:
         self._timers = self._timers.derive(config.timeout)
 
     def for_walk(self, walk: int | None) -> Self:
-        """Return this pipeline for the calls of one walk. Their events have the walk's number."""
+        """Return a pipeline for the calls of one walk. Their events have the walk's number."""
         bound = copy(self)
         bound._walk = walk  # noqa: SLF001 - of the same class
         return bound
 
     @property
     def concurrency(self) -> int:
-        """The most concurrent requests."""
+        """The configured limit of concurrent requests."""
         return self._concurrency.most
 
     @property
     def present_concurrency(self) -> int:
-        """The most concurrent requests at present. The server may allow fewer than configured."""
+        """The present limit of concurrent requests. The server may allow fewer than configured."""
         return self._concurrency.now
 
     @property
     def is_closed(self) -> bool:
-        """Whether the pipeline was closed. Then it refuses calls."""
+        """Whether the pipeline was closed. A closed pipeline refuses calls."""
         return self._timers.is_closed
 
     def require_open(self) -> None:
@@ -150,7 +150,7 @@ class Pipeline:
         Args:
             request: The request.
             decode: Decodes the reply, in steps.
-            inbox_id: The inbox of the request, for the events.
+            inbox_id: The ID of the requested inbox, for the events.
 
         Raises:
             DeadlineExceededError: The call exceeded ``Timeout.request`` or ``Timeout.deadline``.
@@ -215,16 +215,16 @@ class Pipeline:
         self, call: Call, decode: Callable[[Reply], Steps[T]], timer: CallTimer
     ) -> tuple[T, ResponseDetails]:
         try:
-            # Check before the queue: a closed client need not wait there, and the limiter of
-            # another event loop would raise a less helpful error.
+            # Check before the call enters the queue. A closed client need not wait there, and a
+            # limiter of another event loop would raise a less helpful error.
             self._transport.require_usable()
             timer.enter_queue()
             await self._wait_for_slot(call, timer)
             try:
                 return await self._send(call, decode, timer)
             finally:
-                # Released after _observe(), so that the limiter knows the reply before the next
-                # request is sent.
+                # Release the slot after _observe(), so that the limiter knows the reply before the
+                # next request is sent.
                 self._concurrency.release()
         except CekatError as error:
             if isinstance(error, APIStatusError) and is_retryable(error):
@@ -271,7 +271,7 @@ class Pipeline:
             result = await self._decoded(reply, decode)
             return result, call.describe(reply, self._config.api_key)
         except APIStatusError as error:
-            # A 200 that says "success": false has its status in the body.
+            # A reply with status 200 and "success": false has its real status in the body.
             status = error.status
             raise
         finally:
@@ -285,11 +285,11 @@ class Pipeline:
             self._concurrency.succeed(sent.flight)
 
     async def _decoded(self, reply: Reply, decode: Callable[[Reply], Steps[T]]) -> T:
-        """Return the decoded reply, or raise the error that it describes.
+        """Return the decoded reply, or raise the error that the reply describes.
 
-        A server may echo the key, and an error contains data from the server: in its message, its
-        attributes, and the frames of its traceback. So the error is raised here, from an excerpt
-        of the reply without the key.
+        A server may echo the key, and an error contains data from the server in its message, in its
+        attributes, and in the frames of its traceback. So this method raises the error itself, from
+        an excerpt of the reply without the key.
         """
         failure: CekatError | None = None
         if reply.status == OK:
@@ -313,7 +313,7 @@ class Pipeline:
 
 
 class _Sent(NamedTuple):
-    """A request that was sent: the limiter's permit, and the record of the concurrency limit."""
+    """The state of a sent request in the limiter (permit) and in the concurrency limit."""
 
     permit: Permit
     flight: Flight

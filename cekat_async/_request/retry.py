@@ -43,24 +43,24 @@ _RETRIED_STATUSES = frozenset(
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
 
-# The cost of a retry in tokens. It is five, so that all costs are whole numbers.
+# The usual cost of a retry in tokens. With five tokens, all costs are whole numbers.
 _RETRY_COST = 5
 _LOST_ANSWER_COST = 10
 _SUCCESS_REFILL = 1
 
-# An unknown host is retried only because the name service may still be starting.
+# Unknown hosts are retried only because the name service may still be starting.
 _ATTEMPTS_AT_UNKNOWN_HOST = 3
 _LONGEST_WAIT_FOR_HOST = 1.0
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether a retry may succeed.
+    """Whether a retry after ``error`` may succeed.
 
-    Only our own errors are retried, and only the classes listed here. A predicate that accepts
-    unknown errors would also retry cancellations.
+    Only some classes of our own errors are retryable. If unknown errors were retryable,
+    cancellations would be retried too.
     """
     if isinstance(error, APIStatusError):
-        # ``resumes_at`` is set if the pause is too long for this call.
+        # ``resumes_at`` is set only if the pause is too long for this call.
         is_retried = error.status in _RETRIED_STATUSES or error.status in range(500, 600)
         return is_retried and error.resumes_at is None
     if isinstance(error, (ResponseTooLargeError, TLSError, ProxyError)):
@@ -71,8 +71,8 @@ def is_retryable(error: BaseException) -> bool:
 def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.random) -> float:
     """Return the seconds before the ``retry``-th retry (from 1).
 
-    It is a random number from the upper half of the exponential backoff, also at the cap. So
-    clients that failed together do not retry together.
+    The result is a random number from the upper half of the exponential backoff, even at the
+    maximum. So clients that failed at the same time do not retry at the same time.
     """
     # The exponent is bounded because 2.0**1024 overflows.
     ceiling = min(policy.backoff * 2.0 ** min(retry - 1, 64), policy.backoff_max)
@@ -80,15 +80,15 @@ def backoff(policy: RetryPolicy, retry: int, draw: Callable[[], float] = random.
 
 
 class RetryBudget:
-    """The retries that one client may still send for calls that have not succeeded.
+    """The number of retries that one client may send for calls that have not succeeded.
 
-    It is a token bucket with botocore's costs. A call that succeeds refunds all its retries.
-    So a server that often fails, but succeeds in the end, does not use up the budget. (botocore
-    refunds only the last retry. With 40 % of faults, a walk would then fail after some hundred
-    pages.) Time does not refill the budget, so the client stops retrying a server that stays down.
+    The budget is a token bucket with botocore's costs. A call that succeeds refunds all its
+    retries, so occasional failures do not use up the budget. (botocore refunds only the last retry.
+    If 40 % of the requests failed, a walk would then fail after some hundred pages.) Time does not
+    refill the budget, so the client stops retrying a server that stays down.
 
     Args:
-        retries: The size of the budget; ``None`` for no limit.
+        retries: The size of the budget in retries; ``None`` for no limit.
     """
 
     def __init__(self, retries: int | None) -> None:
@@ -99,7 +99,7 @@ class RetryBudget:
 
     @property
     def balance(self) -> float:
-        """The number of retries left."""
+        """The number of retries that remain."""
         return self._balance / _RETRY_COST
 
     def spend(self, tokens: int) -> bool:
@@ -114,7 +114,8 @@ class RetryBudget:
         """Refund ``tokens``, up to the size of the budget."""
         if self._balance < self._capacity:
             self._balance = min(self._capacity, self._balance + tokens)
-            # Warn only once until the budget is half full again. Otherwise every call would warn.
+            # Warn once, and not again before the budget is half full. Otherwise every call would
+            # warn.
             self._is_low = self._is_low and self._balance < self._capacity / 2
 
     def _warn(self) -> None:
@@ -127,7 +128,7 @@ class RetryBudget:
 
 
 class _Charge:
-    """The cost of one call's retries in the client's budget."""
+    """Charges the retries of one call to the client's budget."""
 
     def __init__(self, budget: RetryBudget, sent: Callable[[], int]) -> None:
         self.budget = budget
@@ -138,17 +139,17 @@ class _Charge:
         self._idle_drop: CekatError | None = None
 
     def is_free(self, error: CekatError) -> bool:
-        """Whether a retry after ``error`` is free and immediate.
+        """Whether a retry after ``error`` costs nothing and needs no backoff.
 
-        It is free after the first drop of an idle connection. The next attempt uses a new
-        connection, so a second drop has another reason.
+        It does if the server has closed an idle connection, for the first time in this call. The
+        next attempt uses a new connection, so a second drop must have another reason.
         """
         if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
             self._idle_drop = error
         return self._idle_drop is error
 
     def pay_for_retry(self, error: CekatError) -> bool:
-        """Charge the budget before the backoff after ``error``. Return whether it had enough."""
+        """Charge the budget before the backoff. Return whether the budget had enough tokens."""
         self.refund_if_unsent()
         tokens = 0 if self.is_free(error) else _cost(error)
         if not self.budget.spend(tokens):
@@ -158,9 +159,9 @@ class _Charge:
         return True
 
     def refund_if_unsent(self) -> None:
-        """Refund the latest retry if it was cancelled or refused before it was sent.
+        """Refund the latest retry if it was never sent, because it was cancelled or refused.
 
-        A retry that was cancelled later is not refunded, because the server received it.
+        A retry that was cancelled later is not refunded, because the server may have received it.
         """
         if self._sent() == self._sent_before:
             self.budget.give_back(self._latest)
@@ -174,7 +175,7 @@ class _Charge:
 def _cost(error: CekatError) -> int:
     if isinstance(error, RateLimitError):
         return 0  # the limiter's pause already delays these retries
-    # Higher, because the server may have done the work, or may still be doing it.
+    # The cost is higher if the server may have done the work, or may still be doing it.
     is_lost = isinstance(error, (ResponseLostError, ConnectTimeoutError))
     return _LOST_ANSWER_COST if is_lost else _RETRY_COST
 
@@ -188,16 +189,17 @@ async def run_with_retries(
     count_sent: Callable[[], int],
     report_retry: Callable[[CekatError, float], None],
 ) -> T:
-    """Return the result of ``attempt``. Retry as often as the policy and the budget allow.
+    """Return the result of ``attempt``. Retry it as often as the policy and the budget allow.
 
     Args:
-        attempt: Sends the request once. It holds no resources after a failure.
+        attempt: A function that sends the request once. After a failure, it holds no resources.
         policy: How often to retry, and how long to wait between attempts.
         budget: The retry budget of the client.
-        find_exceeded_limit: Takes a wait in seconds. Returns the name of the call's time limit that
-            the wait would exceed, or ``None``. A wait that exceeds a limit does not begin.
-        count_sent: Returns how many requests of this call were sent. Only sent retries are charged.
-        report_retry: Called before each backoff, with the failure and the seconds to wait.
+        find_exceeded_limit: Takes the seconds of a wait. Returns the name of the call's time limit
+            that the wait would exceed, or ``None``. No wait that would exceed a limit begins.
+        count_sent: Returns how many requests of this call were sent. Only retries that were sent
+            are charged.
+        report_retry: Receives the failure and the seconds to wait, before each backoff.
 
     Raises:
         CekatError: The error of the last attempt.
@@ -216,9 +218,10 @@ async def run_with_retries(
 async def _attempt_until_done(
     attempt: Callable[[], Awaitable[T]], build_retrying: Callable[[], AsyncRetrying]
 ) -> T:
-    """Return the result of ``attempt``. Only calls whose first attempt fails use tenacity.
+    """Return the result of ``attempt``. Use tenacity only if the first attempt fails.
 
-    Otherwise tenacity would cost 7 % of the instructions of a page (``bench_instructions.py``).
+    If each call used tenacity, it would take 7 % of a page's CPU instructions
+    (``bench_instructions.py``).
     """
     failures: list[CekatError] = []
     try:
@@ -228,14 +231,14 @@ async def _attempt_until_done(
 
     async def attempt_again() -> T:
         if failures:
-            raise failures.pop()  # tenacity counts this as the first attempt
+            raise failures.pop()  # tenacity counts this as attempt 1
         return await attempt()
 
     retrying = build_retrying()
     try:
         result: T = await retrying(attempt_again)
     finally:
-        # Break a reference cycle that only the garbage collector would free.
+        # Break a reference cycle, which only the garbage collector would free.
         retrying.iter_state.reset()
     return result
 
@@ -264,7 +267,7 @@ def _build_retrying(
     return AsyncRetrying(
         retry=retry_if_exception(is_retryable),
         wait=wait,
-        # The budget is last, so that it is charged only if no other condition forbids a retry.
+        # The budget comes last, so that it is charged only if no other condition forbids a retry.
         stop=lambda state: (
             _has_no_attempts_left(state, policy)
             or _is_too_late(state, find_exceeded_limit)
@@ -307,7 +310,7 @@ def _failure(state: RetryCallState) -> CekatError:
 
 def _log_retry(state: RetryCallState) -> None:
     _log.log(
-        # Dropped idle connections are normal, so they are logged only for debugging.
+        # Dropped idle connections are normal, so they are logged only at level DEBUG.
         logging.INFO if state.upcoming_sleep else logging.DEBUG,
         "attempt %d failed, next in %g s: %s",
         state.attempt_number,

@@ -1,4 +1,4 @@
-"""The aiohttp session of a client. It opens with the first request, or belongs to the caller."""
+"""The aiohttp session of a client: its own, opened at the first request, or the caller's."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["SessionOwner"]
 class SessionOwner:
     """Opens and closes the client's own session, or uses the caller's session.
 
-    The client's own session opens with the first request, in the event loop that is then running.
-    The caller's session is never closed here.
+    The client's own session opens at the first request, in the event loop that is running then. The
+    caller's session is never closed here.
 
     Args:
         session: The caller's session; ``None`` for the client's own session.
-        connections: How many connections the client's own session may have.
+        connections: The most connections of the client's own session.
 
     Attributes:
-        is_own: Whether the session is the client's own.
-        is_closed: Whether the owner was closed. Requests are then refused.
+        is_own: True if the session is the client's own.
+        is_closed: True if the owner was closed. It then refuses requests.
         idle: The state of the session's idle connections.
     """
 
@@ -41,12 +41,12 @@ class SessionOwner:
         self._event_loop = EventLoopGuard("client")
         self.is_own = session is None
         self.is_closed = False
-        # A caller's session may have idle connections from the caller's own requests.
+        # A caller's session may have idle connections left from other requests of the caller.
         self.idle = IdleConnections(may_exist=session is not None)
 
     @property
     def is_open(self) -> bool:
-        """Whether the client's own session is still to be closed."""
+        """Whether the client's own session is open and must be closed."""
         return self.is_own and self._session is not None and not self.is_closed
 
     @property
@@ -55,7 +55,7 @@ class SessionOwner:
         return () if self.is_own else getattr(self._session, "_middlewares", ())
 
     def require_usable(self) -> None:
-        """Check that requests can be sent in this event loop. The first check fixes the loop.
+        """Check that requests can be sent in the running event loop. The first check sets the loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
@@ -77,7 +77,7 @@ class SessionOwner:
         return self._session
 
     async def close(self) -> None:
-        """Close the client's own session. From now on requests are refused."""
+        """Close the client's own session. After this, requests are refused."""
         self.is_closed = True
         if self.is_own and self._session is not None:
             await self._session.close()

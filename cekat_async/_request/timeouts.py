@@ -1,6 +1,6 @@
-"""Enforces ``Timeout.request`` and ``Timeout.deadline``, and ends calls when the client closes.
+"""Enforces ``Timeout.request`` and ``Timeout.deadline``. Ends all calls of a closed client.
 
-``transport.py`` enforces ``Timeout.attempt``, around one exchange. aiohttp enforces
+``transport.py`` enforces ``Timeout.attempt`` for each exchange. aiohttp enforces
 ``Timeout.connect`` and ``Timeout.read``.
 """
 
@@ -29,19 +29,19 @@ class _Limit(NamedTuple):
 
 
 class CallTimer:
-    """Ends one call at ``Timeout.request`` or at ``Timeout.deadline``, whichever is first.
+    """Ends one call at ``Timeout.request`` or at ``Timeout.deadline``, whichever comes first.
 
-    The deadline is a fixed time. ``Timeout.request`` is measured by a clock that starts with the
-    first attempt. While the call waits in our own queue, this clock counts only pauses that the
-    server asked for.
+    The deadline is a fixed time. For ``Timeout.request``, a clock starts at the first attempt.
+    While the call waits in our own queue, this clock counts only the pauses that the server asked
+    for.
 
     Args:
         limits: The time limits of the call.
-        get_pause_time: Returns for how many seconds the server has paused requests so far.
+        get_pause_time: Returns the total seconds of the server's pauses so far.
 
     Attributes:
-        timeout: The context in which the call runs. It cancels the call.
-        deadline: The time of the event loop's clock at which the call ends in any case.
+        timeout: The context in which the call runs. The context cancels the call.
+        deadline: The latest end of the call, on the event loop's clock.
     """
 
     def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
@@ -50,15 +50,15 @@ class CallTimer:
         self.timeout = asyncio.timeout(limits.deadline)
         when = self.timeout.when()
         self.deadline = math.inf if when is None else when
-        # While the clock runs: when it reaches its limit. While it is stopped: the seconds left.
+        # The end of the limit while the clock runs, and the remaining seconds while it is stopped.
         self._request_end = self._left = math.inf
         self._pause_time_before = 0.0
         self._is_closed = False
 
     def enter_queue(self) -> None:
-        """Stop the clock, except for pauses, because the call waits in our queue."""
+        """Stop the clock, because the call waits in our queue. Only pauses still count."""
         if self._request_end == math.inf:
-            return  # it has not started yet, or there is no limit
+            return  # the clock has not started yet, or there is no limit
         self._left = self._request_end - _now()
         self._pause_time_before = self._get_pause_time()
         self._request_end = math.inf
@@ -68,13 +68,13 @@ class CallTimer:
         """Start the clock, because an attempt begins."""
         left = self.server_time_left
         if left == math.inf and self._limits.request is not None:
-            left = self._limits.request  # it is the first attempt
+            left = self._limits.request  # this is the first attempt
         self._request_end = _now() + left
         self._reschedule()
 
     @property
     def server_time_left(self) -> float:
-        """The seconds that are left of ``Timeout.request``; infinite before the first attempt."""
+        """The remaining seconds of ``Timeout.request``; infinite before the first attempt."""
         if self._request_end < math.inf:
             return self._request_end - _now()
         if self._left == math.inf:
@@ -82,13 +82,13 @@ class CallTimer:
         return self._left - (self._get_pause_time() - self._pause_time_before)
 
     def find_exceeded_limit(self, seconds: float) -> str | None:
-        """Return the limit that a wait would exceed, such as "the 300 s of Timeout.request"."""
+        """Return the limit that a wait would exceed, for example "the 300 s of Timeout.request"."""
         first = self.first_limit
         return first.name if _now() + seconds > first.end else None
 
     @property
     def first_limit(self) -> _Limit:
-        """The limit that will be reached first, with its time."""
+        """The limit that the call will reach first, with the time at which it ends."""
         if self._request_end < self.deadline:
             return _Limit(self._request_end, f"the {self._limits.request:g} s of Timeout.request")
         return _Limit(self.deadline, f"the {self._limits.deadline or 0:g} s of Timeout.deadline")
@@ -102,7 +102,7 @@ class CallTimer:
     def _reschedule(self) -> None:
         end = min(self._request_end, self.deadline)
         when = None if end == math.inf else end
-        # A call that is already being cancelled must not get a later time.
+        # A call that is already being cancelled must not get a later end.
         if when != self.timeout.when() and not self._is_closed and not self.timeout.expired():
             self.timeout.reschedule(when)
 
@@ -111,11 +111,11 @@ class CallTimers:
     """The running calls of one client, each with its own timer.
 
     Args:
-        limits: The limits of each call.
-        get_pause_time: Returns for how many seconds the server has paused requests so far.
+        limits: The time limits of each call.
+        get_pause_time: Returns the total seconds of the server's pauses so far.
 
     Attributes:
-        is_closed: Whether the client was closed. Calls are then refused.
+        is_closed: True if the client was closed. Calls are then refused.
     """
 
     def __init__(self, limits: Timeout, get_pause_time: Callable[[], float]) -> None:
@@ -123,14 +123,15 @@ class CallTimers:
         self._limits = limits
         self._get_pause_time = get_pause_time
         self._running = set[CallTimer]()
-        # Weak, because a program may derive a client for each of its calls.
+        # The references are weak, because a program may derive a client for each of its calls.
         self._derived = WeakSet[CallTimers]()
         self._parent: CallTimers | None = None
 
     def derive(self, limits: Timeout) -> CallTimers:
-        """Return timers with other limits. They are closed together with these timers."""
+        """Return timers with other limits. Closing these timers also closes the new ones."""
         derived = CallTimers(limits, self._get_pause_time)
-        # Keeps all timers up to the first client alive, so that closing it also closes these.
+        # The reference keeps the parent timers alive, so that closing the first client closes
+        # these.
         derived._parent = self
         self._derived.add(derived)
         return derived
@@ -143,12 +144,12 @@ class CallTimers:
     async def enforce(
         self, call: Callable[[CallTimer], Awaitable[T]], *, was_sent: Callable[[], bool]
     ) -> T:
-        """Return the result of ``call``, unless a limit or the client's close ends it first.
+        """Return the result of ``call``, unless a limit or the closing of the client ends it first.
 
         Args:
-            call: The call. It receives its timer, and calls the timer's methods when it enters and
-                leaves the queue.
-            was_sent: Returns whether the call has sent a request. The error says if it has not.
+            call: A function that runs the call. It receives the timer of the call, and calls the
+                timer's methods when the call enters and leaves the queue.
+            was_sent: Returns whether the call has sent a request. If not, the error says so.
 
         Raises:
             DeadlineExceededError: The call was cancelled at one of its limits.

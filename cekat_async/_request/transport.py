@@ -1,8 +1,8 @@
 """Sends one request and reads the whole reply, with aiohttp.
 
 aiohttp's errors never leave this file, because their ``repr`` and ``args`` contain the request's
-headers, and so the key. Our errors are raised outside of the ``except`` block, so that they do not
-chain to aiohttp's errors.
+headers, and therefore the key. Our errors are raised outside of the ``except`` block, so that they
+do not chain to aiohttp's errors.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-# How many bytes of an error's body are read. The API's own errors have a few hundred bytes.
+# The most bytes that are read of an error's body. The API's own errors have a few hundred.
 _MAX_ERROR_BODY = 1024 * 1024
-# How many bytes aiohttp unpacks in one step. It buffers twice as many before it stops receiving.
+# The number of bytes that aiohttp unpacks in one step. aiohttp buffers twice as many before it
+# stops receiving.
 _STEP = 64 * 1024
-# The errors of aiohttp for a connection that is lost before the headers of a reply.
+# aiohttp's errors for a connection that is lost before the headers of the reply arrive.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
 
 
 class Transport:
-    """Sends requests and reads replies, over the session of a client.
+    """Sends requests and reads replies, with the session of a client.
 
     Args:
         config: The options of the client.
@@ -75,17 +76,17 @@ class Transport:
 
     @property
     def proxy(self) -> str | None:
-        """The URL of the proxy from the environment, without user and password."""
+        """The URL of the environment's proxy, without user and password."""
         return None if self._proxy is None else str(self._proxy.origin())
 
     def with_timeout(self, timeout: Timeout) -> Self:
-        """Return a transport over the same session, with other time limits."""
+        """Return a transport with the same session and other time limits."""
         other = copy(self)
         other._set_timeout(timeout)  # noqa: SLF001 - of the same class
         return other
 
     def require_usable(self) -> None:
-        """Check that requests can be sent in this event loop. The first check fixes the loop.
+        """Check that requests can be sent in the running event loop. The first check sets the loop.
 
         Raises:
             ClientClosedError: The client, or the caller's session, is closed.
@@ -94,10 +95,10 @@ class Transport:
         self.session.require_usable()
 
     async def exchange(self, request: Request) -> Reply:
-        """Send a request and read its reply to the end, with any status.
+        """Send a request, and read the whole reply, whatever its status is.
 
         Raises:
-            TransportError: There was no complete reply. The subclass names the step that failed.
+            TransportError: No complete reply arrived. The subclass names the step that failed.
             ClientClosedError: The client, or the caller's session, is closed.
         """
         self.require_usable()
@@ -106,34 +107,34 @@ class Transport:
         try:
             async with asyncio.timeout(self._attempt_limit):
                 return await self._send_and_read(session, request)
-        except TimeoutError as error:  # aiohttp's own timeouts are TimeoutErrors too
+        except TimeoutError as error:  # also covers aiohttp's own timeouts
             failure = error_from_timeout(error)
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
-            # The frames of the traceback refer to the response and its unredacted headers.
+            # The traceback's frames refer to the response, whose headers are not redacted.
             failure = error.with_traceback(None)
         except UnicodeError:
-            # The system's resolver raises this for a text that cannot be a host name.
+            # The system's resolver raises this error for a text that cannot be a host name.
             failure = invalid_host_error(self._config.base_url)
         except asyncio.CancelledError:
             if not _is_stray_cancellation(session):
                 raise
             failure = _closed_during_request()
         if isinstance(failure, ResponseLostError):
-            # All idle connections may be lost for the same reason.
+            # All idle connections may have been lost for the same reason.
             self.session.idle.suspect()
         raise _closed_during_request() if session.closed else failure
 
     async def close(self) -> None:
-        """Close the session if it is the client's own. From now on exchanges are refused."""
+        """Close the session if it is the client's own. After this, exchanges are refused."""
         await self.session.close()
 
     def _set_timeout(self, timeout: Timeout) -> None:
         self._attempt_limit = timeout.attempt
         self._limits = aiohttp.ClientTimeout(
             total=None,  # Timeout.attempt limits the whole exchange
-            # It includes the look-up of the name. In a caller's session it would also include the
+            # This limit includes the DNS lookup. In a caller's session, it would also include the
             # wait for a free connection, which is not a failure to connect.
             connect=timeout.connect if self.session.is_own else None,
             sock_connect=timeout.connect,
@@ -159,7 +160,7 @@ class Transport:
         }
 
     async def _send_and_read(self, session: aiohttp.ClientSession, request: Request) -> Reply:
-        # Middlewares of a request replace the session's middlewares, so the list has both.
+        # The middlewares of a request replace those of the session, so this list contains both.
         middlewares = (self._send_with_key, *self.session.middlewares)
         response = await session.get(
             self._build_url(request), middlewares=middlewares, **self._options
@@ -167,7 +168,7 @@ class Transport:
         try:
             body = await self._read_body(response)
         finally:
-            # This closes the connection if the body was not read to its end.
+            # This call closes the connection if the body was not read to its end.
             response.release()
         self.session.idle.may_exist = True
         _log.debug("%s answered %d, %d bytes", request.path, response.status, len(body))
@@ -175,7 +176,7 @@ class Transport:
 
     def _build_url(self, request: Request) -> URL:
         query = f"?{request.query}" if request.query else ""
-        # It is encoded already, and must be sent byte for byte, because a cursor is opaque.
+        # The query is already encoded, and must be sent unchanged, because a cursor is opaque.
         return URL(f"{self._config.base_url}{request.path}{query}", encoded=True)
 
     async def _send_with_key(
@@ -183,10 +184,10 @@ class Transport:
     ) -> ClientResponse:
         """Send a request with the key, once.
 
-        This is a middleware for two reasons. First, it sets the key last: the key overrides a
-        ``.netrc``, and appears in none of aiohttp's frames. Second, aiohttp resends a GET by itself
-        when a reused connection drops, and neither the limiter nor the retry would know. A
-        middleware runs inside that loop, and an exception raised here ends the loop.
+        This method is a middleware for two reasons. First, a middleware runs last, so the key
+        overrides a ``.netrc`` and appears in none of aiohttp's frames. Second, if a reused
+        connection drops, aiohttp resends a GET in a loop, without the limiter and the retry policy.
+        A middleware runs inside that loop, and its exception ends the loop.
         """
         request.headers["Authorization"] = f"Bearer {self._config.api_key.reveal()}"
         idle = self.session.idle
@@ -201,12 +202,12 @@ class Transport:
         raise lost
 
     async def _read_body(self, response: ClientResponse) -> bytes:
-        """Return the whole body of a page, or the beginning of an error's."""
+        """Return the whole body of a page, or the beginning of an error's body."""
         is_page = response.status == OK
         limit = self._config.max_page_bytes if is_page else _MAX_ERROR_BODY
         if is_page and (response.content_length or 0) > limit:
             raise _too_large(limit)
-        # Read to the end, because otherwise the connection could not be reused.
+        # Read the body to its end, because otherwise the connection could not be reused.
         body = await _read_up_to(response.content, limit)
         if is_page and len(body) > limit:
             raise _too_large(limit)
@@ -215,10 +216,10 @@ class Transport:
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body. If it is longer than ``limit``, return a little more than ``limit`` bytes.
+    """Return a body. If the body is longer than ``limit``, return slightly more than ``limit``.
 
-    aiohttp unpacks a compressed body as it is read. So the event loop runs after each piece, or the
-    whole body would block it.
+    aiohttp unpacks a compressed body while it is being read. The event loop runs after each piece,
+    because unpacking the whole body would block the loop.
     """
     body = bytearray()
     while len(body) <= limit and not content.at_eof():
@@ -231,14 +232,15 @@ async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
 def _get_proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host, or ``None``.
 
-    aiohttp would look it up at every request, in a thread. Loopback addresses never use a proxy:
-    they may be used without TLS, and then the unencrypted key would leave the machine.
+    aiohttp would look up the proxy for every request, in a thread. Loopback addresses never use a
+    proxy. They may be used without TLS, and a proxy would then send the unencrypted key out of the
+    machine.
     """
     url = URL(base_url)
     text = getproxies().get(url.scheme)
     if not text or is_loopback(url.host or "") or proxy_bypass(url.authority):
         return None
-    # The message does not show the URL, because it may contain a password.
+    # The message does not show the URL, because the URL may contain a password.
     refusal = f"the environment's proxy for {url.scheme} must be an http:// or https:// URL"
     try:
         proxy = URL(text if "://" in text else f"http://{text}")
@@ -250,7 +252,7 @@ def _get_proxy(base_url: str) -> URL | None:
 
 
 def _is_stray_cancellation(session: aiohttp.ClientSession) -> bool:
-    """Whether aiohttp raised the cancellation, because the session was closed during a wait."""
+    """Whether aiohttp raised the cancellation because the session was closed during a wait."""
     task = asyncio.current_task()
     return session.closed and task is not None and not task.cancelling()
 

@@ -1,4 +1,4 @@
-"""Reports to hooks when a walk begins and ends, and numbers walks and calls."""
+"""Reports the beginning and the end of walks to hooks, and gives walks and calls their numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = count(1)
 
 
 class WalkReport:
-    """Reports one walk. Enter it when the walk begins, and exit it when the walk ends.
+    """A context manager that reports one walk. The walk runs inside the context.
 
     Args:
         hooks: The hooks that receive the events.
@@ -60,5 +60,5 @@ class WalkReport:
 
 
 def next_number() -> int:
-    """Return a number for a walk or a call that is unique in the process."""
+    """Return a new number for a walk or a call. No other one in the process has this number."""
     return next(_numbers)

@@ -2,8 +2,8 @@
 
 There is no standard. Servers disagree about the meaning of ``X-RateLimit-*``, and the drafts of
 ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers) changed their syntax several times. The parser
-ignores everything that it does not understand. If two headers differ, it uses the value that allows
-fewer requests.
+ignores everything that it does not understand. If two headers differ, the parser uses the value
+that allows fewer requests.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["SHORTEST_WINDOW", "QuotaStatement", "get_scarcity", "parse_rate_limi
 
 
 class QuotaStatement(msgspec.Struct, frozen=True):
-    """One reply's statement about one quota. An attribute is ``None`` if it is not stated.
+    """One reply's statement about one quota. An attribute that is not stated is ``None``.
 
     Attributes:
-        limit: Requests per window.
-        remaining: Requests left in the window.
-        reset: Seconds from the reply's own time until the window ends. It may be up to a second too
-            long, but never too short.
-        per: Length of the window in seconds.
+        limit: The requests per window.
+        remaining: The requests left in the window.
+        reset: The seconds from the reply's own time until the window ends. The value may be up to a
+            second too long, but is never too short.
+        per: The length of the window in seconds.
     """
 
     limit: int | None = None
@@ -41,12 +41,12 @@ class QuotaStatement(msgspec.Struct, frozen=True):
 
     @property
     def is_long(self) -> bool:
-        """Whether its window is longer than an hour, such as a day."""
+        """Whether the quota's window is longer than an hour, for example a day."""
         return (self.per or 0.0) > _LONG or (self.reset or 0.0) > _LONG
 
 
 def get_scarcity(reported: QuotaStatement) -> float:
-    """Return how many requests are left of a quota; infinite if it is not reported."""
+    """Return how many requests are left of a quota; infinite if the reply does not say."""
     return math.inf if reported.remaining is None else reported.remaining
 
 
@@ -55,7 +55,7 @@ _LONG = 3_600.0
 _NOTHING = QuotaStatement()
 
 _LIMITS = ("X-RateLimit-Limit", "X-Rate-Limit-Limit", "RateLimit-Limit")
-# The headers for limit, remaining and reset, in each dialect that has three headers.
+# The names of the headers for limit, remaining and reset, in each dialect with three headers.
 _TRIOS = (
     ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
     ("X-Rate-Limit-Limit", "X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"),
@@ -67,8 +67,8 @@ _TRIO_BY_NAME = {name: names for names in _TRIOS for name in names if name}
 _LISTED = frozenset((*_LIMITS, "RateLimit-Policy", "RateLimit"))
 _NAMES = {name.lower(): name for name in {*_TRIO_BY_NAME, *_LISTED}}
 
-# float() and int() also accept signs, 1_000, digits of other alphabets, and infinity. A number with
-# more than nine digits cannot be a real number of requests.
+# Numbers are parsed by hand, because float() and int() also accept signs, 1_000, digits of other
+# alphabets, and infinity. A number with more than nine digits cannot be a real number of requests.
 _DIGITS = 9
 _WHOLE = re.compile(rf"([0-9]{{1,{_DIGITS}}})(?:\.0*)?")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]*)?")
@@ -86,16 +86,17 @@ _LONGEST_RESET = 31 * 86_400.0
 _LONGEST_WINDOW = 366 * 86_400.0
 SHORTEST_WINDOW = 0.001
 """Seconds. A window must be longer than this, or a clock cannot distinguish requests."""
-# A reset that passed while the reply was on its way counts as now. An older one is an error.
+# A reset up to this many seconds ago may have passed while the reply was on its way, so it counts
+# as now. An older reset is an error.
 _JUST_OVER = 5.0
-# A reset below the first number is in seconds from now (up to three years). Between the two, it is
-# in seconds since 1970, and above the second in milliseconds since 1970. The three are distinct
-# from 1973 until the year 5138.
+# A reset below the first number counts in seconds from now (up to three years). A reset between the
+# two numbers counts in seconds since 1970, and a larger reset in milliseconds since 1970. These
+# three formats are distinct from 1973 until the year 5138.
 _EPOCH, _EPOCH_MS = 1e8, 1e11
 
 
 def parse_rate_limit_headers(headers: Mapping[str, str]) -> tuple[QuotaStatement, ...]:
-    """Return a statement for each quota in a reply's headers, usually none or one.
+    """Return one statement for each quota in a reply's headers. Usually there is one or none.
 
     The function accepts any text and never raises.
     """
@@ -120,13 +121,13 @@ def _find_headers(headers: Mapping[str, str]) -> dict[str, str]:
     getall = getattr(headers, "getall", None)
     if getall is None:
         return {name: headers.get(name, "") for name in names}
-    # A repeated header is a list, but a plain lookup returns only its first value.
+    # A header may be repeated, but a plain lookup returns only its first value.
     return {name: ", ".join(getall(name, ())) for name in names}
 
 
 def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str) -> QuotaStatement:
     limit, remaining, reset = names
-    # The first number is the limit. Its window and further policies may follow.
+    # The first number is the limit. A window and further policies may follow.
     first = re.split("[,;]", found.get(limit, ""), maxsplit=1)[0]
     return QuotaStatement(
         limit=_parse_count(first) or None,
@@ -138,10 +139,11 @@ def _parse_trio(found: Mapping[str, str], names: tuple[str, str, str], date: str
 def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
     members: list[dict[str, str]] = []
     for name, text in headers.items():
-        # Most limits are a bare number without policies.
+        # Most limits are bare numbers without policies.
         if name in _LISTED and not (name in _LIMITS and text.isdecimal()):
             found = map(_parse_parameters, _MEMBER.findall(text)[:_MOST_MEMBERS])
-            # A bare number is a policy of an older draft, but means nothing in "RateLimit".
+            # In older drafts, a bare number is a policy. In "RateLimit", a bare number means
+            # nothing.
             members += [
                 member
                 for member in found
@@ -151,7 +153,7 @@ def _parse_members(headers: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _parse_parameters(member: str) -> dict[str, str]:
-    """Return a member's parameters by name. Its first part has the name ``""``."""
+    """Return a member's parameters by name. The first part of the member has the name ``""``."""
     found: dict[str, str] = {}
     for part in map(str.strip, _PART.findall(member)):
         match = _PARAMETER.match(part)
@@ -174,7 +176,7 @@ def _group_by_name(members: Iterable[dict[str, str]], date: str) -> dict[str, Qu
 
 
 def _parse_statement(member: Mapping[str, str], date: str) -> QuotaStatement:
-    """Parse a member of any of the lists. Newer drafts have shorter names."""
+    """Parse a member of any of the lists. Newer drafts use shorter parameter names."""
     return QuotaStatement(
         limit=_parse_count(_get_first(member, "q", "limit", "")) or None,
         remaining=_parse_count(_get_first(member, "r", "remaining")),
@@ -188,7 +190,7 @@ def _get_first(member: Mapping[str, str], *keys: str) -> str:
 
 
 def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> list[QuotaStatement]:
-    """Merge the statement without a name with the named statement about the same quota.
+    """Merge the unnamed statement into the named statement about the same quota.
 
     Statements about the same quota have the same limit. Without a match, the unnamed statement is a
     separate quota: ``remaining: 300`` next to a policy of 10,000 a day does not mean 300 a day.
@@ -202,13 +204,13 @@ def _attach_unnamed(unnamed: QuotaStatement, quotas: list[QuotaStatement]) -> li
 
 
 def _merge(several: Sequence[QuotaStatement]) -> QuotaStatement:
-    """Merge several statements into one: the fewest requests, in the longest time."""
+    """Merge several statements into one that allows the fewest requests in the longest time."""
     limit = min((one.limit for one in several if one.limit is not None), default=None)
     left = min((one.remaining for one in several if one.remaining is not None), default=None)
     reset = max((one.reset for one in several if one.reset is not None), default=None)
     per = max((one.per for one in several if one.per is not None), default=None)
     if limit is not None and left is not None:
-        # A bucket may contain more than its refill per window, but does not state how much more.
+        # A bucket may hold more than its refill per window, but its headers do not say how much.
         left = min(left, limit)
     return QuotaStatement(limit, left, reset, per)
 
@@ -224,7 +226,7 @@ def _parse_number(text: str) -> float | None:
 
 
 def _require_same(text: str) -> str:
-    """Return the value of a repeated header, or an empty text if the values differ."""
+    """Return the value of a repeated header, or an empty string if the values differ."""
     first, *others = [part.strip() for part in text.split(",")]
     return first if all(other == first for other in others) else ""
 
@@ -251,7 +253,7 @@ def _parse_reset(text: str, date: str) -> float | None:
 
 
 def _get_server_time(date: str) -> float:
-    # The server computes resets with its own clock. ``Date`` is rounded down to a second, so the
-    # computed wait is never too short.
+    # The server computes resets with its own clock, so the wait is computed from ``Date``. ``Date``
+    # is rounded down to a second, so the wait is never too short.
     moment = parse_http_date(date) or datetime.now(UTC)
     return moment.timestamp()

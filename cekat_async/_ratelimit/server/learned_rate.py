@@ -1,4 +1,4 @@
-"""The rate that a client has learned from replies, for other processes. Pure."""
+"""The rate that a client has learned from replies and shares with other processes. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class LearnedRate(msgspec.Struct, frozen=True):
     """A rate that one of the processes that share a budget has learned from the server.
 
     Attributes:
-        requests: How many requests in any ``per`` seconds all processes together may send.
+        requests: The number of requests that all processes together may send in any ``per``
+            seconds.
         per: The length of the window in seconds.
         age: The seconds since the reply that showed the rate. Default 0.
     """
@@ -31,9 +32,9 @@ class Evidence:
         self._at = -math.inf
 
     def record(self, limit: int, per: float, now: float) -> None:
-        """Record that a reply has shown this rate now."""
+        """Record that a reply shows this rate."""
         self._rate, self._at = LearnedRate(limit, per), now
 
     def get(self, now: float) -> LearnedRate | None:
-        """Return the rate with its present age. ``None`` if no reply has shown a rate."""
+        """Return the rate with its present age, or ``None`` if no reply has shown a rate."""
         return self._rate and msgspec.structs.replace(self._rate, age=now - self._at)

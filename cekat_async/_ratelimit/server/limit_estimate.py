@@ -1,4 +1,4 @@
-"""Decides which limits apply, and for which reason. Pure."""
+"""Decides which limits apply, and records the source of each limit. Pure."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["DOCUMENTED", "LimitEstimate", "Terms"]
 
 DOCUMENTED = 300
-"""The documented limit of this endpoint: requests a minute, per IP address."""
+"""The documented limit of this endpoint, in requests per minute and IP address."""
 
 _MINUTE = 60.0
-# A refusal within this part of the documented limit is explained by that limit.
+# The documented limit explains a refusal if the number of granted requests differs from the limit
+# by at most this fraction.
 _NEAR = 0.1
-# If a server refuses requests within its stated limit, its statements are ignored for this many
+# If a server refuses requests within its stated limit, our own limit applies too for this many
 # windows.
 _DISTRUST = 20
 
 
 class Terms(NamedTuple):
-    """A limit to keep to.
+    """A limit that applies to requests.
 
     Attributes:
-        limit: Requests in any ``per`` seconds.
-        per: Seconds of the window.
+        limit: The most requests in any ``per`` seconds.
+        per: The length of the window in seconds.
         source: The source of the limit: ``"documented"``, ``"configured"``, ``"stated"`` (by the
             server), ``"refusals"`` or ``"shared"`` (learned by another process).
     """
@@ -47,7 +48,7 @@ class Terms(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """The limit in requests per second."""
         return self.limit / self.per
 
 
@@ -55,13 +56,13 @@ class LimitEstimate:
     """All limits that apply: configured, stated by the server, and learned from refusals.
 
     A configured limit always applies. The documented limit applies until the server states another
-    limit. It applies again for a while after the server refused requests within its stated limit. A
-    rate that another process has learned replaces all of these except the configured limit.
+    limit. It applies again for a while if the server refuses requests within its stated limit. A
+    rate that another process has learned replaces all other limits except the configured one.
 
     Attributes:
         windows: All limits that apply now.
-        changes_at: When the limits change even if nothing is learned; infinite if they do not.
-        is_length_guessed: Whether the server states a limit without the length of its window.
+        changes_at: The time at which the limits change by themselves; infinite if they do not.
+        is_length_guessed: True if the server states a limit without the length of its window.
     """
 
     def __init__(self, rate: RateLimit) -> None:
@@ -72,10 +73,10 @@ class LimitEstimate:
             else Terms(rate.requests, rate.per, "configured")
         )
         self._statements: tuple[QuotaStatement, ...] = ()
-        # Our part of each limit, with the length that is assumed now.
+        # Our part of each stated limit, with the window length that is assumed now.
         self._stated: tuple[Terms, ...] = ()
         self._length = WindowLength(rate.per)
-        # A limit that is not stated is probably one per minute, like the documented one.
+        # A limit that the server does not state is probably per minute, like the documented limit.
         self._refused = [RefusedLimit(per) for per in sorted({rate.per, max(rate.per, _MINUTE)})]
         self._distrusts_until = -math.inf
         self._learned = Evidence()
@@ -96,17 +97,17 @@ class LimitEstimate:
 
     @property
     def server_per(self) -> float:
-        """Seconds of the window that the server's reports are about."""
+        """The length in seconds of the window for which the server reports ``remaining``."""
         return self._stated[0].per if self._stated else self._own.per
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest window in which requests are counted, even if not applied."""
+        """The length in seconds of the longest window that any limit may need."""
         return max(self.server_per, *(one.per for one in self._refused))
 
     def update(self, reported: Sequence[QuotaStatement], now: float) -> None:
-        """Adopt the limits that the server states, higher or lower."""
-        # ``remaining`` concerns the scarcest quota, so the scarcest quota is the first.
+        """Adopt the limits that the server states, even if they are higher than ours."""
+        # ``remaining`` is about the quota with the fewest requests left, so that quota comes first.
         stated = sorted((one for one in reported if one.limit), key=get_scarcity)
         if not stated:
             return
@@ -117,11 +118,11 @@ class LimitEstimate:
         self.renew(now)
 
     def learn_length(self, report: Report, *, quickest: float, in_flight: int, used: int) -> None:
-        """Learn the length of the server's window from a report, if no header states it."""
+        """Learn the length of the server's window from a report that does not state it."""
         self._length.record(report, quickest=quickest, in_flight=in_flight, used=used)
 
     def lengthen(self, now: float) -> None:
-        """Assume a longer window, because the server refused us after only we used the limit."""
+        """Assume a longer window, because the server refused us although only we used the quota."""
         self._length.lengthen(now)
         self.renew(now)
 
@@ -131,22 +132,23 @@ class LimitEstimate:
         self.renew(now)
 
     def distrust(self, now: float) -> None:
-        """Return to our own limit for a while: the server refused requests within its limit."""
+        """Return to our own limit for a while: the server's stated limit proved wrong."""
         self._distrusts_until = now + _DISTRUST * self._own.per
         self.renew(now)
 
     def record_grant(self, count: Callable[[float], int], now: float) -> None:
         """Record that a request was granted.
 
-        ``count(seconds)`` returns how many requests were granted in the last ``seconds`` seconds.
+        ``count(seconds)`` returns how many requests the server granted in the last ``seconds``
+        seconds.
         """
         for refused in self._refused:
             refused.record_granted(count(refused.per), now)
 
     def is_documented(self, count: Callable[[float], int]) -> bool:
-        """Whether the documented limit explains a refusal, even if the server states another.
+        """Whether the documented limit explains a refusal, even if the server states another limit.
 
-        ``count`` is the same as in :meth:`record_grant`.
+        ``count`` is the same function as in :meth:`record_grant`.
         """
         return abs(count(_MINUTE) - DOCUMENTED) <= _NEAR * DOCUMENTED
 
@@ -156,16 +158,17 @@ class LimitEstimate:
         """Lower the limit of the shortest window that explains a refusal.
 
         Args:
-            count: The same as in :meth:`record_grant`.
-            asked: The seconds of the pause that the server asked for; ``None`` for no pause.
-            began_at: When the first request was sent.
+            count: The same function as in :meth:`record_grant`.
+            asked: The seconds of the pause that the server asked for; ``None`` without a pause.
+            began_at: The time of the first request.
             now: The present time.
         """
         rate = self._get_rate_without_refusals()
         for refused in self._refused:
             granted, elapsed = count(refused.per), now - began_at
             if asked is not None and elapsed + asked < refused.per:
-                # The server's pause ends before this window does, so its own window is shorter.
+                # The server's pause ends before this window does, so the server's window is
+                # shorter.
                 granted = int(granted * refused.per / max(elapsed + asked, 1.0))
             is_documented = refused.per == _MINUTE and self.is_documented(count)
             is_known = refused.per == self._own.per or refused.per <= elapsed or is_documented
@@ -179,7 +182,7 @@ class LimitEstimate:
         return self._learned.get(now)
 
     def adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Use a rate that another process has learned. ``None`` returns to our own rate."""
+        """Use a rate that another process has learned. With ``None``, return to our own rate."""
         self._adopted = None
         if rate is not None:
             self._learned = Evidence()
@@ -203,7 +206,7 @@ class LimitEstimate:
         self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
     def _raise_limits(self, now: float) -> bool:
-        """Raise limits that refusals lowered, if it is time. Return whether any was raised."""
+        """Raise the limits that refusals lowered and that are due. Return whether any was due."""
         rate = self._get_rate_without_refusals()
         was_due = any(now >= refused.raises_at for refused in self._refused)
         for refused in self._refused:
@@ -215,7 +218,7 @@ class LimitEstimate:
         return min(map(_get_rate, others), default=self._own.rate)
 
     def _get_whole(self) -> list[Terms]:
-        """Return the limits that the server states, for all clients together."""
+        """Return the limits that the server states. Each is for all processes together."""
         return [
             Terms(one.limit or 1, one.per or self._length.seconds, "stated")
             for one in self._statements

@@ -1,4 +1,4 @@
-"""Detects whether other clients use the same quota, and how much to leave to them. Pure."""
+"""Detects other clients of the same quota, and decides how much to leave to them. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import math
 
 __all__ = ["OtherClients"]
 
-# Other clients count as present for this many windows after they were last noticed.
+# After other clients are noticed, they count as present for this many windows.
 _PRESENT = 2
-# A hundredth of the limit is left to other clients. If they were faster, up to a sixtieth more is
-# left to them.
+# While other clients are present, this client leaves a hundredth of the limit to them. If they used
+# up the quota before our requests arrived, it leaves up to a sixtieth more.
 _MARGIN, _MOST_CAUTION = 100, 60
-# The rate of other clients is measured over at least this part of a window.
+# The rate of other clients is measured over at least this fraction of a window.
 _LEAST_TIME = 1 / 20
 
 
 class OtherClients:
-    """Other users of the quota, as the server's numbers show them."""
+    """The other clients of the quota, as far as the server's numbers show them."""
 
     def __init__(self) -> None:
         self._rate = 0.0
@@ -28,38 +28,38 @@ class OtherClients:
         return now <= self._present_until
 
     def notice(self, now: float, per: float) -> None:
-        """Count other clients as present, for two windows of ``per`` seconds."""
+        """Count other clients as present for the next two windows of ``per`` seconds."""
         self._present_until = now + _PRESENT * per
 
     def forget(self) -> None:
         self._present_until = -math.inf
 
     def record(self, theirs: int, elapsed: float, per: float) -> None:
-        """Measure the rate of other clients.
+        """Measure how fast other clients send requests.
 
         Args:
-            theirs: The requests of other clients in the window.
-            elapsed: Seconds since the window began; ``per`` for a window without a beginning.
-            per: Seconds of the window.
+            theirs: The number of requests of other clients in the window.
+            elapsed: The seconds since the window began; ``per`` if the window slides.
+            per: The length of the window in seconds.
         """
         self._rate = theirs / max(elapsed, _LEAST_TIME * per)
 
     def get_rate(self, now: float) -> float:
-        """Return about how many requests a second other clients send; 0 if there are none."""
+        """Return the approximate requests per second of other clients; 0 if there are none."""
         return self._rate if self.are_present(now) else 0.0
 
     def add_caution(self, limit: int) -> None:
-        """Leave more to other clients: they were faster, and one of our requests was refused."""
+        """Leave more to other clients, because they used quota that one of our requests needed."""
         self._caution = min(2 * self._caution + 1, limit / _MOST_CAUTION)
 
     def get_margin(self, now: float, limit: int, most_remaining: int) -> float:
-        """Return how many requests to leave, for clients that send before ours arrives."""
+        """Return how many requests to leave to clients whose requests arrive before ours."""
         if not self.are_present(now):
             return 0.0
-        # A small bucket never has much left, so at most half of it is left to other clients.
+        # A small bucket never contains many requests, so other clients get at most half of them.
         return min(max(1.0, limit / _MARGIN) + self._caution, most_remaining / 2)
 
     def get_turn(self, remaining: float, until: float, now: float) -> float:
-        """Return when more is left than other clients will probably use before the next refill."""
+        """Return when more requests remain than other clients will need before the next refill."""
         rate = self.get_rate(now)
         return until - (remaining - 1) / rate if rate and until < math.inf else -math.inf

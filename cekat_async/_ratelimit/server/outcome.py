@@ -1,4 +1,4 @@
-"""The outcome of a request for the quota. Pure."""
+"""Reads from a reply what it shows about the quota. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = ["Outcome", "read_outcome"]
 
 
 class Outcome(NamedTuple):
-    """The information about the quota in a reply.
+    """Everything that a reply shows about the quota.
 
     Attributes:
         reported: The reply's statement about each quota.
-        granted: Whether the request succeeded. The server may not have counted a failed request.
+        granted: True if the request succeeded. The server may not have counted a failed request.
         refusal: The reason for a 429; ``None`` for any other status.
-        asked: Seconds of the pause that a refusal asks for; ``None`` for no pause.
+        asked: The seconds of the pause that a refusal asks for; ``None`` without a pause.
     """
 
     reported: tuple[QuotaStatement, ...] = ()
@@ -32,22 +32,22 @@ class Outcome(NamedTuple):
 
     @property
     def short(self) -> list[QuotaStatement]:
-        """The statements about short quotas, without daily ones."""
+        """The statements about quotas whose window is at most an hour."""
         return [one for one in self.reported if not one.is_long]
 
     def get_reset(self, default: float) -> float:
-        """Return the seconds until a used-up quota is available again, if it is reported."""
+        """Return the reported seconds until a used-up quota is available again, or ``default``."""
         resets = (one.reset for one in self.reported if one.reset is not None and not one.remaining)
         return max(resets, default=default)
 
 
 def read_outcome(reply: Reply, per: float, *, trusts_headers: bool = True) -> Outcome:
-    """Return the outcome for a reply.
+    """Return the outcome that a reply shows.
 
     Args:
         reply: The reply.
         per: The assumed length of the server's window in seconds.
-        trusts_headers: Whether to read its rate-limit headers. ``Retry-After`` is always read.
+        trusts_headers: True to read the rate-limit headers. ``Retry-After`` is always read.
     """
     reported = parse_rate_limit_headers(reply.headers) if trusts_headers else ()
     if reply.status != TOO_MANY_REQUESTS:

@@ -1,6 +1,6 @@
 """Classifies the reason for a 429. Pure.
 
-There are several reasons, and only one of them concerns the quota.
+There are several reasons, and only one of them is a used-up quota.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ __all__ = ["RefusalHistory", "RefusalKind", "classify_refusal"]
 _AT_ONCE = 1.0
 # Seconds. A longer pause means that the server has banned the client.
 _BAN = 3_600.0
-# A pause of more than this many windows cannot be about the window's quota.
+# If a pause is longer than this many windows, the window's quota cannot be the reason.
 _LATER = 2
-# A remainder of up to this part of the limit counts as nothing, because other clients may have used
-# it by now.
+# If at most this fraction of the limit remains, the quota counts as used up, because other clients
+# may have used the rest by now.
 _LITTLE = 1 / 50
-# Refusals are not a short overload if there are this many in a row, or this many among the latest
-# requests.
+# Refusals are more than a short overload if there are ``_PERSISTENT`` in a row, or ``_OFTEN`` among
+# the ``_LATEST`` latest requests.
 _PERSISTENT, _OFTEN, _LATEST = 3, 5, 50
 
 
 class RefusalKind(StrEnum):
-    """Why a request was refused.
+    """The reason why the server refused a request.
 
     Attributes:
         QUOTA: The quota is used up. Only this reason concerns the limit and its window.
         PAUSE: The server asks for a pause, although it reports that requests are left.
-        OVERLOAD: The server is busy at this moment. The client may retry immediately.
-        BAN: The server asks for a pause of more than an hour, for example after the daily quota.
+        OVERLOAD: The server is busy for a moment. The client may retry immediately.
+        BAN: The server asks for a pause of more than an hour, for example because the daily quota
+            is used up.
     """
 
     QUOTA = "quota"
@@ -50,12 +51,12 @@ class RefusalKind(StrEnum):
 def classify_refusal(
     reported: Sequence[QuotaStatement], asked: float | None, per: float
 ) -> RefusalKind:
-    """Return why a request was refused.
+    """Return the reason why the server refused a request.
 
     Args:
         reported: The reply's statement about each quota.
-        asked: The seconds of its ``Retry-After``; ``None`` without one.
-        per: Seconds of the window that the statements are about.
+        asked: The seconds of the reply's ``Retry-After`` header; ``None`` without the header.
+        per: The length in seconds of the window for which the server reports ``remaining``.
     """
     if (asked or 0.0) > _BAN or any(one.is_long and one.remaining == 0 for one in reported):
         return RefusalKind.BAN
@@ -79,8 +80,8 @@ class RefusalHistory:
     Attributes:
         counts: The number of refusals of each kind.
         latest: The kind of the latest refusal; ``None`` if there was none.
-        at: When the latest new refusal arrived, as :meth:`is_news` defines it.
-        in_a_row: Consecutive new refusals, without a grant in between.
+        at: The time of the latest new refusal. :meth:`is_news` defines which refusals are new.
+        in_a_row: The number of new refusals since the last granted request.
     """
 
     def __init__(self) -> None:
@@ -100,7 +101,7 @@ class RefusalHistory:
         self._latest.append(True)
 
     def is_news(self, sent: float, now: float) -> bool:
-        """Whether a refusal is new: its request was sent after the last new refusal arrived."""
+        """Whether a refused request was sent after the last new refusal arrived."""
         if sent <= self.at:
             return False
         self.at = now
@@ -108,7 +109,7 @@ class RefusalHistory:
         return True
 
     def note_grant(self, sent: float) -> None:
-        """Record that a request was granted. ``sent`` is when it was sent."""
+        """Record that the server granted a request, which was sent at the time ``sent``."""
         self._latest.append(False)
         if sent > self.at:
             self.in_a_row = 0

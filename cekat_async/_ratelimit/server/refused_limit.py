@@ -1,4 +1,4 @@
-"""The limit that refusals show, if no limit is stated or the stated limit is wrong. Pure."""
+"""Estimates a limit from refusals if the server states no limit or a wrong one. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections import deque
 
 __all__ = ["RefusedLimit"]
 
-# The limit is raised again after this many windows without a refusal. If the raised limit is
-# refused, the next rise waits four times as long. The first step is a fiftieth of the limit, and
-# each further step is twice as large.
+# The limit is raised again after this many windows without a refusal. If the server refuses
+# requests at the raised limit, the next rise waits four times as long. The first rise is a fiftieth
+# of the limit, and each further rise is twice as large.
 _PATIENCE, _MORE_PATIENCE, _MOST_PATIENCE = 2, 4, 32
 _FIRST_STEP = 1 / 50
-# This part of a limit counts as nearly all of it.
+# This fraction of a limit counts as nearly the whole limit.
 _NEARLY = 0.95
-# If a lowered limit is refused again, it is lowered by at least this part.
+# If the server refuses requests at a lowered limit, that limit is lowered by at least this
+# fraction.
 _LEAST_CUT = 1 / 10
-# Two refusals within this many windows lower the limit.
+# Two refusals lower the limit if they are within this many windows.
 _REPEATED = 2
-# The largest number of requests granted in a window is remembered for this many windows, each
-# divided into 8 parts.
+# The largest number of granted requests per window is remembered for this many windows. Each window
+# is divided into ``_PARTS`` parts.
 _MEMORY, _PARTS = 4, 8
 
 
@@ -27,18 +28,18 @@ class RefusedLimit:
     """The estimated number of requests in one window above which the server refuses.
 
     Args:
-        per: Seconds of the window.
+        per: The length of the window in seconds.
 
     Attributes:
-        limit: Requests in any ``per`` seconds; infinite while no refusal has lowered it.
-        raises_at: When to raise the limit by one step; infinite if there is no reason to raise it.
+        limit: The most requests in any ``per`` seconds; infinite until refusals lower it.
+        raises_at: The time of the next rise by one step; infinite if the limit is not lowered.
     """
 
     def __init__(self, per: float) -> None:
         self.per = per
         self.limit = math.inf
         self.raises_at = math.inf
-        # The limit before it was raised again.
+        # The limit as refusals set it last, before any rise.
         self._known = math.inf
         self._patience, self._step = _PATIENCE, 1
         self._refused_at = -math.inf
@@ -47,7 +48,7 @@ class RefusedLimit:
         self._granted: deque[tuple[float, int]] = deque(maxlen=_MEMORY * _PARTS)
 
     def record_granted(self, count: int, now: float) -> None:
-        """Record how many requests of the window that ends now were granted."""
+        """Record how many requests the server granted in the window that ends now."""
         if self._granted and now < self._granted[-1][0] + self.per / _PARTS:
             begin, most = self._granted.pop()
             self._granted.append((begin, max(most, count)))
@@ -57,8 +58,9 @@ class RefusedLimit:
     def explains(self, granted: int, ceiling: int, now: float) -> bool:
         """Whether this window explains a refusal after ``granted`` grants in it.
 
-        There are three cases: its limit has been lowered already, it never had as many grants
-        before, or it had about as many at the last refusal although ``ceiling`` allows more.
+        It does in three cases: refusals have already lowered its limit, no earlier window had as
+        many grants, or there were about as many grants at the last refusal although ``ceiling``
+        allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
         before = self._granted_before_refusal
@@ -68,9 +70,9 @@ class RefusedLimit:
         return self.limit < math.inf or is_most or (is_same and is_below)
 
     def lower(self, granted: int, now: float, *, at_once: bool = False) -> None:
-        """Lower the limit to the number granted in the window, at the second refusal.
+        """Lower the limit to the number of requests granted in the window, at the second refusal.
 
-        One refusal is enough with ``at_once``, or if the limit has just been raised.
+        With ``at_once``, or after a rise of the limit, the first refusal is enough.
         """
         is_repeated = now < self._refused_at + _REPEATED * self.per
         before, self._granted_before_refusal = self._granted_before_refusal, granted
@@ -80,7 +82,7 @@ class RefusedLimit:
             self._set_limit(self._known, now)
         elif is_repeated or at_once:
             possible = max(1, granted, before)
-            if possible >= self.limit:  # the server refused even the lowered limit
+            if possible >= self.limit:  # refused even at the lowered limit
                 possible = max(1, int(self.limit * (1 - _LEAST_CUT)))
             self._set_limit(possible, now)
 
@@ -90,7 +92,7 @@ class RefusedLimit:
         self._step = max(1, int(_FIRST_STEP * self.limit))
 
     def raise_limit(self, ceiling: float, now: float) -> None:
-        """Raise the limit by a step if it is time. At ``ceiling``, forget the limit."""
+        """Raise the limit by one step if a rise is due. Remove it at ``ceiling``."""
         if now >= self.raises_at:
             self.limit += self._step
             self._step *= 2

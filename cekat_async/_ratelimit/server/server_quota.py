@@ -1,11 +1,12 @@
-"""The server's report of its remaining quota, and whether the report is reliable. Pure.
+"""Keeps the server's newest report of its remaining quota, and checks its reliability. Pure.
 
-The meaning of "remaining" depends on how the server counts, and the server does not state this. Two
-kinds of quota differ enough to matter. Their resets show which kind it is:
+The meaning of "remaining" depends on how the server counts, and the server does not state this.
+There are two kinds of quota, and the resets show the kind:
 
-- A *fixed window* has an end. Its reset stays the same, and nothing is given back until then.
-- A *continuous* quota (a sliding window, a bucket) gives back requests all the time. Its reset
-  moves along.
+- A *fixed window* has an end. Its reset stays the same, and the server gives no requests back until
+  the end.
+- A *continuous* quota (a sliding window or a bucket) gives requests back all the time. Its reset
+  moves with the time.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ if TYPE_CHECKING:
 __all__ = ["RESET_SLACK", "HeaderReliability", "ServerQuota"]
 
 RESET_SLACK = 1.0
-"""Seconds by which a reset may be too late: the reset is rounded up, or ``Date`` down."""
+"""The seconds by which a reset may be too late, because it is rounded up, or ``Date`` down."""
 
-# Two reports of one reset may differ by this many seconds.
+# Two reports of the same reset may differ by this many seconds.
 _TOLERANCE = 1.5
 # If the window is shorter than this many seconds, a reset in whole seconds is too coarse.
 _SHORT_WINDOW = 4 * _TOLERANCE
-# A quota counts as continuous after its reset has moved along this many times.
+# A quota counts as continuous after its reset has moved this many times.
 _MOVES = 3
-# The refill is measured over two numbers of reports: the longer gives a steady value, and the
-# shorter shows when the refill stops.
+# The refill is measured twice. Many reports give a steady value, and few reports show quickly that
+# the refill has stopped.
 _LONG, _SHORT = 64, 8
 
 # After this many grants in a row despite ``remaining: 0``, that header is ignored.
 _MOST_CONTRADICTIONS = 6
-# If a header proved wrong, it is ignored for this many windows, and twice as many the next time.
+# A header that proved wrong is ignored for this many windows. The next time, ``remaining: 0`` is
+# ignored for twice as many.
 _DISTRUST = 10
 
 
@@ -43,10 +45,12 @@ class ServerQuota:
     """The server's newest report. Replies may arrive out of order.
 
     Attributes:
-        remaining: Requests left, according to that report.
-        resets_at: When a fixed window ends, or a continuous quota is full again. Never too early.
-        received_at: When the report arrived.
-        most_remaining: The largest ``remaining`` ever reported: the size of a small bucket.
+        remaining: The remaining requests according to the newest report.
+        resets_at: The time at which a fixed window ends or a continuous quota is full again. This
+            time is never too early.
+        received_at: The time at which the newest report arrived.
+        most_remaining: The largest ``remaining`` in any report. For a small bucket, this is its
+            size.
     """
 
     def __init__(self) -> None:
@@ -63,17 +67,17 @@ class ServerQuota:
 
     @property
     def is_continuous(self) -> bool:
-        """Whether requests are given back all the time."""
+        """Whether the server gives requests back all the time."""
         return self._moves >= _MOVES
 
     @property
     def is_full(self) -> bool:
-        """Whether the newest report shows the most remaining requests so far, and more than 0."""
+        """Whether the newest report shows the largest ``remaining`` so far, and it is above 0."""
         return 0 < self.most_remaining <= self.remaining
 
     @property
     def measured_at(self) -> float:
-        """The approximate time of the newest report: half-way between request and reply."""
+        """The approximate time of the newest report, halfway between its request and its reply."""
         return (self._sent_at + self.received_at) / 2
 
     def get_expiry(self, per: float) -> float:
@@ -92,11 +96,11 @@ class ServerQuota:
         if reported.limit != self._limit:
             self._limit, self.most_remaining = reported.limit, 0
         self.most_remaining = max(self.most_remaining, reported.remaining)
-        # The sum of remaining and used requests grows by the number of requests given back.
+        # The sum of remaining and answered requests grows by the number of requests given back.
         self._levels.append((now, reported.remaining + self._replies))
         resets_at = now + (per if reported.reset is None else reported.reset)
         if reported.reset is None or per < _SHORT_WINDOW:
-            # The end of the window is not stated, or too coarse to wait for.
+            # The end of the window is not stated, or is too inexact to wait for.
             self._moves = _MOVES
         else:
             # The server computed the reset before the reply arrived, up to one round trip ago.
@@ -108,13 +112,13 @@ class ServerQuota:
         return True
 
     def get_refill_rate(self) -> float:
-        """Return the recent refill in requests a second, minus the requests of other clients."""
+        """Return the recent refill in requests per second, after what other clients use."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]
         return max(
             0.0,
-            # The slower of two measurements, because a refill that has stopped must not count.
+            # The smaller of two measurements, because a refill that has stopped must not count.
             min(
                 (level - before) / (end - begin) if end > begin else 0.0
                 for begin, before in (self._levels[0], self._levels[-_SHORT])
@@ -122,7 +126,7 @@ class ServerQuota:
         )
 
     def _is_newer(self, remaining: int, resets_at: float, sent: float, now: float) -> bool:
-        """Whether a report is newer than the last one. Replies may arrive out of order."""
+        """Whether a report is newer than the newest so far. Replies may arrive out of order."""
         if self.is_continuous:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
@@ -140,7 +144,7 @@ class ServerQuota:
                 self._reference_reset = resets_at
         elif drift >= per - tolerance:
             self._reference_reset = resets_at
-            # The drift shows a fixed window only if this window directly follows the last one.
+            # The drift shows a fixed window only if this window directly follows the previous one.
             if drift <= per + tolerance:
                 self._moves = 0
 
@@ -148,14 +152,15 @@ class ServerQuota:
 class HeaderReliability:
     """Compares the server's reports with its behavior.
 
-    A server may refuse requests that it reports as left, or grant requests although it reports that
-    none are left. This must not stop the client, or cause endless refusals.
+    A server may refuse requests although it reports some as left, or grant requests although it
+    reports none as left. Neither must stop the client or cause endless refusals.
 
     Attributes:
-        trusts_remaining_from: When a large ``remaining`` begins to count.
-        trusts_zero_from: When ``remaining: 0`` begins to count.
-        probes_from: When ``remaining: 0`` may be tested again.
-        contradictions: Consecutive grants after ``remaining: 0`` whose replies reported 0 again.
+        trusts_remaining_from: The time until which a large ``remaining`` is ignored.
+        trusts_zero_from: The time until which ``remaining: 0`` is ignored.
+        probes_from: The time from which ``remaining: 0`` may be tested again.
+        contradictions: The number of consecutive grants after ``remaining: 0`` whose replies
+            reported 0 again.
     """
 
     def __init__(self) -> None:
@@ -164,7 +169,7 @@ class HeaderReliability:
         self._distrust = float(_DISTRUST)
 
     def record_grant(self, remaining: int, now: float, per: float, *, after_zero: bool) -> None:
-        """Compare ``remaining: 0`` with a grant, whose reply reports ``remaining`` as left.
+        """Compare ``remaining: 0`` with a grant. The reply reports ``remaining`` requests as left.
 
         ``after_zero`` is true if the server reported 0 when the request was sent.
         """
@@ -177,9 +182,9 @@ class HeaderReliability:
             self.contradictions, self._distrust = 0, 2 * self._distrust
 
     def confirm_zero(self, now: float, per: float) -> None:
-        """Stop testing ``remaining: 0`` for a while: the server refused the test."""
+        """Stop testing ``remaining: 0`` for a while, because the server refused the test."""
         self.probes_from = now + _DISTRUST * per
 
     def distrust_remaining(self, now: float, per: float) -> None:
-        """Ignore a large ``remaining`` for a while, because the server refused a request anyway."""
+        """Ignore a large ``remaining`` for a while: the server refused a request despite it."""
         self.trusts_remaining_from = now + self._distrust * per

@@ -1,18 +1,18 @@
 """Estimates the length of the server's window from its replies. Pure.
 
 Many servers state a limit without the length of its window. The client starts with a guess, such as
-a minute. A report can prove that the guess is too long: it shows how many requests the server still
-counts, and all older requests have left the window. The conclusion depends on how the server
-counts, which it does not state either:
+a minute. A report can prove that the guess is too long. It shows how many requests the server still
+counts, so all older requests must have left the window. The proof depends on how the server counts,
+and the server does not state this either:
 
 - A *sliding* window is shorter than the age of a request that has left it.
-- A *fixed* window ends when requests leave it. It is no longer than the time between two such ends,
-  or than the reset that is stated right after an end.
+- A *fixed* window ends when requests leave it. The window is at most as long as the time between
+  two such ends, and as the reset that is stated right after an end.
 - A *bucket* is refilled with ``limit`` requests per window.
 
-For each of the three, :class:`WindowLength` keeps the longest window that is still possible. It
-assumes the longest of these. Other clients can only hide evidence, because they reduce
-``remaining``.
+For each of the three ways to count, :class:`WindowLength` keeps the longest window that is still
+possible. It assumes the longest of these three windows. Other clients reduce ``remaining``, so they
+can hide evidence, but cannot create it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,22 @@ __all__ = ["Report", "WindowLength"]
 
 # A shorter window replaces the guess only if the difference is more than a tenth.
 _CLEARLY = 0.9
-# A window is at least as long as the time until its reset.
+# A window is at least as long as the time until its reset. A larger guess replaces the present
+# guess only if it is longer by more than a tenth.
 _GROWTH = 1.1
 # A reset is rounded to whole seconds, up or down.
 _ROUNDING = 1.0
-# New ends of windows, and new reports, are compared with this many earlier ones.
+# A new end of a window is compared with up to ``_ENDS`` earlier ends, and a new report with up to
+# ``_REPORTS`` earlier reports.
 _ENDS, _REPORTS = 32, 16
-# Reports to keep: many may arrive while a request is on its way.
+# This many reports are kept, because many may arrive while a request is on its way.
 _MOST_REPORTS = 256
 # The refill of a bucket is measured over at least this many requests.
 _ROUND = 8
-# If we use most of the limit and the bucket still does not run low, a faster refill is assumed.
+# A faster refill is assumed if we use most of the limit and the bucket still does not run low.
 _LITTLE, _MOST, _LEAST_STEP = 0.4, 0.8, 0.95
-# If the assumed window was too short, it is lengthened by this part, for this many guessed windows.
+# An assumed window that was too short is lengthened by ``_FIRST_EXCESS``, a fraction of it. The
+# longer window is kept for ``_DOUBT`` times the guess.
 _FIRST_EXCESS, _DOUBT = 0.1, 2
 
 
@@ -51,11 +54,11 @@ class Report(NamedTuple):
     """The report in the reply to a granted request.
 
     Attributes:
-        limit: Requests per window.
-        remaining: Requests left in the window.
-        reset: The stated seconds until the window ends; ``None`` if they are not stated.
-        sent: When the request was sent.
-        received: When the reply arrived.
+        limit: The requests per window.
+        remaining: The requests left in the window.
+        reset: The seconds until the window ends; ``None`` if the reply does not state them.
+        sent: The time at which the request was sent.
+        received: The time at which the reply arrived.
     """
 
     limit: int
@@ -66,15 +69,15 @@ class Report(NamedTuple):
 
 
 class WindowLength:
-    """The longest window, in seconds, that the reports of one limit allow.
+    """The longest window that the reports of one limit allow, in seconds.
 
-    It is never shorter than the server's window, except while a bucket is tested for a faster
-    refill. This is true under these assumptions:
+    The result is never shorter than the server's window, except while the client tests a bucket for
+    a faster refill. This holds under four assumptions:
 
     - The server counts in one of the three ways, and a bucket has as many tokens as the limit.
     - The window is not longer than the guess.
     - Each one-way trip takes at least half of ``quickest``.
-    - A stated reset is wrong by less than a second.
+    - A stated reset is off by less than a second.
 
     Args:
         guess: The longest window to assume.
@@ -85,7 +88,7 @@ class WindowLength:
         self.restart()
 
     def restart(self, limit: int = 0) -> None:
-        """Start over with the guess, without evidence."""
+        """Start over with the guess, and forget all evidence."""
         self._limit = limit
         self._shortest, self._shortest_until = SHORTEST_WINDOW, math.inf
         self._excess = _FIRST_EXCESS
@@ -97,18 +100,18 @@ class WindowLength:
 
     @property
     def seconds(self) -> float:
-        """The assumed length."""
+        """The assumed length of the window."""
         longest = max(self._sliding, self._fixed.longest, self._bucket.longest, self._shortest)
         return longest if longest < _CLEARLY * self._guess else self._guess
 
     def lengthen(self, now: float) -> None:
-        """Assume a window that is longer by a tenth, then by two tenths, four tenths and so on."""
+        """Assume a window that is longer by a tenth, the next time by two tenths, then by four."""
         self._shortest = self.seconds * (1 + self._excess)
         self._shortest_until = now + _DOUBT * self._guess
         self._excess *= 2
 
     def extend(self, seconds: float) -> None:
-        """Assume a longer window, if the server's window lasts at least this many seconds."""
+        """Assume a longer window, because the server's window lasts at least ``seconds``."""
         if seconds > _GROWTH * self._guess:
             self._guess = seconds
             self.restart(self._limit)
@@ -118,9 +121,9 @@ class WindowLength:
 
         Args:
             report: The report.
-            quickest: Seconds of the quickest round trip so far.
-            in_flight: Requests without a reply when the report arrived.
-            used: Our requests in the assumed window.
+            quickest: The seconds of the quickest round trip so far.
+            in_flight: The number of requests without a reply when the report arrived.
+            used: The number of our requests in the assumed window.
         """
         self.extend((report.reset or 0.0) - 2 * _ROUNDING)
         if report.limit != self._limit:
@@ -142,7 +145,7 @@ class WindowLength:
 
 
 class _GrantedRequests:
-    """Requests that the server has certainly counted, in the order of their replies."""
+    """The requests that the server has certainly counted, in the order of their replies."""
 
     def __init__(self) -> None:
         self._sent: list[float] = []
@@ -156,35 +159,37 @@ class _GrantedRequests:
     def add(self, report: Report) -> None:
         self._sent.append(report.sent)
         self._received.append(report.received)
-        # The server may still count as many as the limit, and as many again may be in flight.
+        # The server may still count as many requests as the limit, and as many again may be in
+        # flight.
         if len(self._sent) > 4 * report.limit + _REPORTS:
             half = len(self._sent) // 2
             del self._sent[:half], self._received[:half]
             self._deleted += half
 
     def count_settled(self, at: float) -> int:
-        """Return how many of the requests had a reply at a time."""
+        """Return how many of the requests had received a reply by the time ``at``."""
         return self._deleted + bisect_right(self._received, at)
 
     def find_forgotten(self, sent: float, remembered: int) -> float | None:
-        """Return when the earliest request was sent that the server certainly no longer counts.
+        """Return when the earliest request that the server no longer counts was sent.
 
         Args:
-            sent: When the reporting request was sent. Only requests that were settled by then were
-                certainly counted.
-            remembered: The most requests that the server may count, including the reporting one.
+            sent: The time at which the reporting request was sent. The server has certainly counted
+                only the requests that had a reply by then.
+            remembered: The most requests that the server may still count, including the reporting
+                one.
 
         Returns:
             ``None`` if the server may still count all of them.
         """
         end = bisect_right(self._received, sent)
-        # The reporting request is counted. So of the last ``remembered`` requests before it, at
-        # least one is not counted.
+        # The server counts the reporting request itself. So it no longer counts at least one of the
+        # last ``remembered`` requests before that request.
         return min(self._sent[end - remembered : end]) if end >= remembered else None
 
 
 class _GivenBack(NamedTuple):
-    """The least number of requests that were given back between two reports."""
+    """The minimum number of requests that the server gave back between two reports."""
 
     requests: int
     before: Report
@@ -192,7 +197,7 @@ class _GivenBack(NamedTuple):
 
 
 class _Levels:
-    """The last reports. Each has the most requests that the server may have counted by then."""
+    """The last reports, each with the most requests that the server may have counted by then."""
 
     def __init__(self) -> None:
         self._reports: list[tuple[Report, int]] = []
@@ -204,10 +209,11 @@ class _Levels:
             del self._reports[: _MOST_REPORTS // 2]
 
     def compare(self, report: Report, counted: int) -> list[_GivenBack]:
-        """Compare a report with earlier reports. At least ``counted`` other requests were counted.
+        """Compare a report with earlier reports. The server had counted ``counted`` other requests.
 
-        Only reports that arrived before this report's request was sent are comparable. The server
-        may have made any other report later, after other clients had used more.
+        A report is comparable only if it arrived before the request of this report was sent. The
+        server may have made any other report later than this one, after other clients had used
+        more.
         """
         end = bisect_right(self._reports, report.sent, key=lambda one: one[0].received)
         return [
@@ -221,11 +227,11 @@ class _FixedWindows:
 
     def __init__(self, longest: float) -> None:
         self.longest = longest
-        # A window has ended between each of these pairs of times. The pairs do not overlap.
+        # Each pair of times encloses the end of a window. The pairs do not overlap.
         self._ends: deque[tuple[float, float]] = deque(maxlen=_ENDS)
 
     def record(self, given_back: Iterable[_GivenBack]) -> None:
-        """Record the end of a window for each pair of reports with requests given back."""
+        """Record the end of a window if requests were given back between two reports."""
         ends = [one for one in given_back if one.requests > 0]
         if not ends:
             return
@@ -234,7 +240,7 @@ class _FixedWindows:
         if last.after.reset is not None:
             self.longest = min(self.longest, end - begin + last.after.reset + _ROUNDING)
         if self._ends and begin < self._ends[-1][1]:
-            return  # this pair may contain the same end
+            return  # this pair may enclose the same end
         for place, (first, _) in enumerate(self._ends):
             self.longest = min(self.longest, (end - first) / (len(self._ends) - place))
         self._ends.append((begin, end))
@@ -259,9 +265,10 @@ class _Bucket:
         self.longest = min(self.longest, self._bound)
 
     def ask_for_more(self, report: Report, total: int, *, is_limited: bool) -> None:
-        """Assume a faster refill, if the bucket does not run low although we use the whole limit.
+        """Assume a faster refill if the bucket does not run low although we use the whole limit.
 
-        A full bucket hides how fast it refills. A bucket that is not full shows its whole refill.
+        A full bucket does not show how fast it refills. A bucket that is not full shows the whole
+        refill.
         """
         first, self._first = self._first, self._first or report
         if first is None:
@@ -279,6 +286,7 @@ class _Bucket:
             self.longest = min(max(self.longest, measured), self._bound)
             self._has_run_low = True
         elif is_limited and self._bound < _CLEARLY * self._guess:
-            # About half the time if the bucket stays full, almost the same time if it runs low.
+            # If the bucket stays full, the refill time is more than halved. If the bucket runs low,
+            # the refill time hardly changes.
             step = 1 + _LITTLE - self._least_remaining / report.limit
             self.longest *= _LEAST_STEP if self._has_run_low else min(_LEAST_STEP, step)
