@@ -1,4 +1,4 @@
-"""Decodes any JSON to Python values, in steps: a large reply does not block the event loop."""
+"""Decodes any JSON to Python values, in steps that do not block the event loop."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["MOST_VALUES", "decode_json"]
 
 MOST_VALUES = 400_000
-"""The most values a reply may have. With more, Python's garbage collector blocks the event loop."""
+"""The most values in a reply. With more, Python's garbage collector blocks the event loop."""
 
-# How many bytes are decoded between two pauses, and how many bytes each part counts for at least.
+# ``_STEP``: the number of bytes to decode before the event loop runs. ``_PART``: the fewest bytes
+# that each part counts for.
 _STEP = 128 * 1024
 _PART = 2048
 # Large lists and objects are decoded element by element down to this depth of nesting.
@@ -47,8 +48,8 @@ class _Everything:
 def decode_json(reply: Reply) -> Steps[Any]:
     """Return the JSON of a reply as Python values.
 
-    Like in records, text that Python cannot encode is replaced. ``NaN`` and infinity become floats,
-    because some servers send them although they are not JSON.
+    Text that Python cannot encode is replaced, as in records. ``NaN`` and infinity become floats,
+    because some servers send them although they are not valid JSON.
 
     Raises:
         MalformedBodyError: The body is not JSON, or is cut short.
@@ -76,7 +77,7 @@ def decode_json(reply: Reply) -> Steps[Any]:
 
 
 def _describe(error: BrokenJSONError | JSONDecodeError) -> str:
-    """Describe what is wrong without quoting the body."""
+    """Describe the problem without quoting the body."""
     return error.msg.lower() if isinstance(error, JSONDecodeError) else str(error)
 
 
@@ -128,5 +129,5 @@ def _decode_at_once(raw: bytes) -> Steps[Any]:
         return ANY_VALUE.decode(text)
     except UNDECODABLE:
         yield
-    # msgspec also rejects NaN and integers with thousands of digits. They are decoded here.
+    # msgspec also rejects NaN, and integers with thousands of digits. This call decodes them.
     return decode_leniently(text.decode())

@@ -1,4 +1,4 @@
-"""HTTP dates, and the seconds that ``Retry-After`` asks to wait."""
+"""Parses HTTP dates and the ``Retry-After`` header."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a reply's ``Retry-After`` asks to wait, or ``None``.
+    """Return the seconds to wait that a reply's ``Retry-After`` asks for, or ``None``.
 
     The header may contain seconds, with or without a fraction, or an HTTP date. A date is compared
-    with the reply's own ``Date``, because the clocks of two machines differ. Anything else is
-    ignored, including negative and infinite numbers.
+    with the reply's own ``Date``, because the server's clock may differ from ours. Any other value
+    is ignored, including negative and infinite numbers.
     """
     text = headers.get("Retry-After", "").strip()
-    # float() alone is too lenient: it also reads 1_000, digits of other alphabets, and infinity.
+    # float() alone is too lenient, because it also accepts 1_000, digits of other alphabets, and
+    # infinity.
     if not _SECONDS.fullmatch(text):
         return _seconds_until(text, headers.get("Date")) if text else None
     seconds = float(text)
@@ -40,7 +41,7 @@ def _seconds_until(date: str, now: str | None) -> float | None:
 
 
 def parse_http_date(text: str) -> datetime | None:
-    """Return the time of an HTTP date in any of its forms, or ``None``."""
+    """Return the time of an HTTP date in any of the allowed formats, or ``None``."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError, IndexError):

@@ -1,13 +1,13 @@
 """Decodes the bytes of a reply to a page.
 
 The fast way decodes the whole page in one step, with types. It fails if a record has an unknown
-field, a field of another type, or is malformed, and it is not used for a very large page. In these
-cases the records are cut from the body and decoded one by one. Fields that were unknown until then
-are expected on later pages.
-Bad metadata never costs a record: totals that cannot be read are unknown, and a cursor that cannot
-be read is an error after the page.
+field, has a field of an unexpected type, or is malformed. It is not used for a very large page. In
+all these cases, the decoder cuts the records from the body and decodes them one by one. It then
+expects the newly found fields on later pages. No record is lost because of bad metadata. Totals
+that cannot be read count as unknown. A cursor that cannot be read is an error, raised after the
+page.
 
-All functions work in steps: see :mod:`cekat_async.models.steps`.
+All functions work in steps, as :mod:`cekat_async.models.steps` explains.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ __all__ = ["ConversationPageDecoder", "InboxPageDecoder", "decode_raw_page"]
 R = TypeVar("R", bound=IdentifiedRecord)
 M = TypeVar("M")
 
-# How many bytes each record counts for at least, towards the next pause.
+# The fewest bytes that each record counts for.
 _RECORD = 2048
-# How many bytes of records are decoded between two pauses.
+# The number of bytes to decode before the event loop runs.
 _STEP = 128 * 1024
-# With more values than this, Python's garbage collector would block the event loop. Real records
-# have a value in about every 28 bytes, so a large page can have more.
+# If a page with more values than this were decoded in one step, Python's garbage collector would
+# block the event loop. Real records have one value per 28 bytes on average, so a large page can
+# have more values.
 _MOST_VALUES = 400_000
 _BYTES_PER_VALUE = 14
 
 
 class _Page(msgspec.Struct, Generic[R, M]):
-    """A page whose records have only expected fields."""
+    """A page whose records have no unexpected fields."""
 
     data: tuple[R, ...]
     metadata: M | None = None
@@ -63,7 +64,7 @@ class _CursorMetadata(msgspec.Struct):
 
 
 class ConversationPageDecoder:
-    """Decodes pages of conversations. It learns fields that are not documented."""
+    """Decodes pages of conversations, and learns undocumented fields."""
 
     def __init__(self) -> None:
         self._records = _RecordsDecoder(get_shape(Conversation), _CursorMetadata)
@@ -73,7 +74,7 @@ class ConversationPageDecoder:
 
         Raises:
             MalformedBodyError: The body is not JSON, or is cut short.
-            DecodeError: The body is JSON of another shape.
+            DecodeError: The body is JSON, but has an unexpected structure.
             APIStatusError: The body says ``"success": false``.
         """
         malformed_records: tuple[MalformedRecord, ...] = ()
@@ -98,7 +99,7 @@ class ConversationPageDecoder:
 
 
 class InboxPageDecoder:
-    """Decodes pages of inboxes. It learns fields that are not documented."""
+    """Decodes pages of inboxes, and learns undocumented fields."""
 
     def __init__(self) -> None:
         self._records = _RecordsDecoder(get_shape(Inbox), msgspec.Raw)
@@ -130,7 +131,7 @@ class InboxPageDecoder:
 
 
 def decode_raw_page(reply: Reply) -> Steps[RawPage]:
-    """Return the page in a reply to a request for conversations, with its records as bytes.
+    """Return the page in a reply to a request for conversations. Its records are bytes.
 
     Raises:
         CekatError: The same errors as in :meth:`ConversationPageDecoder.decode`.
@@ -141,7 +142,7 @@ def decode_raw_page(reply: Reply) -> Steps[RawPage]:
 
 
 class _RecordsDecoder(Generic[R, M]):
-    """Decodes the records of pages, and learns which fields they have.
+    """Decodes the records of pages, and learns which fields the records have.
 
     Args:
         shape: The fields that are expected at first.

@@ -1,4 +1,4 @@
-"""The parts of a reply, before its records are decoded: records as bytes, cursor, totals."""
+"""Cuts a reply into its parts: the records as bytes, the cursor and the totals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CursorOrProblem: TypeAlias = "tuple[Cursor | None, str | None]"
 class CutReply(NamedTuple):
     """A reply whose records are still bytes.
 
-    ``kept`` is set if cutting the body again would be slow.
+    ``kept`` contains the records if cutting the body again would be slow.
     """
 
     records: list[msgspec.Raw]
@@ -77,7 +77,7 @@ def _cut_slowly(body: bytes) -> Steps[Envelope]:
 
 
 def _error_from_broken_json(body: bytes, error: BrokenJSONError) -> DecodeError:
-    """Return the error for a body that is not an object, or not JSON (which a retry may fix)."""
+    """Return the error for a body that is not a JSON object. A retry may fix invalid JSON."""
     if _is_json(body):
         return _shape_error(body, "$", "it is not an object")
     message = f"the reply is not complete JSON ({error}; {len(body):,} bytes)"
@@ -122,7 +122,7 @@ def read_cursor(raw: msgspec.Raw) -> CursorOrProblem:
 def build_cursor(cursor_id: object, cursor_ts: object) -> CursorOrProblem:
     """Return the cursor with these parts, or the problem with them."""
     parts = {"cursor_id": cursor_id, "cursor_ts": cursor_ts}
-    # An empty text is not a cursor. If it were sent back, the walk would start again.
+    # An empty string is not a cursor. If the client sent it back, the walk would start again.
     missing = [name for name, value in parts.items() if value is None or value == ""]
     if len(missing) == len(parts):
         return None, None
@@ -134,7 +134,7 @@ def build_cursor(cursor_id: object, cursor_ts: object) -> CursorOrProblem:
 
 
 def read_totals(raw: msgspec.Raw) -> tuple[int | None, int | None]:
-    """Return the total numbers of pages and of items in a page's metadata."""
+    """Return the total number of pages, and of items, from a page's metadata."""
     pagination = _get_member(_decode_any(raw), "pagination")
     pages, items = (_get_member(pagination, name) for name in ("total_page", "total_items"))
     return _parse_total(pages), _parse_total(items)
@@ -144,7 +144,7 @@ _MOST_DIGITS = 18
 
 
 def _parse_total(value: object) -> int | None:
-    """Return a total that is sent as a number, or as a number in a text."""
+    """Return a total that the server sent as a number or as a numeric string."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value) if len(value) <= _MOST_DIGITS else None
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:

@@ -1,4 +1,4 @@
-"""The text of errors in logs. It quotes nothing that a server sent. Pure."""
+"""Describes errors in logs, without quoting what a server sent. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reply as a value, and the limits on how much of a reply is read."""
+"""Represents a reply as a value, and limits how much of a reply is read."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 __all__ = ["HEADERS_READ", "MOST_READ", "Reply", "redact_headers"]
 
 HEADERS_READ = ("Content-Type", "Date", "Location", "Retry-After", "X-Request-Id", "CF-Ray")
-"""The reply headers that errors are built from."""
+"""The reply headers that are used to build errors."""
 
 MOST_READ = 64 * 1024
-"""How many bytes of a body an error is built from. The API's own errors are far shorter."""
+"""The most bytes of a body that are used to build an error. The API's errors are far shorter."""
 
 
-# Only this many bytes of headers are shown: a server may send any number, and redacting takes time.
+# The most bytes of headers that are shown. A server may send any number, and redacting takes time.
 _MOST_OF_HEADERS = 32 * 1024
-# Cookies are for the server's own use. The others occur if a server echoes the request.
+# Cookies are for the server's own use. The other headers occur if a server echoes the request.
 _HIDDEN = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """One reply, complete or cut short. ``headers`` ignore case.
+    """One reply, complete or truncated. The names of ``headers`` are case-insensitive.
 
     If ``body`` is only the beginning of the body, ``size`` is the number of bytes received.
     """
@@ -41,20 +41,20 @@ class Reply(msgspec.Struct, frozen=True):
     size: int | None = None
 
     def __repr__(self) -> str:
-        # A body holds customers' data, and a repr ends up in logs.
+        # A body contains customers' data, and a repr may end up in logs.
         return f"<Reply {self.status}, {len(self.body):,} bytes>"
 
 
 def redact_headers(headers: Mapping[str, str], key: Secret) -> Headers:
-    """Return the headers for users, without cookies and without the key."""
-    # All headers in one text: redacting them one by one adds 2 % to the instructions of a page
-    # (bench_instructions.py). No header contains a line break.
+    """Return the headers that users may see, without cookies and without the key."""
+    # All headers are redacted in one text. Redacting them one by one would add 2 % to the CPU
+    # instructions of a page (bench_instructions.py). No header contains a line break.
     text = "\n".join(chain.from_iterable(headers.items()))
     if len(text) > _MOST_OF_HEADERS:
         text = text[:_MOST_OF_HEADERS].rpartition("\n")[0]
     parts = readable(key.redact_text(text)).split("\n")
     names = [name.lower() for name in parts[::2]]
-    # The last name has no value if the value was cut off.
+    # The last name has no value if its value was truncated.
     shown = dict(zip(names, parts[1::2], strict=False))
     if len(shown) < len(names):
         shown = _join_repeated(names, parts[1::2])

@@ -1,6 +1,6 @@
-"""A request as a value. Checks and encodes its path and query."""
+"""Represents a request as a value, and checks and encodes its path and query."""
 
-# Arguments of any type are checked, and isinstance does not tell what a container holds.
+# Callers may pass arguments of any type, and isinstance cannot show what a container holds.
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Params", "Request", "build_request", "encode_query"]
 ParamValue: TypeAlias = str | float | date | UUID | None
 ParamValues: TypeAlias = ParamValue | Iterable[ParamValue]
 Params: TypeAlias = Mapping[str, ParamValues] | Iterable[tuple[str, ParamValues]]
-"""The parameters of a query: a mapping of names to values, or pairs of a name and a value."""
+"""The parameters of a query, as a mapping of names to values or as (name, value) pairs."""
 
 # The characters that a URL allows in a path besides letters and digits.
 _IN_PATHS = "/%:@!$&'()*+,;=-._~"
@@ -34,7 +34,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One GET request: a path and a query, both encoded as they are sent."""
+    """One GET request, with a path and a query that are already encoded for sending."""
 
     path: str
     query: str = ""
@@ -66,7 +66,7 @@ def _encode_path(path: str) -> str:
 
 
 def _require_harmless(path: str) -> None:
-    """Check that servers and proxies read the same path, however often they decode it."""
+    """Check that servers and proxies see the same path, no matter how often they decode it."""
     while True:
         if "\\" in path or not path.isprintable():
             raise ConfigurationError("path must not contain a backslash or a control character")
@@ -82,7 +82,7 @@ def _require_harmless(path: str) -> None:
 
 
 def _iter_pairs(params: object) -> Iterator[tuple[str, str]]:
-    """Yield each name and its value as text, in order. Values that are ``None`` are left out."""
+    """Yield each name and its value as text, in order. Skip values that are ``None``."""
     for pair in _get_items(params):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a pair
             raise ConfigurationError("each of params must be a pair of a name and a value")
@@ -136,7 +136,7 @@ def _format(name: str, value: object) -> str:
 
 
 def _spell(value: str | float | UUID) -> str:
-    """Return a value as text. Plain ``str()`` would return the name of an enum's member."""
+    """Return a value as text. For an enum member, plain ``str()`` would return its name."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -145,16 +145,16 @@ def _spell(value: str | float | UUID) -> str:
 
 
 def encode_query(*pairs: tuple[str, str]) -> str:
-    """Return names and values as a query, in order, with all reserved characters encoded.
+    """Return names and values as a query string, in order, with reserved characters encoded.
 
-    A cursor is opaque (docs/api.md#cursors): the server must receive exactly the text that it
-    sent. So a ``+`` must not arrive as a space, and nothing may be encoded twice. Names are not
+    A cursor is opaque (docs/api.md#cursors), so the server must receive exactly the text that it
+    sent. A ``+`` must not arrive as a space, and nothing may be encoded twice. Names are not
     encoded.
     """
     return "&".join([f"{name}={_encode(value)}" for name, value in pairs])
 
 
-# Each ASCII character and its encoded form. A table takes half the instructions of quote().
+# Each ASCII character and its encoded form. A table needs half as many CPU instructions as quote().
 _ENCODED = {code: quote(chr(code), safe="") for code in range(128)}
 
 

@@ -1,4 +1,4 @@
-"""Status codes, and the error for a reply."""
+"""Defines status codes, and builds the error for a reply."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ __all__ = [
     "get_error_class",
 ]
 
-# Plain numbers, because each look-up of an enum member takes 0.3 µs on Python 3.11.
+# These are plain numbers, because each lookup of an enum member takes 0.3 µs on Python 3.11.
 OK = HTTPStatus.OK.value
 TOO_MANY_REQUESTS = HTTPStatus.TOO_MANY_REQUESTS.value
 SERVICE_UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE.value
-# A pause after one of these concerns all requests, and not only the refused request.
+# A pause after one of these statuses concerns all requests, not only the refused request.
 PAUSES_ALL = frozenset({TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE})
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -68,7 +68,7 @@ def get_error_class(status: int) -> type[APIStatusError]:
 
 
 def error_from_reply(reply: Reply) -> APIStatusError:
-    """Return the error for a reply with another status than 200, or with ``success: false``."""
+    """Return the error for a reply with a status other than 200, or with ``success: false``."""
     envelope = _mapping(_json(reply.body[:MOST_READ]))
     error = _mapping(envelope.get("error"))
     status = _get_status(reply, envelope)
@@ -85,7 +85,8 @@ def error_from_reply(reply: Reply) -> APIStatusError:
 
 
 def _get_status(reply: Reply, envelope: Mapping[str, Any]) -> int:
-    # A 200 can contain "success": false (docs/api.md#errors). Then the status in the body is used.
+    # A reply with status 200 can contain "success": false (docs/api.md#errors). If so, the status
+    # in the body is used.
     inner = envelope.get("status_code")
     if reply.status == OK and isinstance(inner, int) and inner in range(400, 600):
         return inner
@@ -106,10 +107,10 @@ def _get_message(reply: Reply, envelope: Mapping[str, Any], error: Mapping[str, 
 
 
 def _describe_redirect(reply: Reply) -> str:
-    """Describe a redirect by its host only: the rest could repeat the request's secrets."""
+    """Describe a redirect by its host only. The rest of its URL could contain secrets."""
     try:
         host = urlsplit(reply.headers.get("Location", "")).netloc.rpartition("@")[2]
-    except ValueError:  # it is not a URL
+    except ValueError:  # the text is not a URL
         host = ""
     where = f"to {one_line(host, _HOST_LIMIT)}" if host else "elsewhere on the same host"
     return f"the server redirects {where}; redirects are not followed: set base_url to the API"
@@ -139,5 +140,5 @@ def _sequence(value: JsonValue) -> Sequence[JsonValue]:
 
 
 def _line(value: JsonValue, at_most: int) -> str:
-    """Return a text of the body as one line, or an empty text if the value is not a text."""
+    """Return a string in the body as one line, or an empty string for any other value."""
     return one_line(value, at_most) if isinstance(value, str) else ""

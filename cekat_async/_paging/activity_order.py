@@ -1,13 +1,14 @@
-"""Checks whether a listing is in the order of last activity, from its pages.
+"""Checks from the pages of a listing whether the listing is in the order of last activity.
 
-The time of a record's last activity is known only for the last record of a page: it is the
-timestamp of the page's cursor. A record is active when it is created and when it gets a message, so
-its own timestamps are never later than its last activity. In a listing in descending order of
-activity, no record of a page is therefore later than the cursor that led to the page. In ascending
-order, no record is later than the page's own cursor.
+The time of the last activity is known for only one record of a page, the last: it is the timestamp
+of the page's cursor. A record is active when it is created and when it gets a message, so the
+record's own timestamps are never later than its last activity. Therefore, if a listing is in
+descending order of activity, no record of a page is later than the cursor that led to the page. In
+ascending order, no record is later than the page's own cursor.
 
-A timestamp without a zone is read as UTC. The error of this is a multiple of a quarter of an hour,
-because all zones differ from UTC by such multiples. The records show the largest possible error.
+A timestamp without a time zone is read as UTC. The resulting error is a multiple of a quarter of an
+hour, because all zones differ from UTC by such multiples. The records show how large the error can
+be.
 """
 
 from __future__ import annotations
@@ -39,22 +40,22 @@ __all__ = ["CLOCK_DIFFERENCE", "ActivityOrder", "PageTimes", "get_page_times"]
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
-# The largest distances of a zone from UTC.
+# The largest differences between a time zone and UTC.
 _MOST_AHEAD = 14 * _HOUR
 _MOST_BEHIND = 12 * _HOUR
-# The zones of Indonesia, where the API may be at home: its date filters use the first of them.
+# The time zones of Indonesia, where the API may be hosted. Its date filters use the first zone.
 _LOCAL_ZONES = (7 * _HOUR, 8 * _HOUR, 9 * _HOUR)
 CLOCK_DIFFERENCE = _SECOND
-"""How many microseconds the clocks of two machines of the server may differ."""
+"""The largest difference between the clocks of two of the server's machines, in microseconds."""
 
 
 class PageTimes(NamedTuple):
-    """The times of a page.
+    """The times in a page's records and cursors.
 
     Attributes:
-        records: The timestamps of its records, in order.
-        before: The cursor that led to the page. ``None`` for the front, or if the cursor must not
-            be compared with the records.
+        records: The timestamps of the page's records, in order.
+        before: The cursor that led to the page. ``None`` for the first page, or if the cursor must
+            not be compared with the records.
         after: The cursor on the page. ``None`` on the last page.
     """
 
@@ -64,19 +65,19 @@ class PageTimes(NamedTuple):
 
     @property
     def activities(self) -> list[datetime]:
-        """For each record with timestamps, a time at which the record was certainly active."""
+        """For each record with timestamps, one time at which it was certainly active."""
         found = (record.activity for record in self.records)
         return [time for time in found if time is not None]
 
     @property
     def newest(self) -> float:
-        """The latest activity, in microseconds since 1970. Minus infinity if there is none."""
+        """The latest activity in microseconds since 1970; minus infinity without records."""
         newest = max(self.activities, default=None)
         return -inf if newest is None else to_microseconds(newest)
 
 
 def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
-    """Return the times of a page, given the cursor that led to it."""
+    """Return the times of a page. ``before`` is the cursor that led to the page."""
     records = _get_record_times(page)
     is_end = not records and page.next_cursor == before
     return PageTimes(records, before, None if is_end else page.next_cursor)
@@ -84,7 +85,8 @@ def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> P
 
 def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
     if isinstance(page, RawPage):
-        # Reading a larger page in one step could block the event loop for too long.
+        # If the page is large, its times are not read, because this could block the event loop too
+        # long.
         reads = fits_at_once(page.body)
         return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
     if not page.malformed_records:
@@ -99,9 +101,10 @@ class ActivityOrder:
     """The order of a listing, as far as the pages of one walk show it.
 
     Attributes:
-        direction: -1 if the cursors go back in time, 1 if they go forward, 0 until two differ.
-        doubt: Why the listing is not in descending order of activity. ``None`` if no page
-            contradicts this order.
+        direction: -1 if the cursors go back in time, 1 if they go forward, 0 until two cursors
+            differ.
+        doubt: The reason why the listing is not in descending order of activity. ``None`` if no
+            page contradicts this order.
     """
 
     def __init__(self) -> None:
@@ -109,18 +112,19 @@ class ActivityOrder:
         self.doubt: str | None = None
         self._is_checked = False
         self._is_sorted = True
-        # By creation: pages whose cursor is the time at which their last record was created,
-        # although that record got a message later. By activity: pages with any other cursor.
+        # ``_by_creation`` counts the pages whose cursor is the creation time of their last record,
+        # although that record got a message later. ``_by_activity`` counts the pages with any other
+        # cursor.
         self._by_creation = 0
         self._by_activity = 0
         self._has_zones = True
-        # The most by which a record was later than the cursor that no record may exceed, for
-        # descending (-1) and ascending order (1).
+        # In descending (-1) or ascending order (1), no record may be later than a certain cursor.
+        # This is the largest difference by which a record was later.
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the pages show, without contradiction, descending order of activity."""
+        """Whether the pages show descending order of activity, and no page contradicts it."""
         looks_created = self._by_creation and not self._by_activity
         return self._is_checked and self.direction < 0 and not (self.doubt or looks_created)
 
@@ -138,10 +142,10 @@ class ActivityOrder:
         self._note_creation(page)
 
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
-        """Return the spans of time in which the records of a page may have been last active.
+        """Return the time spans in which the last activities of a page's records may be.
 
-        There is one span for each direction that the listing may have. If its cursors are in no
-        order, there are none.
+        There is one span for each direction that the listing may have. There are none if its
+        cursors are in no order.
         """
         if not self._is_sorted:
             return []
@@ -155,7 +159,7 @@ class ActivityOrder:
         ahead, behind = self._get_zone(self._excess[direction])
         return (
             -inf if oldest is None else _parse(oldest) - ahead,
-            # The server may have cut off further digits of the timestamp.
+            # The server may have truncated further digits of the timestamp.
             inf if newest is None else _parse(newest) + get_resolution(newest.cursor_ts) + behind,
         )
 

@@ -1,4 +1,4 @@
-"""A walk along cursors that reads only the pages of a range of time."""
+"""Walks along cursors, and reads only the pages of a time range."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ P = TypeVar("P", ConversationPage, RawPage)
 async def walk_range(
     fetcher: PageFetcher[P], get_error: Callable[[P], CekatError | None], bounds: TimeBounds
 ) -> AsyncGenerator[P, None]:
-    """Yield page after page, reduced to the records that may be in a range of time.
+    """Yield one page after another, without the records that are certainly outside a time range.
 
-    A page without such records is not yielded. ``get_error`` returns the error to raise after a
+    A page without other records is not yielded. ``get_error`` returns the error to raise after a
     page, or ``None``.
     """
     reader = _RangeReader(fetcher, bounds)
@@ -51,21 +51,21 @@ async def walk_range(
 
 
 class _RangeReader(Generic[P]):
-    """Reduces the pages of a walk to the records that may be in a range of time.
+    """Removes records that are certainly outside a time range from the pages of a walk.
 
     Attributes:
-        is_done: Whether no record after the latest page is in the range.
+        is_done: True if no record after the latest page is in the range.
     """
 
     def __init__(self, fetcher: PageFetcher[P], bounds: TimeBounds) -> None:
         self._fetcher: PageFetcher[P] = fetcher
         self._bounds = bounds
         self.is_done = False
-        # Names are needed only if the walk may start again, which happens only with `until`.
+        # Names are needed only if the walk may start again. Only a walk with `until` may do that.
         self._seen = HashSet() if isfinite(bounds.until) else None
 
     async def begin(self) -> Cursor | None:
-        """Return the cursor to begin with, or ``None`` for the front."""
+        """Return the cursor at which the walk begins, or ``None`` for the front of the listing."""
         if (given := self._fetcher.query.cursor) is not None:
             self._warn(self._bounds.begin_at(given))
             return given

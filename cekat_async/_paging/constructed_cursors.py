@@ -1,4 +1,4 @@
-"""Constructed cursors: converts the cursors of a server to times, and times to cursors."""
+"""Converts a server's cursors to times, and times to constructed cursors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = 1000
 ZONE_STEP = 15 * 60 * 1_000_000
-"""The difference of two time zones is a multiple of this many microseconds (15 minutes)."""
+"""The difference between two time zones is a multiple of this many microseconds (15 minutes)."""
 _TIMESTAMP = re.compile(
     r"\d{4}-\d\d-\d\d(?P<gap>[T ])\d\d:\d\d:\d\d(?:\.(?P<digits>\d{1,9}))?"
     r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
@@ -35,8 +35,8 @@ class CursorTimes:
     depths are 0 until the order of the listing is known or assumed.
 
     Args:
-        origin: The cursor with depth 0. ``None`` for the first cursor that is learned.
-        order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+        origin: The cursor with depth 0. With ``None``, the first learned cursor is the origin.
+        order: -1 if the listing is in descending order of time, 1 in ascending order, 0 if unknown.
     """
 
     def __init__(self, origin: Cursor | None = None, order: int = 0) -> None:
@@ -53,7 +53,7 @@ class CursorTimes:
             return
         if self.origin is None:
             self.origin, self._origin_time = cursor, time
-        # Two pages from the front do not show the order: records may have moved in between.
+        # Two reads of the front do not show the order, because records may have moved in between.
         if self.order or previous is None:
             return
         if (before := parse_cursor_ts(previous.cursor_ts)) is not None:
@@ -61,13 +61,13 @@ class CursorTimes:
             self._direction = self.order or self._direction
 
     def count_from(self, origin: Cursor | None) -> None:
-        """Make this cursor the origin; with ``None``, the next cursor that is learned."""
+        """Make ``origin`` the new origin. With ``None``, the next learned cursor is the origin."""
         self.origin = None
         if origin is not None:
             self.learn(origin)
 
     def assume_descending(self) -> None:
-        """If the order is unknown, count depths as in a listing in descending order."""
+        """If the order is unknown, assume descending order."""
         self._direction = self.order or -1
 
     def depth(self, cursor: Cursor) -> float:
@@ -80,22 +80,22 @@ class CursorTimes:
         return self._direction * (time - self._origin_time)
 
     def is_out_of_order(self, cursor: Cursor | None, depth: float) -> bool:
-        """Whether a page that ends at this depth cannot be the page after a cursor."""
+        """Whether a page that ends at ``depth`` cannot be the page after ``cursor``."""
         return isnan(depth) or (cursor is not None and depth < self.depth(cursor))
 
     @staticmethod
     def is_at(cursor: Cursor, moment: datetime) -> bool:
-        """Whether a cursor's timestamp may mean this moment, in some time zone."""
+        """Whether a cursor's timestamp equals ``moment`` in some time zone."""
         time = parse_cursor_ts(cursor.cursor_ts)
         if time is None:
             return False
         return (time - to_microseconds(moment)) % ZONE_STEP < _MILLISECOND
 
     def cursor_at(self, depth: int) -> Cursor | None:
-        """Construct a cursor with this depth, in the format of the server's own cursors.
+        """Construct a cursor with this depth, in the format of the server's cursors.
 
-        Its id is the origin's id, so that the id exists. Return ``None`` if there is no origin, or
-        if the time is before 1970 or after the year 9999.
+        The cursor has the origin's id, so that its id exists. Return ``None`` if there is no
+        origin, or if the time is before 1970 or after the year 9999.
         """
         time = self._origin_time + self._direction * depth
         if self.origin is None or time < 0:
@@ -109,8 +109,8 @@ class CursorTimes:
 def parse_cursor_ts(timestamp: str) -> int | None:
     """Return a cursor's timestamp as microseconds since 1970, or ``None`` if it cannot be read.
 
-    A timestamp without a zone is read as UTC. That is enough to compare timestamps of one server,
-    because all of them are in the same zone.
+    A timestamp without a time zone is read as UTC. The timestamps of one server can still be
+    compared, because all of them are in the same zone.
     """
     if not _TIMESTAMP.fullmatch(timestamp):
         return None
@@ -128,19 +128,19 @@ def has_zone(timestamp: str) -> bool:
 
 
 def get_resolution(timestamp: str) -> int:
-    """Return the value of the last digit of a cursor's timestamp, in microseconds."""
+    """Return the microseconds of one unit of the last digit of a cursor's timestamp."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     digits = len(parts["digits"] or "") if parts else 0
     return int(10 ** max(6 - digits, 0))
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return the microseconds from 1970 to a moment. A moment without a zone is read as UTC."""
+    """Return a moment in microseconds since 1970. A moment without a time zone is read as UTC."""
     return (_with_zone(moment) - _EPOCH) // timedelta(microseconds=1)
 
 
 def _format_like(timestamp: str, time: int) -> str:
-    """Format a time like a given timestamp: the same zone, number of digits, and separator."""
+    """Format a time like a given timestamp, with the same zone, precision and separator."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     zone = _with_zone(datetime.fromisoformat(timestamp)).tzinfo
     moment = (_EPOCH + timedelta(microseconds=time)).astimezone(zone)

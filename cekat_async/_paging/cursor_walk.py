@@ -1,4 +1,4 @@
-"""A walk along cursors: its state, its loop, and the check that it makes progress."""
+"""Walks along cursors, and checks that the walk makes progress."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ P = TypeVar("P", bound="ConversationPage | RawPage")
 
 # A walk ends with an error after this many consecutive pages without progress.
 MOST_IDLE_PAGES = 50
-# A sparse listing is worth a warning if the rest of it may take more requests than this.
+# If the rest of a sparse listing may take more requests than this, the client logs a warning.
 _MANY_REQUESTS = 100_000
-# Servers and proxies accept URLs of about 8,000 characters, and percent-encoding triples some.
+# Servers and proxies accept URLs of about 8,000 characters, and percent-encoding makes some
+# characters three times as long.
 LONGEST_CURSOR = 4_096
 
 
@@ -42,19 +43,19 @@ class CursorWalk:
     """The state of a walk along cursors. Request the page at ``cursor`` until it is ``done``.
 
     The walk ends at the page that the server marks as the last. It ends with an error if a cursor
-    is repeated, if the same pages are repeated, or if empty pages do not advance through the
+    is repeated, if the same pages are repeated, or if many empty pages do not advance through the
     listing.
 
     Args:
-        start: The cursor to begin with; ``None`` is the front of the listing.
+        start: The cursor at which the walk begins; ``None`` for the front of the listing.
     """
 
     def __init__(self, start: Cursor | None = None) -> None:
         self.cursor = start
         self.done = False
         # A walk of ten million conversations remembers 100,000 cursors and 100,000 pages, in about
-        # 1.5 MB. The chance that two of its cursors have the same hash is 1 in 3 billion. Hashes of
-        # pages are shorter, because a single page that seems to be repeated is not an error.
+        # 1.5 MB. The chance that two cursors of such a walk have the same hash is 1 in 3 billion.
+        # Hashes of pages are shorter, because one page that seems to be repeated is not an error.
         self._cursors = HashSet()
         self._cursors.add(hash(start))
         self._pages = HashSet(width=4)
@@ -64,16 +65,16 @@ class CursorWalk:
     def advance(self, next_cursor: Cursor | None, names: Sequence[str | bytes]) -> None:
         """Update the state after a page.
 
-        If an empty page was requested with the same cursor that it contains, it is the end of the
-        listing: the next request would return the same page again.
+        An empty page is the end of the listing if it contains the cursor with which it was
+        requested, because the next request would return the same page again.
 
         Args:
             next_cursor: The cursor on the page.
-            names: The ids of the page's records, in order. A record without an id is identified by
-                its bytes.
+            names: The ids of the page's records, in order. For a record without an id, the record's
+                bytes.
 
         Raises:
-            PaginationError: The walk would never end, or the cursor cannot be sent.
+            PaginationError: The walk would never end, or the new cursor cannot be sent.
         """
         if next_cursor is None or (not names and next_cursor == self.cursor):
             self.done = True
@@ -92,12 +93,12 @@ class CursorWalk:
         self.cursor = next_cursor
 
     def take_warning(self) -> str | None:
-        """Return a warning to log about the walk, or ``None``. Each warning is returned once."""
+        """Return a warning to log about the walk, or ``None``. Return each warning only once."""
         return self._empty_pages.take_warning()
 
     def _require_progress(self, next_cursor: Cursor, names: Sequence[str | bytes]) -> None:
-        # Only a page with new records ends a run of idle pages. Otherwise a walk would never end if
-        # a server alternates between empty and repeated pages.
+        # Only a page with new records ends a run of idle pages. Otherwise, a server that alternates
+        # between empty and repeated pages would keep the walk running forever.
         if not names:
             self._empty_pages.note(next_cursor)
             if self._empty_pages.idle >= MOST_IDLE_PAGES:
@@ -122,8 +123,8 @@ class CursorWalk:
 class _EmptyPages:
     """Measures whether the cursors of consecutive empty pages advance in time, and how fast.
 
-    A correct listing can have thousands of empty pages in a row, if the server applies a filter
-    after it has read a page. The cursors of such pages advance in the direction of the listing.
+    A correct listing can have thousands of empty pages in a row if the server filters a page after
+    reading it. The cursors of these empty pages advance in the direction of the listing.
 
     Attributes:
         idle: The number of empty pages whose cursor did not advance.
@@ -132,9 +133,9 @@ class _EmptyPages:
     def __init__(self) -> None:
         self.idle = 0
         self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
-        # The cursor of the page before the run, until its time is needed.
+        # The cursor of the page before the run. It is parsed only when its time is needed.
         self._page_cursor: Cursor | None = None
-        # In microseconds since 1970: the farthest cursor, and the cursor at which the run began.
+        # The farthest cursor, and the cursor at which the run began, in microseconds since 1970.
         self._farthest: int | None = None
         self._begin: int | None = None
         self._pages = 0
@@ -163,7 +164,7 @@ class _EmptyPages:
         self._forecast(time)
 
     def take_warning(self) -> str | None:
-        """Return the warning unless it was returned before."""
+        """Return the warning, or ``None`` if there is none or it was already returned."""
         warning, self._warning = self._warning, None
         return warning
 
@@ -227,7 +228,7 @@ def endless_walk_error(what: str, cursor: Cursor | None = None) -> PaginationErr
 async def walk_pages(
     fetcher: PageFetcher[P], get_error: Callable[[P], CekatError | None]
 ) -> AsyncGenerator[P, None]:
-    """Yield page after page, from the cursor of the query.
+    """Yield one page after another, beginning at the cursor of the query.
 
     ``get_error`` returns the error to raise after a page, or ``None``.
     """
@@ -244,7 +245,7 @@ async def walk_pages(
 def advance_walk(
     walk: CursorWalk, fetcher: PageFetcher[P], page: ConversationPage | RawPage
 ) -> None:
-    """Update a walk after a page. Its errors and warnings name the query."""
+    """Update a walk after a page. The errors and warnings of the walk name the query."""
     try:
         walk.advance(page.next_cursor, record_names(page))
     except PaginationError as endless:

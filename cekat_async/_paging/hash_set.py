@@ -7,28 +7,28 @@ from sys import byteorder
 
 __all__ = ["HashSet", "hash_name"]
 
-# The type code of an array of unsigned integers of this many bytes.
+# The array type code for unsigned integers of this many bytes.
 _TYPE_CODES = {4: "I", 8: "Q"}
 _FULL = 128
 
 
 class HashSet:
-    """A set of hashes to which members can only be added.
+    """A set of hashes. Hashes can be added, but not removed.
 
-    It takes about a fifth more memory than the hashes themselves. A Python set would take 70 to 100
-    bytes per hash. With hashes of 64 bits, two of ten million names have the same hash in one of
-    370,000 such walks.
+    The set takes about a fifth more memory than the hashes themselves. A Python set would take 70
+    to 100 bytes per hash. With 64-bit hashes, the chance that two of ten million names have the
+    same hash is 1 in 370,000.
 
     Args:
-        width: How many bytes of a hash are kept: 8, or 4 if a few mistakes do not matter.
+        width: The number of bytes to keep of each hash: 8, or 4 if a few mistakes do not matter.
     """
 
     def __init__(self, width: int = 8) -> None:
         self._width = width
         self._size = 256**width
         self._type_code = _TYPE_CODES[width]
-        # Linear hashing: the buckets below `_next` have been split in two, and the others are split
-        # one by one, so that no single addition takes long.
+        # Linear hashing: the buckets below `_next` have been split in two. The other buckets are
+        # split one by one, so that no single addition takes long.
         self._buckets = [bytearray()]
         self._base = 1
         self._next = 0
@@ -38,7 +38,7 @@ class HashSet:
         """Add a hash, and return whether it is new.
 
         Args:
-            value: The result of :func:`hash_name` or ``hash``, not the member itself.
+            value: The result of :func:`hash_name` or ``hash``, not the hashed object.
         """
         key = value % self._size
         bucket, data = self._buckets[self._index(key)], key.to_bytes(self._width, byteorder)
@@ -68,14 +68,14 @@ class HashSet:
 
 
 def hash_name(name: str | bytes) -> int:
-    """Return a hash that is different for a text and for its bytes."""
-    # hash() returns the same number for a text and its bytes. It also does so for two texts with
-    # the same bytes in memory, such as "ab" and "\u6261".
+    """Return a hash. A string and its encoded bytes have different hashes."""
+    # hash() returns the same number for a string and its bytes. It also returns the same number for
+    # two strings with the same bytes in memory, such as "ab" and "\u6261".
     return hash(name.encode()) if isinstance(name, str) else ~hash(name)
 
 
 def _contains(bucket: bytearray, data: bytes) -> bool:
-    """Whether a bucket has a hash. The same bytes across two adjacent hashes do not count."""
+    """Whether a bucket contains a hash. A match across two adjacent hashes does not count."""
     place = bucket.find(data)
     while place > 0 and place % len(data):
         place = bucket.find(data, place + 1)

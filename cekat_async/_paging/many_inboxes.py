@@ -1,4 +1,4 @@
-"""Walks many inboxes concurrently, or one inbox with many walkers, into one queue."""
+"""Walks many inboxes at the same time, or one inbox with many walkers, into one queue."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class ListingWalk(Generic[P]):
     """A walk of one listing by one walker. Subclasses let several walkers share a walk.
 
     Args:
-        pages: The pages for the first walker: all pages, unless the walk is split.
+        pages: The pages for the first walker. These are all pages, unless the walk is split.
 
     Attributes:
-        walkers: How many walkers the walk has at the moment.
+        walkers: The present number of walkers of the walk.
     """
 
     def __init__(self, pages: AsyncGenerator[P, None]) -> None:
@@ -42,28 +42,29 @@ class ListingWalk(Generic[P]):
         self.walkers = 0
 
     def most_left(self) -> float:
-        """Return how many pages are left to split; 0 if another walker is not worth it."""
+        """Return how many pages another walker could share; 0 if it would not pay off."""
         return 0
 
     def split(self) -> AsyncGenerator[P, None] | None:
-        """Return pages for another walker, or ``None`` if another walker is not worth it."""
+        """Return pages for another walker, or ``None`` if another walker would not pay off."""
         return None
 
     def stop(self) -> None:
-        """End the walk: the other walkers stop at their next page."""
+        """End the walk. The other walkers stop at their next page."""
 
 
 class ManyInboxes(Generic[P]):
     """Walks listings with a number of walkers, and puts their pages into a queue.
 
-    A walker takes the next inbox. When there are no more, it takes a part of the listing that has
-    the most pages left.
+    A walker takes the next inbox. When no inboxes are left, the walker takes a part of the listing
+    with the most remaining pages.
 
     Args:
-        queue: Where the pages go.
+        queue: The queue that receives the pages.
         walk_inbox: Returns the walk of an inbox.
-        walkers: The number of walkers, each a task. It does not depend on the number of inboxes.
-        keep_going: Whether the walk of the other inboxes continues when one fails.
+        walkers: The number of walkers. Each walker is a task. The number of inboxes does not
+            matter.
+        keep_going: True to continue with the other inboxes if one inbox fails.
     """
 
     def __init__(
@@ -84,12 +85,11 @@ class ManyInboxes(Generic[P]):
         self._is_cut_short = False
 
     async def walk(self, inbox_ids: AsyncGenerator[str | None, None]) -> None:
-        """Walk all inboxes. An id that is ``None`` is the listing of all conversations.
+        """Walk all inboxes. The id ``None`` stands for the listing of all conversations.
 
         Raises:
-            InboxesFailedError: Some inboxes failed, and the others are complete (with
-                ``keep_going``).
-            CekatError: An inbox failed (without ``keep_going``).
+            InboxesFailedError: With ``keep_going``, some inboxes failed. The others are complete.
+            CekatError: Without ``keep_going``, an inbox failed.
         """
         try:
             async with self._group, aclosing(inbox_ids):
@@ -98,14 +98,14 @@ class ManyInboxes(Generic[P]):
                     walk = self._walk_inbox(inbox_id)
                     self._start(walk, walk.pages)
         except BaseExceptionGroup as failed:
-            # The other inboxes failed while they were cancelled because of the first failure.
+            # Any other failures happened while the first failure cancelled the other inboxes.
             first = failed.exceptions[0]
         else:
             first = None
         if first is not None:
-            raise first  # here, so that the group does not become its context
+            raise first  # raised here, so that the group does not become its context
         if self._is_cut_short:
-            # A task group does not report that other code cancelled one of its tasks. Without this
+            # A task group does not report it if other code cancels one of its tasks. Without this
             # error, such a cancellation would look like the end of the listing.
             raise asyncio.CancelledError
         if self._failures:
@@ -137,7 +137,8 @@ class ManyInboxes(Generic[P]):
     async def _share_out(self) -> None:
         """Let idle walkers take a part of an inbox.
 
-        While an inbox waits for a walker, the slots count as locked, so whole inboxes go first.
+        While an inbox waits for a walker, the slots count as locked. Whole inboxes therefore go
+        first.
         """
         while self._open and not self._slots.locked():
             walk = max(self._open, key=lambda walk: walk.most_left())
@@ -151,7 +152,8 @@ class ManyInboxes(Generic[P]):
         if not self._keep_going or _concerns_all(error):
             raise error
         walk.stop()
-        # The traceback is dropped because its frames keep pages alive, and 10,000 inboxes may fail.
+        # The traceback is dropped, because its frames keep pages alive and thousands of inboxes may
+        # fail.
         self._failures.append(error.with_traceback(None))
 
 

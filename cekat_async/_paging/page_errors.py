@@ -1,4 +1,4 @@
-"""The errors about a page: about its malformed records, and about its cursor."""
+"""Builds the errors about a page's malformed records and about its cursor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
     "report_malformed",
 ]
 
-# A request with any other cursor would also have failed with these errors.
+# These errors do not depend on the cursor of a request.
 _ABOUT_ANY_REQUEST = (
     AuthenticationError,
     ClientClosedError,
@@ -77,7 +77,8 @@ def cursor_error(page: ConversationPage | RawPage) -> PaginationError | None:
     """Return the error to raise after a page whose cursor cannot be used."""
     if page.cursor_error is None:
         return None
-    # Only the records: the rest of the body is not the account's data, and may echo the key.
+    # The error contains only the records. The rest of the body is not the account's data, and may
+    # echo the key.
     records = b'{"data":[%s]}' % b",".join(bytes(raw) for raw in page.raw)
     return PaginationError(
         f"the server sent a cursor that cannot be used: {page.cursor_error}. The records of this "
@@ -94,13 +95,13 @@ def page_error(
 
 
 def ignore_malformed(_: MalformedRecord) -> None:
-    """Ignore a malformed record, because another function reports it later."""
+    """Ignore a malformed record here, because another function reports it later."""
 
 
 async def report_malformed(
     pages: AsyncGenerator[ConversationPage, None], on_malformed: Callable[[MalformedRecord], object]
 ) -> AsyncGenerator[ConversationPage, None]:
-    """Yield prefetched pages, and report malformed records when their page is yielded."""
+    """Yield prefetched pages. Report the malformed records of a page when the page is yielded."""
     async with aclosing(pages):
         async for page in pages:
             malformed_error(page, on_malformed)

@@ -1,4 +1,4 @@
-"""The query of a listing, and the requests for its pages."""
+"""Holds the query of a listing, and sends the requests for its pages."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
 
     Attributes:
         path: The path of the endpoint.
-        page_size: Records per request. The API calls it ``limit``.
-        inbox_id: The inbox that the listing is limited to; ``None`` for all.
-        filters: The other filters, as pairs of a parameter and a value.
-        cursor: The cursor to begin with. ``None`` is the front of the listing.
+        page_size: The number of records per request, which the API calls ``limit``.
+        inbox_id: The ID of the listing's only inbox; ``None`` for all inboxes.
+        filters: The other filters, as pairs of a parameter name and a value.
+        cursor: The cursor at which the listing begins; ``None`` for its front.
 
     Raises:
-        ConfigurationError: The page size or the cursor cannot be sent.
+        ConfigurationError: The page size or the cursor is invalid.
     """
 
     path: str
@@ -62,7 +62,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
                 )
 
     def request(self, position: Cursor | int | None) -> Request:
-        """Return the request for a page. ``None`` is the front of the listing."""
+        """Return the request for a page. ``None`` means the front of the listing."""
         pairs = [("limit", str(self.page_size)), *self.filters]
         if self.inbox_id is not None:
             pairs.append(("inbox_id", self.inbox_id))
@@ -73,7 +73,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         return Request(self.path, encode_query(*pairs))
 
     def __str__(self) -> str:
-        """Describe the query without its cursor: logs show no ids of conversations."""
+        """Describe the query without its cursor, because a cursor has a conversation's id."""
         asked = {"page_size": self.page_size, "inbox_id": self.inbox_id, **dict(self.filters)}
         shown = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
         return f"{self.path} ({', '.join(shown)})"
@@ -91,11 +91,11 @@ class PageFetcher(Generic[P]):
         self._kept: dict[Cursor | int | None, P] = {}
 
     def keep(self, position: Cursor | int | None, page: P) -> None:
-        """Keep a fetched page, which the next :meth:`fetch` of this position returns."""
+        """Keep a fetched page. The next :meth:`fetch` of this position returns it."""
         self._kept[position] = page
 
     async def fetch(self, position: Cursor | int | None) -> P:
-        """Return the page at a cursor or with a number. ``None`` is the front of the listing."""
+        """Return the page at a cursor or with a number. ``None`` means the front of the listing."""
         if position in self._kept:
             return self._kept.pop(position)
         inbox_id = self.query.inbox_id
@@ -106,12 +106,12 @@ class PageFetcher(Generic[P]):
             cursor = position if isinstance(position, Cursor) else None
             error.locate(cursor=cursor, inbox_id=inbox_id)
             raise
-        if inbox_id is None:  # a page of inboxes has none
+        if inbox_id is None:  # a page of inboxes has no such id
             return msgspec.structs.replace(page, response=details)
         return msgspec.structs.replace(page, response=details, inbox_id=inbox_id)
 
     def locate(self, error: CekatError, cursor: Cursor | None = None) -> CekatError:
-        """Add the query to an error about a page that was received, and return the error."""
+        """Add the query to an error about a received page, and return the error."""
         error.locate(path=self.query.path, cursor=cursor, inbox_id=self.query.inbox_id)
         return self._pipeline.redact(error)
 

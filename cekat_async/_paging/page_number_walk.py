@@ -1,4 +1,4 @@
-"""A walk along page numbers: its state and its loop."""
+"""Walks along page numbers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ __all__ = ["PageNumberWalk", "walk_inboxes"]
 class PageNumberWalk:
     """The state of a walk along page numbers. Request page ``number`` until it is ``done``.
 
-    The walk ends when both of the server's totals, of pages *and* of items, are reached. It also
-    ends at a page without anything new that is the last by the total of pages. One total alone is
-    not enough: in the API's own sample, one of them is wrong (docs/api.md#inboxes).
+    The walk ends when it has reached both of the server's totals: the number of pages *and* the
+    number of items. It also ends at the last page by the number of pages if this page has no new
+    inboxes. One total alone is not enough, because one of the totals is wrong in the API's own
+    sample (docs/api.md#inboxes).
 
     Attributes:
-        number: The page to request next, from 1.
-        error: The error to raise after the page that :meth:`advance` has returned.
+        number: The number of the next page to request, from 1.
+        error: The error to raise after the page that :meth:`advance` returned.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class PageNumberWalk:
         self._idle = 0
 
     def advance(self, page: InboxPage) -> InboxPage:
-        """Update the state after a page, and return the page without inboxes seen before.
+        """Update the state after a page. Return the page without inboxes that were seen before.
 
         Pages shift when an inbox is added or removed during the walk.
         """
@@ -64,19 +65,19 @@ class PageNumberWalk:
     def _claims_more(self, page: InboxPage) -> bool:
         """Whether the server's totals show that there are more pages.
 
-        A page without new inboxes is not always the last. If enough inboxes were added before this
-        page, all inboxes not yet seen have moved to the next page.
+        A page without new inboxes is not always the last page. If enough inboxes were added before
+        it during the walk, all unseen inboxes have moved to the next page.
         """
         if page.total_pages is None or self.number > page.total_pages:
             return False
-        # An empty page is the last if all items have been received. Then the total of pages is
-        # wrong.
+        # If all items have been received, an empty page is the last page. In this case, the total
+        # number of pages is wrong.
         return not page.is_empty or page.total_items is None or len(self._seen) < page.total_items
 
     def _is_complete(self, page: InboxPage) -> bool:
         if page.total_pages is None or page.total_items is None:
             return False
-        # If more items arrived than the server counts, its total of pages is not trusted either.
+        # If more items arrived than the server counts, the number of pages is not trusted either.
         return self.number > page.total_pages and len(self._seen) == page.total_items
 
 
@@ -85,7 +86,7 @@ async def walk_inboxes(
     on_malformed: Callable[[MalformedRecord], object] | None,
     locate: Callable[[CekatError], CekatError],
 ) -> AsyncGenerator[InboxPage, None]:
-    """Yield page after page, each inbox once.
+    """Yield one page after another, with each inbox only once.
 
     ``locate`` adds the query to the walk's own errors.
     """

@@ -1,8 +1,8 @@
-"""Prefetch: tasks fetch pages into a bounded queue, and a generator yields from the queue.
+"""Prefetches pages. Tasks fetch pages into a bounded queue, and a generator yields them.
 
-A generator must not keep a task group open over a ``yield``: a failure in the group would cancel
-the caller. So one separate task does all the work. That task may open a task group, and it ends
-before the generator does.
+A generator must not keep a task group open during a ``yield``, because a failure in the group would
+cancel the caller. So one separate task does all the work. That task may open a task group, and it
+ends before the generator ends.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 class BoundedQueue(Generic[T]):
-    """A bounded queue between the tasks that fetch and the one consumer.
+    """A bounded queue between several producers and one consumer.
 
     Args:
-        ahead: How many items the queue may contain before the consumer asks for them. With 0, each
-            producer puts one item and continues when the consumer asks for another.
+        ahead: The number of items that the queue may contain before the consumer asks for them.
+            With 0, a producer puts one item, and continues only when the consumer asks for another.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -48,8 +48,8 @@ class BoundedQueue(Generic[T]):
 
     def make_room(self) -> None:
         """Let one producer continue, because the consumer asks for another item."""
-        # Called when the consumer asks for another item, not when it takes one: otherwise the
-        # producer would fetch an item that nobody has asked for.
+        # The queue calls this method when the consumer asks for an item, not when it takes one.
+        # Otherwise the producer would fetch an item that the consumer has not asked for.
         self._places.release()
 
     def __aiter__(self) -> BoundedQueue[T]:
@@ -57,7 +57,7 @@ class BoundedQueue(Generic[T]):
 
     async def __anext__(self) -> T:
         if self._items:
-            # A caller that never awaits anything would keep the next request from going out.
+            # Let other tasks run, because a caller that never awaits would delay the next request.
             await asyncio.sleep(0)
             return self._items.popleft()
         while not self._items and not self._ended:
@@ -67,7 +67,7 @@ class BoundedQueue(Generic[T]):
             return self._items.popleft()
         if (error := self._error) is None:
             raise StopAsyncIteration
-        self._error = None  # breaks a reference cycle: the error's traceback refers to the queue
+        self._error = None  # the traceback refers to the queue: break this cycle
         raise error
 
 
@@ -76,16 +76,17 @@ async def prefetched(
 ) -> AsyncGenerator[T, None]:
     """Yield the items that ``work`` puts into a queue while the caller uses earlier items.
 
-    The work has ended when the generator ends: at its end, early, by an error or a cancellation.
-    An error of the work is raised after all earlier items.
+    When the generator ends, the work has ended too, even if the generator ends early, by an error
+    or by a cancellation. The generator raises an error of the work after all earlier items.
 
     Args:
         work: Fetches items and puts them into the queue. It is cancelled when the generator ends.
-        ahead: As in :class:`BoundedQueue`.
+        ahead: The same number as in :class:`BoundedQueue`.
     """
     queue = BoundedQueue[T](ahead)
     task = asyncio.ensure_future(work(queue))
-    # A callback, because it also runs if the work is cancelled before its first step.
+    # This is a callback, because a callback runs even if the work is cancelled before its first
+    # step.
     task.add_done_callback(partial(_end_queue, queue))
     try:
         async for item in queue:
@@ -96,9 +97,10 @@ async def prefetched(
 
 
 def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
-    """End a queue with the error of its work, if any."""
+    """End a queue, with the error of its work if there is one."""
     if task.cancelled():
-        # The generator did not cancel it. So this must not look like the end of the listing.
+        # Other code than the generator cancelled the work, so this must not look like the end of
+        # the listing.
         queue.end(asyncio.CancelledError())
     else:
         queue.end(task.exception())

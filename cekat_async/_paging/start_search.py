@@ -1,10 +1,10 @@
-"""Finds where a walk with ``until`` begins: a constructed cursor that is certainly late enough.
+"""Finds the start of a walk with ``until``: a constructed cursor that is certainly late enough.
 
-The server may not honour a constructed cursor, may read its timestamp in another zone, or may
-round it. So the search tries a cursor a little later than ``until``. It uses this cursor only if a
-record on its page has a timestamp later than ``until``. That record was last active after
-``until``, so every record of the range is after it in the listing. If there is any doubt, the walk
-begins at the front.
+The server may ignore a constructed cursor, may read its timestamp in another time zone, or may
+round it. So the search tries a cursor that is a little later than ``until``. The walk uses this
+cursor only if a record on its page has a timestamp later than ``until``. That record was last
+active after ``until``, so every record of the range follows it in the listing. If there is any
+doubt, the walk begins at the front.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class StartSearch:
     """Tries constructed cursors. Request the page at ``cursor``, and pass it to ``accepts``.
 
     Args:
-        until: The last moment of the range, in microseconds since 1970.
+        until: The end of the time range, in microseconds since 1970.
         front: The first page of the listing.
 
     Attributes:
-        cursor: The cursor to try; ``None`` if the walk has to begin at the front.
-        warning: Why the walk begins at the front, if that is worth a warning.
+        cursor: The cursor to try next; ``None`` if the walk has to begin at the front.
+        warning: The warning to log if the walk has to begin at the front; ``None`` without one.
     """
 
     def __init__(self, until: float, front: PageTimes) -> None:
@@ -59,8 +59,8 @@ class StartSearch:
         self._times = CursorTimes(front.after, order=-1)
         self._end = _parse(front.after)
         self._resolution = get_resolution(front.after.cursor_ts) if front.after else 1
-        # The margin covers about half a page, so that a record on the page proves the cursor. The
-        # newest records are not used, because their time may be in the future.
+        # The margin covers about half a page, so that a record on the page is later than ``until``.
+        # The newest records are not used, because their times may be in the future.
         times = map(to_microseconds, front.activities)
         later = sorted(time for time in times if time > self._end)
         middle = later[len(later) // 2] - self._end if later else 0
@@ -69,7 +69,7 @@ class StartSearch:
         self._try_at(until + self._margin)
 
     def accepts(self, page: PageTimes) -> bool:
-        """Whether the page proves that its cursor is late enough. If not, ``cursor`` changes."""
+        """Whether the page proves that its cursor is late enough. Otherwise, change ``cursor``."""
         begin, end, newest = _parse(page.before), _parse(page.after), page.newest
         if begin < end <= self._end:
             self.give_up("the server does not honour a constructed cursor")
@@ -78,7 +78,7 @@ class StartSearch:
         elif newest > self._until + self._resolution:
             return True
         elif newest == -inf:
-            # Perhaps all conversations are newer.
+            # Perhaps all conversations are newer than this cursor.
             self._try_at((begin + self._end) // 2)
         else:
             self._margin *= _WIDER
@@ -101,13 +101,13 @@ class StartSearch:
 
 
 def _parse(cursor: Cursor | None) -> float:
-    """Return the time of a cursor, or minus infinity if there is none or it cannot be read."""
+    """Return the time of a cursor, or minus infinity without a cursor or a readable time."""
     time = None if cursor is None else parse_cursor_ts(cursor.cursor_ts)
     return -inf if time is None else time
 
 
 async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | None:
-    """Return the cursor at which a walk with ``until`` begins, or ``None`` for the front.
+    """Return the cursor at which a walk with ``until`` begins; ``None`` for the front.
 
     The fetcher keeps the pages that the walk will request again.
 
@@ -123,7 +123,7 @@ async def find_start(fetcher: PageFetcher[P], bounds: TimeBounds) -> Cursor | No
             page = await fetcher.fetch(cursor)
         except CekatError as error:
             if not may_be_about_cursor(error):
-                error.cursor = None  # the caller can only resume at the front
+                error.cursor = None  # the caller can resume only at the front
                 raise
             why = describe_for_log(error)
             search.give_up(f"a request with a constructed cursor failed: {why}")

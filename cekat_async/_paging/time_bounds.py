@@ -1,4 +1,4 @@
-"""The bounds of a walk in time, ``since`` and ``until``: where it ends, which records it skips."""
+"""Bounds a walk to a time range: where the walk ends, and which records it skips."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ __all__ = ["TimeBounds"]
 
 
 class TimeBounds:
-    """Bounds a walk to the records that were last active in a range of time.
+    """Limits a walk to the records that were last active in a time range.
 
-    Call :meth:`note` with each page before the other methods. No record of the range is missed, for
-    these reasons:
+    Call :meth:`note` with each page before the other methods. The walk misses no record of the
+    range, for these reasons:
 
-    - The walk ends after a page whose cursor is older than ``since``, if the listing is in
-      descending order of activity. Every record after such a page was last active before ``since``.
-      The order counts as known when the cursors of two pages have gone back in time, the records of
-      a page have been compared with the cursor that led to it, and no page contradicts the order.
-    - A record is skipped if its timestamp, or that of a later record on its page, is later than
-      ``until``. All records of a page are skipped if the page ends later than ``until``. In
-      descending order, such records were last active after ``until``. Until the order is known, a
-      record is skipped only because of its own timestamp.
+    - If the listing is in descending order of activity, the walk ends after a page whose cursor is
+      older than ``since``. Every record after this page was last active before ``since``. The order
+      counts as known under three conditions: the cursors of two pages have gone back in time, the
+      records of a page have been compared with the cursor that led to the page, and no page
+      contradicts the order.
+    - A record is skipped if its timestamp is later than ``until``, or if a following record on the
+      same page has such a timestamp. All records of a page are skipped if the cursor at its end is
+      later than ``until``. In descending order, all these records were last active after ``until``.
+      Until the order is known, a record is skipped only because of its own timestamp.
     - If a page contradicts the order, the bounds are lifted. The walk reads the listing to its end.
-      If it skipped records because of ``until``, it starts again from the front. It keeps every
-      record that has no timestamp, or one in the range. If the cursors are in order of time in some
-      direction, it also keeps all records of each page that may have records of the range.
+      If it skipped records because of ``until``, it starts again from the front. The walk then
+      keeps every record that has no timestamp, or a timestamp in the range. If the cursors are in
+      time order in either direction, the walk also keeps all records of each page that may have
+      records of the range.
 
     Args:
-        since: The first moment; ``None`` for no bound.
-        until: The last moment; ``None`` for no bound.
+        since: The beginning of the range; ``None`` for no bound.
+        until: The end of the range; ``None`` for no bound.
 
     Attributes:
-        since: The first moment, in microseconds since 1970; minus infinity for no bound.
-        until: The last moment, in microseconds since 1970; infinity for no bound.
-        is_lifted: Whether the walk has to read the listing to its end.
-        has_skipped: Whether the walk skipped records that it needs if the bounds are lifted.
+        since: The beginning of the range in microseconds since 1970; minus infinity for no bound.
+        until: The end of the range in microseconds since 1970; infinity for no bound.
+        is_lifted: True if the bounds are lifted, so the walk has to read the listing to its end.
+        has_skipped: True if the walk skipped records that it needs when the bounds are lifted.
     """
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
@@ -60,15 +62,15 @@ class TimeBounds:
         self._order = ActivityOrder()
 
     def begin_at(self, cursor: Cursor) -> str | None:
-        """Record that the walk begins at the caller's cursor. Return the warning to log, if any.
+        """Record that the walk begins at the caller's cursor. Return a warning to log, or ``None``.
 
-        Only a walk with lifted bounds reads past a cursor older than ``since``. So a walk that is
-        resumed at such a cursor has to read the rest of the listing, too.
+        Only a walk with lifted bounds passes a cursor older than ``since``. So a walk that is
+        resumed at such a cursor has to read the rest of the listing too.
         """
         return self.lift("it begins at a cursor before since") if self._is_past(cursor) else None
 
     def note(self, page: PageTimes) -> str | None:
-        """Check the order with a page. Return the warning to log if the page lifts the bounds."""
+        """Check the order with a page. If it lifts the bounds, return the warning to log."""
         self._order.note(page)
         doubt = self._order.doubt
         return None if self.is_lifted or doubt is None else self.lift(doubt)
@@ -88,7 +90,7 @@ class TimeBounds:
         return self._is_past(page.after)
 
     def select(self, page: PageTimes) -> list[bool]:
-        """Return for each record of a page whether it is wanted."""
+        """Return, for each record of a page, whether the record is wanted."""
         spans = self._order.list_spans(page)
         is_near = any(begin <= self.until and end >= self.since for begin, end in spans)
         if self.is_lifted:
@@ -96,7 +98,7 @@ class TimeBounds:
         is_later = all(begin > self.until for begin, _ in spans)
         later = self._find_later(page)
         self.has_skipped |= is_later or any(later)
-        # A record without timestamps is kept, because nothing shows that it is outside the range.
+        # A record without timestamps is kept, because it may be in the range.
         return [
             not after and (is_near or (not is_later and self._may_be_in_range(times)))
             for times, after in zip(page.records, later, strict=True)
@@ -111,10 +113,10 @@ class TimeBounds:
         return not known or any(self.since <= time <= self.until for time in known)
 
     def _find_later(self, page: PageTimes) -> list[bool]:
-        """Return for each record of a page whether it is certainly later than ``until``."""
+        """Return, for each record of a page, whether it was certainly active after ``until``."""
         if self.until == inf:
             return [False] * len(page.records)
-        # A record's timestamp may have more digits than a cursor, and would then seem later.
+        # A record's timestamp may have more digits than a cursor's, and would then seem later.
         cursor = page.after or page.before
         latest = self.until + (get_resolution(cursor.cursor_ts) if cursor else 1)
         later = [

@@ -1,18 +1,19 @@
-"""Decides which parts of a listing have to be read again, because it changed during the walk.
+"""Decides which parts of a listing a walk must read again because the listing changed.
 
-A record that changes moves to the newest end of the listing. If this is the front, a walk that has
-passed the front misses the record. Two extra requests prevent this. Before each pass, a *probe*
-requests a few records and notes where the newest records are. After the pass, a *look* reads one
-page from the front. If the look reaches the place that the probe noted, it shows all records that
-moved during the pass, and nothing is missing. Otherwise more records moved than fit on one page.
-Then another pass, after another probe, reads from the front to that place. This pass is shorter
-than the one before, so fewer records move during it.
+A record that changes moves to the newest end of the listing. If the newest end is the front, a walk
+that has passed the front misses the record. Two extra requests prevent this. Before each pass, a
+*probe* requests a few records and notes the place of the newest records. After the pass, a *look*
+reads one page from the front. If the look reaches the place that the probe noted, it shows all
+records that moved during the pass, and nothing is missing. Otherwise, more records moved than fit
+on one page. In that case, after another probe, another pass reads from the front to that place.
+This pass is shorter than the previous one, so fewer records move during it.
 
-In the first pass, the first page is read before the probe, because a listing of one page needs no
-other request. The probe then shows whether a record moved between these two requests.
+In the first pass, the walk reads the first page before the probe, because a listing with a single
+page needs no other request. The probe then shows whether a record moved between these two requests.
 
 In a listing in ascending order, records move to the end. Reading the last page again finds them. If
-the order is unknown (two pages, or only one timestamp), the walk reads both ends again.
+the order is unknown (there are only two pages, or all cursors have the same timestamp), the walk
+reads both ends again.
 """
 
 from __future__ import annotations
@@ -32,28 +33,29 @@ if TYPE_CHECKING:
 __all__ = ["MOST_PASSES", "CatchUp", "SmallPages", "WholePasses"]
 
 MOST_PASSES = 20
-# A page is small if it has at most a tenth of the records of the largest page. This many small
+# A page is small if it has at most a tenth as many records as the largest page. This many small
 # pages in a row are not a coincidence.
 _SMALL = 10
 _MOST_SMALL_PAGES = 1000
-# Passes over a listing that is not in time order. Each pass requests all pages of the listing.
+# The most passes over a listing that is not in time order. Each pass requests all pages of the
+# listing.
 _MOST_WHOLE_PASSES = 5
-# All names on this many pages are remembered. If the listing is not in time order, these pages show
-# it, and the names are needed.
+# The walk remembers all names on this many pages. If the listing is not in time order, these pages
+# show this, and the names are needed.
 _TRIAL_PAGES = 20
 
 
 class CatchUp:
-    """Decides what to read after a pass, a probe or a look has been read.
+    """Decides what to read after a pass, a probe or a look.
 
     Args:
         state: The state in which the walk resumes.
-        start: The cursor to begin with. Records before it are not wanted.
+        start: The cursor at which the walk begins. Records before this cursor are not wanted.
 
     Attributes:
-        top: The place that the next look or pass has to reach: where the newest records were when
-            the previous pass began. ``None`` for the whole listing.
-        start: The cursor that the walk begins with.
+        top: The place that the next look or pass has to reach. It is the place of the newest
+            records when the previous pass began; ``None`` for the whole listing.
+        start: The cursor at which the walk begins.
 
     The other attributes are those of ``WalkState``.
     """
@@ -66,12 +68,12 @@ class CatchUp:
         self.requests = state.requests
         self.passes = state.passes
         self.start = start
-        if state.down_to is not None:  # the previous walk has read everything deeper
+        if state.down_to is not None:  # an earlier walk has read everything deeper
             self.stage, self.top = Stage.BEHIND, Edge(None, state.overlap)
 
     @property
     def needs_probe(self) -> bool:
-        """Whether the first page, but no probe, has been read, and there are more pages."""
+        """Whether the walk needs a probe: the first page was read, and it is not the only one."""
         return self.stage is Stage.NEW and self.requests > 0
 
     @property
@@ -80,24 +82,25 @@ class CatchUp:
         return self.stage in {Stage.NEW, Stage.PROBE, Stage.PASS} and not self.passes
 
     def note_page(self, cursor: Cursor | None, page: PageSummary) -> None:
-        """Record that a page was read, and the cursor that led to it."""
+        """Record that a page was read. ``cursor`` led to the page."""
         self.requests += 1
         if page.depth == inf:
             self.tail = cursor
             if self.stage is Stage.NEW:
                 self.stage = Stage.PASS
         if self.stage is Stage.LOOK and self.top is not None:
-            # An equal depth is not enough: records with that timestamp may be on the next page.
+            # An equal depth is not enough, because the next page may have records with the same
+            # timestamp.
             self.stage = Stage.SETTLED if page.is_deeper_than(self.top) else Stage.BEHIND
 
     def note_probe(self, page: PageSummary) -> None:
-        """Record where the newest records are. If this place has not changed, nothing moved."""
+        """Record the place of the newest records. If this place has not changed, nothing moved."""
         if self.newest is not None and page.next_cursor == self.newest.cursor:
             self.stage = Stage.SETTLED
         self.newest = page.edge
 
     def begin_pass(self, requests: int = 0) -> None:
-        """Begin a pass of which ``requests`` pages have been read already."""
+        """Begin a pass. ``requests`` of its pages have already been read."""
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:
@@ -106,7 +109,7 @@ class CatchUp:
         ``order`` is the order of the listing, as in ``CursorTimes``.
 
         Raises:
-            PaginationError: After the allowed number of passes, records are still moving.
+            PaginationError: Records are still moving after the allowed number of passes.
         """
         match self.stage:
             case Stage.NEW:
@@ -147,8 +150,8 @@ class CatchUp:
 class SmallPages:
     """Detects a walk that can never end, because records keep moving to the end of the listing.
 
-    If the server marks the end only by an empty page, another record may arrive at the end each
-    time before this page is requested.
+    If the server marks the end with an empty page, another record may always arrive at the end
+    before the walk requests the empty page.
     """
 
     def __init__(self) -> None:
@@ -167,31 +170,32 @@ class SmallPages:
 
 
 class WholePasses:
-    """Reads a listing again, from its start to its end, until a pass finds nothing new.
+    """Reads a listing again from its start to its end, until a pass finds nothing new.
 
     In a listing that is not in time order, records may arrive anywhere. Only another pass over the
     whole listing finds them.
 
     Args:
         start: The cursor at which each pass begins.
-        is_active: Whether the listing is known not to be in time order.
+        is_active: True if it is known that the listing is not in time order.
     """
 
     def __init__(self, start: Cursor | None, *, is_active: bool) -> None:
         self.is_active = is_active
         self._start = start
-        # The names that an earlier process saw are unknown, so its pass counts as new.
+        # The names that an earlier process saw are unknown, so its pass counts as one that found
+        # something new.
         self._found_new = is_active
         self._passes = 0
         self._pages = 0
         self._seen = HashSet()
 
     def activate(self) -> None:
-        """Begin. The pages noted so far count as the first pass."""
+        """Begin the passes. The pages noted so far count as the first pass."""
         self.is_active = self._found_new = True
 
     def note_page(self, page: PageSummary) -> None:
-        """Count a page. Its names are remembered only if they may be needed: they take memory."""
+        """Count a page. Remember its names only if they may be needed, because they take memory."""
         self._pages += 1
         if self.is_active or self._pages <= _TRIAL_PAGES:
             is_new = [self._seen.add(hash_name(name)) for name in page.names]
@@ -200,10 +204,10 @@ class WholePasses:
             self._seen = HashSet()
 
     def next(self) -> Segment | None:
-        """Return another pass if the previous pass found something new, otherwise ``None``.
+        """Return another pass if the previous pass found new records, otherwise ``None``.
 
         Raises:
-            PaginationError: Each of the allowed passes found something new.
+            PaginationError: Even the last allowed pass found new records.
         """
         if not self._found_new:
             return None

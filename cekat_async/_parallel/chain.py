@@ -1,10 +1,10 @@
-"""The segments of one pass, and the checks that together they cover the whole listing.
+"""Keeps the segments of one pass, and checks that together they cover the whole listing.
 
-A constructed cursor points somewhere into the listing, if the server honours it at all. The exact
-place does not matter. A segment is trusted only when the previous segment has reached one of its
-first records, page by page along the server's own cursors. Segments that are joined in this way are
-equivalent to one sequential walk from the front. If there is any doubt, all other segments are
-dropped, and the front segment reads the rest of the listing alone.
+A constructed cursor points to some place in the listing, if the server honours the cursor at all.
+The exact place does not matter. A segment is trusted only after the previous segment has reached
+one of its first records, page by page along the server's own cursors. Segments that are joined in
+this way are equivalent to one sequential walk from the front. If there is any doubt, all other
+segments are dropped, and the front segment reads the rest of the listing alone.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ class SegmentChain:
 
     Args:
         state: The state in which the walk resumes.
-        most: How many segments may be read at the same time.
-        times: Converts cursors and depths.
+        most: The most segments that may be read at the same time.
+        times: Converts cursors to depths and back.
         warn: Logs a warning.
 
     Attributes:
-        segments: The segments. A walk from the first one would find every record not yet yielded.
+        segments: The segments. A walk from the first segment would find every record that was not
+            yet yielded.
 
     ``is_honoured`` and ``is_serial`` are those of ``WalkState``.
     """
@@ -56,16 +57,16 @@ class SegmentChain:
 
     @property
     def head_cursor(self) -> Cursor | None:
-        """The cursor from which a sequential walk finds every record not yet yielded."""
+        """The cursor from which a sequential walk finds every record that was not yet yielded."""
         return self.segments[0].walk.cursor if self.segments else None
 
     def most_left(self) -> float:
-        """Return how many pages :meth:`split` would split, or 0 if it would not split any."""
+        """Return how many pages :meth:`split` would share between two segments; 0 for none."""
         split = self._best_split()
         return split.pages if split else 0
 
     def split(self) -> Segment | None:
-        """Add and return another segment, or return ``None`` if it is not worth a request."""
+        """Add and return another segment, or return ``None`` if a segment would not pay off."""
         while split := self._best_split():
             cursor = self._times.cursor_at(split.depth)
             if cursor is not None:
@@ -93,13 +94,13 @@ class SegmentChain:
         self.planner = SplitPlanner(self._most)
 
     def finish(self, segment: Segment) -> None:
-        """End a segment because the rest of the listing is not wanted; drop all later segments."""
+        """End a segment and drop all later ones, because the rest of the listing is not wanted."""
         segment.walk.done = True
         self.drop(self.segments[self.segments.index(segment) + 1 :])
         self._remove_joined()
 
     def drop(self, segments: Sequence[Segment]) -> None:
-        """Remove segments, and discard their requests in flight."""
+        """Remove segments, and discard the pages of their requests in flight."""
         for segment in list(segments):
             segment.is_dropped = True
             self.segments.remove(segment)
@@ -114,14 +115,14 @@ class SegmentChain:
 
     def _insert(self, cursor: Cursor, previous: Segment) -> Segment | None:
         segment = Segment(cursor, begin=int(self._times.depth(cursor)))
-        # The server's timestamps are coarser than depths, so rounding may move the start up.
+        # The server's timestamps are coarser than depths, so rounding may move the start backward.
         if segment.begin <= previous.at:
             return None
         self.segments.insert(self.segments.index(previous) + 1, segment)
         return segment
 
     def _find_doubt(self, segment: Segment, page: PageSummary) -> str | None:
-        """Return why a page casts doubt on the segments, or ``None``."""
+        """Return the reason why a page casts doubt on the segments, or ``None``."""
         if self._times.is_out_of_order(segment.walk.cursor, page.depth):
             return "a page is not after its cursor in time"
         self._drop_overtaken(segment, page)
@@ -135,7 +136,7 @@ class SegmentChain:
         return None
 
     def _drop_overtaken(self, segment: Segment, page: PageSummary) -> None:
-        """Drop following segments that begin within a page and have no records yet."""
+        """Drop the following segments that begin within a page and have no records yet."""
         following = self._following(segment)
         while following and not following.has_records and following.begin <= page.depth:
             self.drop([following])
@@ -153,18 +154,18 @@ class SegmentChain:
             self._end_at(segment)
             return
         self.is_honoured |= was_unconfirmed and segment.has_records
-        # The time that the first page of the front covers is unknown.
+        # The time span of the first page at the front is unknown.
         if page.depth < inf and (was_unconfirmed or had_records):
             self.planner.note_page(segment.at - at)
         self._join(segment, page, was_unconfirmed=was_unconfirmed)
 
     def _join(self, segment: Segment, page: PageSummary, *, was_unconfirmed: bool) -> None:
-        """End a segment that has reached the next one, and remove joined segments."""
+        """End a segment that has reached the next segment, and remove joined segments."""
         following = self._following(segment)
         if following and following.joins(page):
             segment.walk.done = True
             if was_unconfirmed and following.first_ids.issuperset(page.names):
-                self.planner.note_waste()  # there was nothing before the following segment
+                self.planner.note_waste()  # there were no records before the following segment
         self._remove_joined()
 
     def _remove_joined(self) -> None:
@@ -172,21 +173,22 @@ class SegmentChain:
             self.segments.pop(0)
 
     def _end_at(self, segment: Segment) -> None:
-        """Drop a segment that would begin after the end of the listing, and note this end."""
+        """Drop a segment that begins after the end of the listing, and note where it begins."""
         self.planner.end = segment.begin
         self.planner.note_waste()
         self.drop([segment])
 
     def _fail(self, segment: Segment, error: PaginationError) -> None:
-        """Keep an error of the first segment. For any other segment, fall back."""
+        """Keep an error of the first segment. For an error of any other segment, fall back."""
         if segment is self.segments[0]:
             segment.error = error
         else:
-            # The error's text is left out: it quotes the server, and is not redacted here.
+            # The warning omits the error's text, because the text quotes the server and is not
+            # redacted here.
             self.fall_back("one segment would never end")
 
     def _warn_once(self, warning: str | None) -> None:
-        """Log a warning, unless one was logged before."""
+        """Log a warning, unless this chain has already logged one."""
         if warning and not self._is_warned:
             self._is_warned = True
             self._warn(warning)

@@ -1,4 +1,4 @@
-"""Deduplication: a filter that removes records which a walk has yielded before."""
+"""Deduplication: removes the records that a walk has yielded before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class EachOnce:
     def reduce(self, page: ConversationPage) -> ConversationPage | None:
         """Return the new part of a page, or ``None`` if all its records were yielded before.
 
-        A sequential walk from its ``next_cursor`` finds every record not yet yielded.
+        A sequential walk from the ``next_cursor`` of the new page finds every record that was not
+        yet yielded.
         """
         is_new = [self._seen.add(hash_name(name)) for name in record_names(page)]
         if is_new and not any(is_new):

@@ -1,4 +1,4 @@
-"""One segment of a listing, which one walker reads."""
+"""One segment of a listing. One walker reads it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PageSummary", "Segment"]
 
-# A position stores this many ids of a segment's first records. One of them is enough to recognize
-# the start of the segment. If all of them have moved away, the walk continues sequentially.
+# A position stores this many ids of a segment's first records. One of these ids is enough to
+# recognize the start of the segment. If all of these records have moved away, the walk continues
+# sequentially.
 _STORED_FIRST_IDS = 16
 
 
@@ -26,9 +27,11 @@ class PageSummary(NamedTuple):
     """The part of a page that a walk needs.
 
     Attributes:
-        names: The ids of its records, in order. A record without an id is identified by its bytes.
+        names: The ids of the page's records, in order. For a record without an id, the record's
+            bytes.
         next_cursor: The cursor on the page.
-        depth: The depth of that cursor. Infinite on the last page, NaN for an unreadable timestamp.
+        depth: The depth of ``next_cursor``; infinite on the last page, NaN for an unreadable
+            timestamp.
     """
 
     names: Sequence[str | bytes]
@@ -41,11 +44,11 @@ class PageSummary(NamedTuple):
         return Edge(self.next_cursor, self.depth if isfinite(self.depth) else None)
 
     def is_deeper_than(self, edge: Edge) -> bool:
-        """Whether the page ends deeper than an edge."""
+        """Whether the page ends deeper in the listing than an edge."""
         return edge.depth is not None and self.depth > edge.depth
 
     def reaches(self, edge: Edge) -> bool:
-        """Whether the page ends at an edge, or deeper.
+        """Whether the page ends at an edge, or deeper in the listing.
 
         An equal timestamp is not enough, because several records may have this timestamp.
         """
@@ -53,21 +56,21 @@ class PageSummary(NamedTuple):
 
 
 class Segment:
-    """The state of one walker in its part of a listing. Depths are those of ``CursorTimes``.
+    """The state of one walker in its part of a listing. ``CursorTimes`` defines depths.
 
     Args:
-        start: The cursor to begin with; ``None`` for the front of the listing.
-        begin: The depth of ``start``. 0 is the front; every constructed cursor is deeper.
+        start: The cursor at which the segment begins; ``None`` for the front of the listing.
+        begin: The depth of ``start``; 0 for the front. Every constructed cursor is deeper.
         until: The edge at which the segment may end.
-        stage: The purpose of the segment. A probe and a look have a single page.
+        stage: The purpose of the segment. A segment for a probe or a look has a single page.
 
     Attributes:
         at: The depth to which the segment has been read.
-        first_ids: The names of the records on its first page with records. When the previous
-            segment reaches one of these records, the two segments are contiguous.
-        first_ids_end: The depth at which that page ends.
+        first_ids: The names of the records on the segment's first page with records. When the
+            previous segment reaches one of these records, the two segments are contiguous.
+        first_ids_end: The depth at which the page of ``first_ids`` ends.
         error: The error that ended the segment, to be raised after its last page.
-        is_dropped: Whether further pages of the segment are discarded.
+        is_dropped: True if further pages of the segment are discarded.
     """
 
     def __init__(
@@ -107,22 +110,23 @@ class Segment:
     def joins(self, page: PageSummary) -> bool:
         """Whether a page of the previous segment contains one of this segment's first records.
 
-        If the page ends before this segment begins, it does not count: its record has moved there.
+        A page that ends before this segment begins does not count, because the record has moved
+        there.
         """
         return page.depth >= self.begin and not self.first_ids.isdisjoint(page.names)
 
     def is_overrun_by(self, page: PageSummary) -> bool:
-        """Whether a page ends after all first ids, so that it should have contained one of them."""
+        """Whether a page ends after all first ids, so it should have contained one of them."""
         return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
     def advance(self, page: PageSummary) -> None:
         """Update the state after a page, like :meth:`CursorWalk.advance`."""
         self.walk.advance(page.next_cursor, page.names)
-        if page.depth < inf:  # and readable
+        if page.depth < inf:  # the depth is finite and readable
             self.at = int(page.depth)
         if not self.has_records:
             self.first_ids, self.first_ids_end = frozenset(page.names), page.depth
-            # Computed once, because a position is built after each page of any segment.
+            # The ids are selected once, because a position is built after each page of any segment.
             ids = (name for name in self.first_ids if isinstance(name, str))
             self._stored_first_ids = tuple(islice(ids, _STORED_FIRST_IDS))
         is_single = self.stage in {Stage.PROBE, Stage.LOOK}
@@ -130,7 +134,7 @@ class Segment:
             self.walk.done = True
 
     def to_part(self) -> Part:
-        """Return the state of the segment in the form that is stored."""
+        """Return the state of the segment in the form that a position stores."""
         return Part(
             cursor=self.walk.cursor,
             begin=self.begin,
@@ -143,7 +147,7 @@ class Segment:
 
     @classmethod
     def from_part(cls, part: Part) -> Segment:
-        """Return a segment with a stored state."""
+        """Return a segment from its stored state."""
         segment = cls(part.cursor, begin=part.begin, until=part.until)
         segment.at = part.at
         segment.first_ids = frozenset(part.first_ids)

@@ -29,11 +29,11 @@ class ParallelSource(ListingWalk["ConversationPage"]):
 
     Args:
         fetcher: Fetches the page after a cursor.
-        prober: Fetches fewer records at a time, for probes.
+        prober: Fetches fewer records per request, for probes.
         walk: Decides what to fetch next.
-        finish: Converts a page of the walk to the page to yield. ``None`` if there is none.
-        on_malformed: Called with each malformed record. Without it, the first malformed record
-            raises an error after its page.
+        finish: Returns the page to yield for a page of the walk, or ``None`` to yield no page.
+        on_malformed: Receives each malformed record. With ``None``, the walk raises an error after
+            the first page with a malformed record.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._on_malformed = on_malformed
 
     def split(self) -> AsyncGenerator[ConversationPage, None] | None:
-        """Return the pages of another segment, or ``None`` if another walker is not worth it."""
+        """Return the pages of another segment, or ``None`` if another walker would not pay off."""
         segment = self._walk.split()
         return None if segment is None else self._walk_part(segment)
 
     def most_left(self) -> float:
-        """Return how many pages are left to split; 0 if another walker is not worth it."""
+        """Return how many pages another walker could share; 0 if it would not pay off."""
         return self._walk.most_left()
 
     def stop(self) -> None:
-        """End the walk: all walkers stop at their next page."""
+        """End the walk. All walkers stop at their next page."""
         self._walk.stop()
 
     async def _walk_part(self, segment: Segment | None) -> AsyncGenerator[ConversationPage, None]:
@@ -107,6 +107,7 @@ class ParallelSource(ListingWalk["ConversationPage"]):
             return None if page is None else self._finish(page), segment.error
         if self._walk.excuses(segment, error):
             return None, None
-        # The walk stays before this page. It would read a missing cursor as the end of the listing.
+        # The walk does not advance past this page, because it would mistake the missing cursor for
+        # the end of the listing.
         error.cursor = self._walk.head_cursor
         return self._finish(fetched), error

@@ -1,4 +1,4 @@
-"""Estimates where the next segment of a walk should begin. A wrong estimate costs requests."""
+"""Estimates where the next segment of a walk should begin. A wrong estimate only costs requests."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Split", "SplitPlanner"]
 
-# A gap with fewer pages is not split, because each segment costs about one extra request: half a
-# page where two segments join, and a whole one if the segment begins after the end.
+# A gap with fewer pages is not split, because each segment costs about one extra request. Where two
+# segments join, about half a page is read twice. A segment that begins after the end of the listing
+# wastes a whole page.
 _LEAST_PAGES = 3
-# If the length of the listing is unknown, it is explored. The first exploration begins this many
-# pages per walker from the front, and each later one this many times as deep. With 8 walkers, a
-# million pages take ten explorations.
+# If the length of the listing is unknown, segments explore it. The first exploration begins this
+# many pages per walker from the front, and each later exploration begins this many times as deep as
+# the one before. With 8 walkers, ten explorations find the end of a million pages.
 _FIRST_EXPLORATION = 2
 _DEEPER = 4
-# The most concurrent explorations. Only one of the explorations beyond the end is useful.
+# The most explorations at the same time. Beyond the end of the listing, only one of them is useful.
 _EXPLORATIONS = 4
-# One request without a result is accepted per this many pages.
+# For this many pages, one request without a result is acceptable.
 _PAGES_PER_WASTE = 20
 
 
 class Split(NamedTuple):
-    """A place for another segment: the previous segment, the depth, and the pages left to read.
+    """The place of another segment: the segment before it, its depth, and the remaining pages.
 
-    The number of pages is infinite if it is unknown.
+    If the number of remaining pages is unknown, it is infinite.
     """
 
     previous: Segment
@@ -42,10 +43,11 @@ class SplitPlanner:
     """Tracks the average density of pages, and an upper bound for the end of the listing.
 
     Args:
-        most: The most segments that are read at the same time.
+        most: The most segments that may be read at the same time.
 
     Attributes:
-        end: A depth at which the listing has certainly ended. ``None`` while none is known.
+        end: A depth that is certainly at or after the end of the listing. ``None`` while no such
+            depth is known.
     """
 
     def __init__(self, most: int) -> None:
@@ -56,11 +58,11 @@ class SplitPlanner:
         self._span = 0
 
     def end_at(self, depth: int) -> None:
-        """Record that nothing is wanted from this depth on."""
+        """Record that no records from this depth on are wanted."""
         self.end = depth if self.end is None else min(self.end, depth)
 
     def note_page(self, span: int) -> None:
-        """Record how many microseconds a page covered."""
+        """Record how many microseconds the records of a page span."""
         self._pages += 1
         self._span += span
 
@@ -69,7 +71,7 @@ class SplitPlanner:
         self._wasted += 1
 
     def best(self, segments: Sequence[Segment]) -> Split | None:
-        """Return the place with the most pages left, or ``None`` if a segment is not worth it."""
+        """Return the place with the most remaining pages, or ``None`` if none would pay off."""
         if not self._span or self._is_budget_used_up(segments):
             return None
         splits = (*self._between(segments), *self._after(segments))
@@ -77,12 +79,12 @@ class SplitPlanner:
         return best if best and best.pages >= _LEAST_PAGES else None
 
     def _is_budget_used_up(self, segments: Sequence[Segment]) -> bool:
-        """Whether too many requests had no result. Requests in flight count half."""
+        """Whether too many requests had no result. Each request in flight counts as half of one."""
         in_flight = sum(not segment.has_records for segment in segments)
         return self._wasted + in_flight / 2 > self._most / 2 + self._pages / _PAGES_PER_WASTE
 
     def _between(self, segments: Sequence[Segment]) -> Iterator[Split]:
-        """Yield the middle of each gap that certainly has records after it."""
+        """Yield the middle of each gap that is certainly followed by records."""
         last = _last_with_records(segments)
         for segment, following in pairwise(segments[: last + 1]):
             half = (following.begin - segment.at) // 2
@@ -90,7 +92,7 @@ class SplitPlanner:
                 yield Split(segment, segment.at + half, self._estimate(following.begin, segment))
 
     def _after(self, segments: Sequence[Segment]) -> Iterator[Split]:
-        """Yield a place after the last segment, if there may be one."""
+        """Yield a place after the last segment, if the listing may continue there."""
         last = segments[-1]
         explorations = len(segments) - 1 - _last_with_records(segments)
         if last.is_over:
@@ -99,7 +101,8 @@ class SplitPlanner:
             step = _FIRST_EXPLORATION * self._most * (self._span // self._pages)
             yield Split(last, max(_DEEPER * last.begin, last.at + step), inf)
         elif self.end is not None and not explorations and self.end - last.at > 1:
-            # A third instead of the half, because there may be no records.
+            # The place is after a third of the gap, not in the middle, because the gap may have no
+            # records.
             depth = last.at + max((self.end - last.at) // 3, 1)
             yield Split(last, depth, self._estimate(self.end, last))
 

@@ -1,4 +1,4 @@
-"""A walk of one listing by several walkers. It ends when nothing can be missing."""
+"""Walks one listing with several walkers, until no record can be missing."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class ParallelWalk:
 
     Every walker repeats three steps until :meth:`next` returns ``None``: it calls :meth:`next`,
     fetches the page at ``segment.walk.cursor``, and passes the page to :meth:`advance`. Idle
-    walkers call :meth:`split`. No method waits for anything.
+    walkers call :meth:`split`. No method blocks or awaits.
 
-    Pages are yielded whole and in no order. A record that moved during the walk is yielded again,
-    and the last version is the latest. When the walk has ended, it has yielded every record that
-    existed during the whole walk. A listing that is not in time order is read from its start to its
-    end until a pass finds nothing new. If a listing changes faster than it is read, the walk ends
-    with a PaginationError.
+    The walk yields whole pages, in no particular order. It yields a record again if the record
+    moved during the walk, and the version yielded last is the latest. At its end, the walk has
+    yielded every record that existed during the whole walk. If a listing is not in time order, the
+    walk reads it from start to end until a pass finds nothing new. If a listing changes faster than
+    it is read, the walk ends with a PaginationError.
 
     Args:
-        position: Where to resume.
-        most: How many segments may be read at the same time.
+        position: The position at which the walk resumes.
+        most: The most segments that may be read at the same time.
         warn: Logs a warning.
-        start: The cursor to begin with, for a walk from ``Position()``. Records before it are not
-            wanted, even if they move there during the walk.
-        bounds: The bounds of the walk in time; ``None`` for no bounds.
+        start: The cursor at which a walk from ``Position()`` begins. Records before this cursor are
+            not wanted, even if they move there during the walk.
+        bounds: The time range of the walk; ``None`` for no bounds.
     """
 
     def __init__(
@@ -78,20 +78,20 @@ class ParallelWalk:
             if start is not None and (warning := bounds.begin_at(start)):
                 warn(warning)
         self._watermark = state.watermark
-        # The segments that wait for a walker.
+        # The segments that have no walker yet.
         self._waiting = [segment for segment in self._chain.segments if not segment.is_over]
-        # Kept until the first probe arrives.
+        # The first page is kept until the first probe arrives.
         self._first_page: ConversationPage | None = None
         self._is_stopped = False
 
     @property
     def head_cursor(self) -> Cursor | None:
-        """The cursor from which a sequential walk finds every record not yet yielded."""
+        """The cursor from which a sequential walk finds every record that was not yet yielded."""
         return self._chain.head_cursor
 
     @property
     def position(self) -> Position:
-        """The position after all pages that have been yielded."""
+        """The position after all pages yielded so far."""
         catch_up = self._catch_up
         if catch_up.stage is Stage.NEW:
             # Before the first probe, a resumed walk could not know which records have moved.
@@ -120,44 +120,44 @@ class ParallelWalk:
 
     @property
     def late_bounds(self) -> TimeBounds | None:
-        """The bounds if the walk may begin at ``until``, or ``None`` if it begins elsewhere."""
+        """The bounds if the walk may begin near ``until``, or ``None`` if it begins elsewhere."""
         is_new = self._begin == Position() and self._start is None
         return self._bounds if is_new and self._bounds and self._bounds.until < inf else None
 
     def begin_at(self, start: Cursor) -> None:
-        """Begin with a cursor that :func:`find_start` has found."""
+        """Begin at a cursor that :func:`find_start` has found."""
         self._times.count_from(start)
         self._catch_up = CatchUp(WalkState(), start)
 
     def tracked(self, page: ConversationPage) -> ConversationPage:
-        """Return a page with the position after it."""
+        """Return the page, with the walk's position after it."""
         return msgspec.structs.replace(page, next_cursor=self.head_cursor, position=self.position)
 
     def most_left(self) -> float:
-        """Return how many pages are left to split; 0 if another walker is not worth it."""
+        """Return how many pages another walker could share; 0 if it would not pay off."""
         return inf if self._waiting else self._chain.most_left()
 
     def split(self) -> Segment | None:
-        """Return a segment for another walker, or ``None`` if it is not worth it."""
+        """Return a segment for another walker, or ``None`` if a walker would not pay off."""
         return self._waiting.pop(0) if self._waiting else self._chain.split()
 
     def stop(self) -> None:
-        """Discard everything in flight. The last position remains valid."""
+        """Discard all pages in flight. The last position remains valid."""
         self._is_stopped = True
         self._waiting.clear()
         self._chain.drop(self._chain.segments)
 
     def next(self, segment: Segment | None) -> Segment | None:
-        """Return what a walker reads next, or ``None`` if nothing is left for it.
+        """Return the segment that a walker reads next, or ``None`` if nothing is left to read.
 
-        ``segment`` is the segment that the walker has read so far, if any.
+        ``segment`` is the segment that the walker has been reading, or ``None``.
 
         Raises:
             PaginationError: The listing changes faster than it is read.
         """
         needs_probe = self._catch_up.needs_probe
         if needs_probe and segment not in self._chain.segments:
-            return None  # the walker that read the first page makes the probe
+            return None  # the walker that read the first page will send the probe
         if segment is not None and not segment.is_over and not needs_probe:
             return segment
         if self._waiting:
@@ -169,7 +169,7 @@ class ParallelWalk:
     def advance(self, segment: Segment, page: ConversationPage) -> ConversationPage | None:
         """Update a segment after a page, and return the page to yield, or ``None``.
 
-        If the segment has an ``error`` now, the caller must raise it after the page.
+        If ``segment.error`` is set now, the caller must raise it after the page.
         """
         if segment.is_dropped:
             self._chain.planner.note_waste()
@@ -193,10 +193,10 @@ class ParallelWalk:
         return page if self._bounds is None else self._bound(self._bounds, segment, page, before)
 
     def excuses(self, segment: Segment, error: CekatError) -> bool:
-        """Return whether the walk continues although a segment could not fetch its page.
+        """Return whether the walk continues even though a segment could not fetch its page.
 
-        It continues if the server does not accept a constructed cursor. If the server answers no
-        request at all, the first segment fails too.
+        The walk continues if the server may have refused a constructed cursor. If the server
+        answers no requests at all, the first segment fails too.
         """
         if segment.is_unconfirmed and may_be_about_cursor(error):
             why = describe_for_log(error)
@@ -225,7 +225,7 @@ class ParallelWalk:
     def _note_probe(
         self, segment: Segment, page: ConversationPage, summary: PageSummary
     ) -> ConversationPage | None:
-        """Record where the newest records are. Return the page only if an error follows it."""
+        """Record the place of the newest records. Return the page only if an error follows it."""
         try:
             segment.advance(summary)
         except PaginationError as error:
@@ -243,7 +243,7 @@ class ParallelWalk:
         return None
 
     def _resume_first_pass(self, first: ConversationPage, probe: ConversationPage) -> None:
-        """Continue after the first page, or read it again if a record may have moved since."""
+        """Continue after the first page. If a record may have moved since, read that page again."""
         self._times.count_from(probe.next_cursor)  # as if the probe had been read first
         if first.next_cursor and _starts_with(first, probe):
             self._times.learn(first.next_cursor, probe.next_cursor)
@@ -254,7 +254,7 @@ class ParallelWalk:
         self._waiting = [*self._chain.segments]
 
     def _check_order(self, segment: Segment, summary: PageSummary) -> None:
-        """Detect from the server's own cursors that the listing is not in time order."""
+        """Give up the time order if the server's own cursors contradict it."""
         if (
             not self._whole_passes.is_active
             and segment is self._chain.segments[0]
@@ -273,14 +273,14 @@ class ParallelWalk:
             self._catch_up.begin_pass()
 
     def _compare_with_creation(self, page: ConversationPage) -> None:
-        """Count whether the cursor is the time at which the page's last record was created."""
+        """Note whether the page's cursor is the time at which its last record was created."""
         cursor, last = page.next_cursor, page.items[-1] if page.items else None
         if cursor is None or last is None or last.id != page.ids[-1] or last.created_at is None:
             return
         last_message = last.last_message and last.last_message.created_at
         if not self._times.is_at(cursor, last.created_at):
             self._by_activity += 1
-        elif last_message != last.created_at:  # if the two times are equal, it may be either
+        elif last_message != last.created_at:  # if the times are equal, the cursor may be either
             self._by_creation += 1
 
     def _bound(
@@ -290,7 +290,7 @@ class ParallelWalk:
         page: ConversationPage,
         before: Cursor | None,
     ) -> ConversationPage:
-        """Return the wanted part of a page, and end the segment if the rest is not wanted."""
+        """Return the wanted part of a page. End the segment if the rest of it is not wanted."""
         times = get_page_times(page, before)
         if warning := bounds.note(times):
             self._lift_bounds(bounds, warning)
@@ -314,9 +314,9 @@ class ParallelWalk:
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
-    """Whether a page starts with exactly the bytes of a probe's records. If so, none has moved.
+    """Whether a page starts with exactly the bytes of a probe's records, so that none has moved.
 
-    A record that has moved in between would be the first one, or would have changed.
+    If a record had moved in between, it would be the first record or would have other bytes.
     """
     newest = [bytes(raw) for raw in probe.raw]
     return bool(newest) and newest == [bytes(raw) for raw in page.raw[: len(newest)]]

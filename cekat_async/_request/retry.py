@@ -249,7 +249,7 @@ def _build_retrying(
     charge: _Charge,
     report_retry: Callable[[CekatError, float], None],
 ) -> AsyncRetrying:
-    """Return the retrying object of one call. Tasks that shared it would mix up their errors."""
+    """Return the retrying object of one call. A shared object would mix up errors of tasks."""
 
     def wait(state: RetryCallState) -> float:
         error = _failure(state)
