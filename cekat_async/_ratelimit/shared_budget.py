@@ -115,7 +115,7 @@ class SharedBudget(Protocol):
     async def take(
         self, requests: int, per: float, learned: LearnedRate | None = None
     ) -> BudgetAnswer:
-        """Take one request from the budget, and report whether it was granted.
+        """Take one request from the budget, and return whether the budget granted it.
 
         The call should finish within a hundredth of ``per``. A later grant is not used, and the
         client asks again. If the call takes longer than a quarter of ``per``, the budget counts as

@@ -1,9 +1,9 @@
-"""The base of all record types: unknown fields, the JSON form, and how records are shown."""
+"""The base of all record types: unknown fields, the JSON form, and the ``repr``."""
 
-# A field may have a value of any type.
+# The value of a field may have any type.
 # pyright: reportUnknownVariableType=false
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from datetime import datetime
 from typing import Any, ClassVar, Required, Self
@@ -21,7 +21,7 @@ from cekat_async.redaction import one_line
 
 __all__ = ["IdentifiedRecord", "Record"]
 
-# Characters of a value in a repr.
+# The most characters of a value in a repr.
 _LONGEST_SHOWN = 60
 
 
@@ -30,8 +30,8 @@ class Record(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
-    # A record cannot contain itself, so the garbage collector need not track it. Building a list
-    # of untracked records is a third cheaper.
+    # A record cannot contain itself, so the garbage collector need not track records. Building a
+    # list of untracked records takes a third less time.
     gc=False,
 ):
     """The base of all records. Two records are equal if all their fields are equal.
@@ -43,23 +43,23 @@ class Record(
     no names, phone numbers or messages, because it may end up in logs.
 
     Attributes:
-        extra: The original values of unknown fields, and of known fields whose value has another
-            type than documented, in alphabetical order. It cannot be changed.
+        extra: The original values of unknown fields, and of known fields whose value does not have
+            the documented type, in alphabetical order. ``extra`` cannot be changed.
     """
 
     extra: Extra = NO_EXTRA
 
-    # Few records have these fields. If one is None, the API probably did not send it.
+    # Few records have these fields. If such a field is None, the API probably did not send it.
     _rare: ClassVar[frozenset[str]] = frozenset()
-    # The fields that the repr shows: no names, no messages.
+    # The fields that the repr shows. They contain no names and no messages.
     _shown: ClassVar[tuple[str, ...]] = ("id",)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-ready values under the API's names, unknown fields included.
+        """Return the record as JSON-ready values with the API's names, including unknown fields.
 
-        A mistyped field has its original value. Timestamps are ISO 8601 text with their zone and
+        A mistyped field has its original value. Timestamps are ISO 8601 text with a time zone, and
         with milliseconds, or microseconds if needed. The result shares JSON objects and lists with
-        the record: copy them before you change them.
+        the record, so copy them before you change them.
 
         Examples:
             >>> Conversation.from_json('{"id": "c1", "color": "red"}').to_dict()["color"]
@@ -76,14 +76,15 @@ class Record(
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
         """Return one record from its JSON.
 
-        Unknown fields, mistyped fields and timestamps without a zone are read as in a page.
+        This method reads unknown fields, mistyped fields and timestamps without a zone as a page
+        does.
 
         Args:
-            raw: The JSON of the record: a line of an export, or an element of ``page.raw``.
+            raw: The JSON of the record, such as a line of an export or an element of ``page.raw``.
 
         Raises:
-            DecodeError: The record is malformed: not JSON, not an object, or without a readable
-                id. ``field`` says where. (A label and a message preview need no id.)
+            DecodeError: The record is malformed: not JSON, not an object, or without a readable id.
+                The error's ``field`` is the place. (Labels and message previews need no id.)
 
         Examples:
             >>> Conversation.from_json(b'{"id": "c1", "stage_status": "pending"}')
@@ -106,7 +107,7 @@ class Record(
         }
 
     def __getitem__(self, name: str) -> Any:
-        # `dict(record)` calls this for each item, so do not build the whole dict here.
+        # `dict(record)` calls this method for each item, so the whole dict must not be built here.
         if name in self.extra:
             return self.extra[name]
         if name == "extra" or name not in self.__struct_fields__:
@@ -133,10 +134,10 @@ class Record(
 
 
 class IdentifiedRecord(Record, frozen=True, kw_only=True):
-    """A record with an id. It is hashed by its id.
+    """A record with an id. Its hash is the hash of the id.
 
     Attributes:
-        id: The id: text with at least one character.
+        id: The id, which is text of at least one character.
     """
 
     id: Id

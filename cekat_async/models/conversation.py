@@ -1,6 +1,6 @@
 """A conversation with its labels, message previews and status."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class StageStatus(OpenEnum):
-    """The status of a conversation. Each member equals its text.
+    """The status of a conversation. Each member is equal to its string.
 
     An unknown status is kept unchanged, as a member that is not in the class.
 
@@ -28,7 +28,7 @@ class StageStatus(OpenEnum):
         ASSIGNED: ``"assigned"``
         RESOLVED: ``"resolved"``
         PENDING: ``"pending"``
-        OPEN: ``"open"``. It is not documented, but live accounts send it
+        OPEN: ``"open"``. This status is not documented, but live accounts send it
             (docs/api.md#conversations).
 
     Examples:
@@ -47,8 +47,8 @@ class StageStatus(OpenEnum):
 def describe_unknown_status(status: str) -> str | None:
     """Return a sentence about a status that the package does not know, or ``None``.
 
-    The sentence suggests the most similar known status, if there is one. An unknown status is not
-    an error, because the API adds new ones without notice.
+    If a known status is similar, the sentence suggests it. An unknown status is not an error,
+    because the API adds new statuses without notice.
     """
     if StageStatus(status).is_known:
         return None
@@ -66,7 +66,7 @@ class Label(Record, frozen=True, kw_only=True):
     Attributes:
         id: The id of the label.
         name: The name of the label.
-        color: The color. It is not documented, but live accounts send it
+        color: The color. This field is not documented, but live accounts send it
             (docs/api.md#conversations).
     """
 
@@ -82,7 +82,7 @@ class MessagePreview(Record, frozen=True, kw_only=True):
 
     Attributes:
         message: The text of the message.
-        created_at: When the message was sent.
+        created_at: The time at which the message was sent.
     """
 
     _rare = frozenset({"message", "created_at"})
@@ -96,8 +96,8 @@ if TYPE_CHECKING:
     _Labels: TypeAlias = tuple[Label, ...]
     _FreeForm: TypeAlias = dict[str, Any]
 else:
-    # The API may send null for both. A record then has an empty collection, so that code can loop
-    # over it without a check.
+    # The API may send null for labels and additional data. A record then has an empty collection,
+    # so that code can loop over the collection without a check.
     _Labels = tuple[Label, ...] | None
     _FreeForm = dict[str, Any] | None
 
@@ -109,20 +109,20 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
         inbox_id: The id of the inbox.
         contact_id: The id of the contact.
         contact_name: The name of the contact.
-        contact_phone: The phone number of the contact: digits without a ``+``.
+        contact_phone: The phone number of the contact, as digits without a ``+``.
         platform_type: The channel, such as ``"whatsapp"``.
         inbox_name: The name of the inbox.
         stage_status: The status, such as ``"assigned"``.
         handled_by_id: The id of the agent who handles the conversation.
         handled_by_name: The name of that agent.
-        notes: Notes on the conversation.
+        notes: The notes on the conversation.
         labels: The labels. Empty if there are none.
         last_message: The last message.
-        first_message: The first message. In the API's own sample it has no ``created_at``.
+        first_message: The first message. In the API's own sample, it has no ``created_at``.
         additional_data: An object whose keys the account chooses. Empty if there is none.
-        created_at: When the conversation was created.
-        resolved_at: When it was resolved.
-        resolved_by_id: The id of the agent who resolved it.
+        created_at: The time at which the conversation was created.
+        resolved_at: The time at which the conversation was resolved.
+        resolved_by_id: The id of the agent who resolved the conversation.
         resolved_by_name: The name of that agent.
         pipeline: Any JSON value. Not documented, but live accounts send it
             (docs/api.md#conversations).
@@ -156,7 +156,7 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
     last_message_by_human: Any = None
 
     def __post_init__(self) -> None:
-        # Both may be None here, although the types for type checkers exclude it.
+        # Both may be None here, although the declared types exclude None.
         if self.labels is None:
             msgspec.structs.force_setattr(self, "labels", ())  # type: ignore[unreachable]
         if self.additional_data is None:
@@ -164,10 +164,11 @@ class Conversation(IdentifiedRecord, frozen=True, kw_only=True):
 
 
 def decode_conversation(raw: bytes | str | msgspec.Raw) -> Conversation:
-    """Return one conversation from its JSON. Short for :meth:`Conversation.from_json`.
+    """Return one conversation from its JSON. A shortcut for :meth:`Conversation.from_json`.
 
     Args:
-        raw: The JSON of the conversation: a line of an export, or an element of ``page.raw``.
+        raw: The JSON of the conversation, such as a line of an export or an element of
+            ``page.raw``.
 
     Raises:
         DecodeError: The conversation is malformed: not JSON, not an object, or without a readable

@@ -1,4 +1,4 @@
-"""Converts values of another type than documented to the type of their field.
+"""Converts values that do not have the documented type to the type of their field.
 
 A number or a boolean in a text field becomes text. Anything else becomes ``None``, or empty.
 """
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Converted: TypeAlias = "tuple[Any, bool]"
-"""The value of a field, and whether the original had another type than documented."""
+"""The value of a field, and whether the original value had a different type than documented."""
 Raw: TypeAlias = "bytes | msgspec.Raw"
 Convert: TypeAlias = "Callable[[Any], Converted]"
 
@@ -57,7 +57,7 @@ ANY_VALUE = msgspec.json.Decoder(float_hook=_number)
 
 
 def decode_any(raw: Raw) -> Any:
-    """Return any value. Numbers that are too large for Python become text.
+    """Return the value of any JSON. Numbers that are too large for Python become text.
 
     If the value is nested too deeply for Python, the result is its text.
     """
@@ -74,11 +74,11 @@ def decode_any(raw: Raw) -> Any:
 def decode_leniently(text: str) -> Any:
     """Return a value of any type. Numbers that are too large for Python become text.
 
-    ``NaN`` and infinity, which JSON does not have, become floats.
+    ``NaN`` and infinity, which are not valid JSON, become floats.
 
     Raises:
-        json.JSONDecodeError: It is not JSON.
-        RecursionError: It is nested too deeply for Python.
+        json.JSONDecodeError: ``text`` is not JSON.
+        RecursionError: ``text`` is nested too deeply for Python.
     """
     from json import JSONDecoder  # noqa: PLC0415 - numbers with thousands of digits are rare
 
@@ -95,7 +95,8 @@ def _to_text(value: Any) -> Converted:
         case float() if value.is_integer() and abs(value) < _EXACT:
             return str(int(value)), True  # 6281234567890.0 is a phone number too
         case bool() | int() | float():
-            # As msgspec writes it, so that writing and reading a record gives the same text.
+            # Write the number as msgspec does, so that a record that is written and read again has
+            # the same text.
             return msgspec.json.encode(value).decode(), True
         case _:
             return None, True
@@ -115,8 +116,8 @@ def _to_timestamp(value: Any) -> Converted:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Return the moment of a timestamp, or ``None``. Without a zone it is read as UTC."""
-    # Try msgspec first, because it rounds nanoseconds. Python cuts them off.
+    """Return the time of a timestamp, or ``None``. A timestamp without a zone is read as UTC."""
+    # Try msgspec first, because it rounds nanoseconds. Python truncates them.
     for read in (_parse_rfc3339, datetime.fromisoformat):
         with suppress(msgspec.ValidationError, ValueError):
             moment = read(text)

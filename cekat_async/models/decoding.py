@@ -1,10 +1,10 @@
-"""Decodes one record field by field, whatever types the fields have.
+"""Decodes one record, field by field, no matter which types the fields have.
 
-Only the id of a record is required. A field of the wrong type never makes a record malformed: see
-:mod:`cekat_async.models`. A record is malformed only if it is not JSON, is not an object, or has no
-readable id.
+Only the id of a record is required. A field of the wrong type never makes a record malformed (see
+:mod:`cekat_async.models`). A record is malformed only if it is not JSON, is not an object, or has
+no readable id.
 
-This is the slow path. ``record_shape.py`` has the fast path, for records with the expected fields.
+This is the slow path. ``record_shape.py`` is the fast path for records with the expected fields.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ __all__ = ["RecordDecoder", "build_malformed", "get_decoder", "pause_if_large"]
 R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
-# Bytes that are read between two pauses. A field costs as much as a few hundred bytes.
+# The number of bytes to read before the event loop runs. A field costs as much as a few hundred
+# bytes.
 _STEP = 128 * 1024
 _FIELD = 256
 _ELEMENTS_PER_STEP = 500
@@ -47,8 +48,8 @@ class RecordDecoder(Generic[R]):
     """Decodes records of one type, field by field.
 
     Attributes:
-        kind: The type.
-        readers: The reader of each field, by its name.
+        kind: The record type.
+        readers: The reader of each field, by the field's name.
     """
 
     def __init__(self, kind: type[R]) -> None:
@@ -63,9 +64,9 @@ class RecordDecoder(Generic[R]):
         """Return the record at position ``index`` of a page, or a malformed record.
 
         Args:
-            index: The position.
+            index: The position of the record on its page, from 0.
             raw: The record as JSON.
-            unexpected: Receives the names of the fields that are not as documented.
+            unexpected: A set that receives the names of the fields that are not as documented.
         """
         text = yield from replace_invalid_text(bytes(raw))
         yield from pause_if_large(raw)
@@ -105,7 +106,7 @@ class FieldReader:
     """Reads one field of a record.
 
     Attributes:
-        decode: Returns the value of a field of the documented type, and raises for another type.
+        decode: Returns the value if it has the documented type. Raises an error for another type.
     """
 
     def __init__(self, type_: Any) -> None:
@@ -116,7 +117,7 @@ class FieldReader:
     def read(self, name: str, raw: msgspec.Raw, extra: dict[str, Any]) -> Steps[Any]:
         """Return the value of a field of any type, after replacing invalid text.
 
-        The arguments are those of :meth:`convert`.
+        The arguments are the same as for :meth:`convert`.
         """
         try:
             return self.decode(raw)
@@ -132,8 +133,8 @@ class FieldReader:
 
         Args:
             name: The name of the field.
-            raw: Its value as JSON, without invalid text.
-            extra: Receives the original value if it has another type than documented.
+            raw: The value as JSON, without invalid text.
+            extra: A dict that receives the original value if it does not have the documented type.
         """
         original = decode_any(raw)
         if self._convert_nested is not None:
@@ -146,7 +147,7 @@ class FieldReader:
 
 
 def pause_if_large(raw: Raw) -> Steps[None]:
-    """Pause after a call that has read a large record."""
+    """Yield once if the record is large, so that the event loop can run."""
     if len(raw) > _STEP:
         yield
 
@@ -154,13 +155,13 @@ def pause_if_large(raw: Raw) -> Steps[None]:
 def build_malformed(
     index: int, raw: Raw, text: bytes, field: str, reason: str
 ) -> Steps[MalformedRecord]:
-    """Return a malformed record, with its bytes as received."""
+    """Return a malformed record with the received bytes."""
     id_ = yield from find_id(text)
     return MalformedRecord(index=index, id=id_, field=field, reason=reason, raw=bytes(raw))
 
 
 def _get_nested_converter(type_: Any) -> Callable[[Raw], Steps[Converted]] | None:
-    """Return the converter of a field that has a record or a list of them. ``None`` for others."""
+    """Return the converter of a field with a record or a list of records, otherwise ``None``."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return partial(_decode_object, get_decoder(type_))
     if get_origin(type_) is tuple:
@@ -177,7 +178,7 @@ def _decode_object(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
 
 
 def _decode_list(decoder: RecordDecoder[Any], raw: Raw) -> Steps[Converted]:
-    """Return the elements that can be read."""
+    """Return the elements of the list that can be read."""
     try:
         elements = _ELEMENTS.decode(raw)
     except UNDECODABLE:

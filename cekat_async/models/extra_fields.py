@@ -1,4 +1,4 @@
-"""Which unknown and mistyped fields the records of a page have."""
+"""Counts the unknown and mistyped fields in the records of a page."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["ExtraFields", "count_extra_fields"]
 
 
 class ExtraFields(NamedTuple):
-    """The fields in the ``extra`` of some records, and how many records have each.
+    """The fields in the ``extra`` of some records, each with the number of records that have it.
 
     Attributes:
-        unknown: The names of fields that this version does not know.
-        mistyped: The names of fields of another type than documented.
+        unknown: The fields that this version of the package does not know.
+        mistyped: The fields whose value does not have the documented type.
     """
 
     unknown: dict[str, int]
@@ -29,8 +29,8 @@ class ExtraFields(NamedTuple):
 
 
 def count_extra_fields(records: Iterable[Record]) -> ExtraFields:
-    """Return how many records have which unknown fields, and which mistyped fields."""
-    # Most records have neither. Skipping them takes a tenth of the time.
+    """Return how many records have each unknown field and each mistyped field."""
+    # Most records have no such fields. Skipping these records reduces the time to a tenth.
     found = [parts for record in records if (parts := _list_parts_with_extra(record))]
     return ExtraFields(_count_names(found, known=False), _count_names(found, known=True))
 
@@ -49,9 +49,9 @@ def _count_names(records: Iterable[list[tuple[str, Record]]], *, known: bool) ->
 
 
 def _list_parts_with_extra(record: Record) -> list[tuple[str, Record]]:
-    """Return those of a record, its labels and its message previews that have fields in ``extra``.
+    """Return a record, its labels and its message previews, if they have fields in ``extra``.
 
-    Each has the prefix of its fields' names.
+    Each is paired with the prefix for the names of its fields.
     """
     parts = [("", record)] if record.extra else []
     if isinstance(record, Conversation):

@@ -1,6 +1,6 @@
 """The types of fields: open enums, timestamps, and unknown fields."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from datetime import datetime
 from enum import StrEnum
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 
 class OpenEnum(StrEnum):
-    """A set of known strings that also accepts unknown ones, and keeps them unchanged."""
+    """A set of known strings that also accepts unknown strings, and keeps them unchanged."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
         if not isinstance(value, str):
             return None
-        # Not added to the class, so that a million different unknown values use no memory. The
-        # member equals, hashes and pickles as its string.
+        # The member is not added to the class, so that a million different unknown values use no
+        # memory. It compares, hashes and pickles like its string.
         member = str.__new__(cls, value)
         member._name_ = value
         member._value_ = value
@@ -44,7 +44,7 @@ class OpenEnum(StrEnum):
 
 
 class PlatformType(OpenEnum):
-    """The channel of a conversation or an inbox. Each member equals its text.
+    """The channel of a conversation or an inbox. Each member is equal to its string.
 
     An unknown channel is kept unchanged, as a member that is not in the class.
 
@@ -53,7 +53,7 @@ class PlatformType(OpenEnum):
         LIVECHAT: ``"livechat"``
         MESSENGER: ``"messenger"``
         INSTAGRAM: ``"instagram"``
-        TELEGRAM: ``"telegram"``. Other pages of the API's documentation name it
+        TELEGRAM: ``"telegram"``. Other pages of the API's documentation mention this channel
             (docs/api.md#conversations).
 
     Examples:
@@ -86,7 +86,7 @@ class FrozenDict(dict[str, T]):
 class Extra(FrozenDict[Any]):
     """The unknown and mistyped fields of a record, as plain JSON values.
 
-    It is a separate class because no JSON decodes to it. If the API ever sends a field named
+    This is a separate class because no JSON decodes to it. If the API ever sends a field named
     ``extra``, that field is kept like any other unknown field. An ``Extra`` cannot be changed, so
     all records without unknown fields share one empty ``Extra``.
     """
@@ -94,7 +94,8 @@ class Extra(FrozenDict[Any]):
     __slots__ = ()
 
     def __hash__(self) -> int:  # type: ignore[override]
-        # The values may be lists and objects, which have no hash.
+        # Only the names are hashed, because the values may be lists and objects, which have no
+        # hash.
         return hash(frozenset(self))
 
 
@@ -102,5 +103,7 @@ NO_EXTRA = Extra()
 
 Id: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
-"""A timestamp with a zone. One without is rejected here, and the tolerant decoder reads it as UTC.
-So pages on which every timestamp has a zone need no extra check."""
+"""A timestamp with a time zone.
+
+A timestamp without a zone is rejected here, and the slow decoder reads it as UTC. So pages whose
+timestamps all have a zone need no extra check."""

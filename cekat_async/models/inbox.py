@@ -1,6 +1,6 @@
 """An inbox of the account."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from cekat_async.models.base import IdentifiedRecord
 from cekat_async.models.fields import PlatformType, Timestamp
@@ -17,15 +17,15 @@ class Inbox(IdentifiedRecord, frozen=True, kw_only=True):
         name: The name of the inbox.
         type: The channel, such as ``"whatsapp"``.
         status: ``"active"`` or ``"inactive"``.
-        flow_id: The id of the flow of the inbox.
-        flow_mode: Whether flow mode is on.
+        flow_id: The id of the inbox's flow.
+        flow_mode: True if flow mode is on.
         flow_name: The name of the flow.
         ai_agent_id: The id of the AI agent.
         ai_agent_name: The name of the AI agent.
-        auto_reassign: Whether auto-reassign is on.
+        auto_reassign: True if auto-reassign is on.
         phone_number: The phone number of the inbox.
         business_id: The id of the business that the inbox belongs to.
-        created_at: When the inbox was created.
+        created_at: The time at which the inbox was created.
     """
 
     _shown = ("id", "type", "status")

@@ -1,8 +1,8 @@
-"""Finds where the values in JSON begin and end, also if :mod:`msgspec` cannot decode it.
+"""Finds where JSON values begin and end, even if :mod:`msgspec` cannot decode the JSON.
 
-msgspec rejects, for example, half of an emoji, a bare ``NaN``, and thousands of nested brackets.
-The functions here only look for brackets and strings, so that one bad record does not make the
-others unreadable.
+For example, msgspec rejects half of an emoji, a bare ``NaN``, and thousands of nested brackets. The
+functions of this module look only for brackets and strings, so that one bad record does not make
+the other records unreadable.
 """
 
 from __future__ import annotations
@@ -33,14 +33,15 @@ __all__ = [
 MOST_RECORDS = 50_000
 """The most records on a page, 500 times the documented maximum.
 
-The garbage collector visits all objects at once, so millions of records would block the event loop
-even if they were read in small steps.
+The garbage collector visits all objects in one run, so millions of records would block the event
+loop even if they were read in small steps.
 """
 
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """The exceptions of msgspec. Invalid UTF-8 and deep nesting raise built-in exceptions."""
 
-# Bytes that are scanned between two pauses. A token costs as much as a few dozen bytes.
+# The number of bytes to scan before the event loop runs. A token costs as much as a few dozen
+# bytes.
 BYTES_PER_STEP = 256 * 1024
 BYTES_PER_TOKEN = 64
 # The most bytes that one regular expression may scan.
@@ -48,7 +49,7 @@ _WINDOW = 64 * 1024
 
 
 class BrokenJSONError(ValueError):
-    """The bytes are not complete JSON: a bracket or a string does not end."""
+    """The bytes are not complete JSON, because a bracket or a string has no end."""
 
 
 class TooManyRecordsError(ValueError):
@@ -57,8 +58,8 @@ class TooManyRecordsError(ValueError):
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _FLAT = rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+'
-# Everything between two counted brackets: other characters, whole strings, and lists and objects
-# without nested ones.
+# Everything between two counted brackets: other characters, whole strings, and lists or objects
+# without nested brackets.
 _BETWEEN_BRACKETS = re.compile(
     rb'(?:[^"\[\]{}]++|' + _STRING + rb"|\[" + _FLAT + rb"\]|\{" + _FLAT + rb"\})*+", re.DOTALL
 )
@@ -70,7 +71,7 @@ _QUOTE, _OPEN, _CLOSE = ord('"'), frozenset(b"[{"), frozenset(b"]}")
 
 
 def match_end(pattern: re.Pattern[bytes], body: bytes, at: int, window: int = _WINDOW) -> int:
-    """Return the end of a match at ``at``, or ``at`` if there is none within ``window`` bytes."""
+    """Return the end of a match at ``at``, or ``at`` without a match within ``window`` bytes."""
     found = pattern.match(body, at, at + window)
     return at if found is None else found.end()
 
@@ -93,7 +94,7 @@ def _skip_brackets(body: bytes, at: int) -> Steps[int]:
         begin, at = at, match_end(_BETWEEN_BRACKETS, body, at)
         char = _get_char(body, at)
         if char == _QUOTE:
-            # The string is longer than the window, or begins near its end.
+            # The string is longer than the window, or begins near the end of the window.
             at = yield from _skip_string(body, at + 1)
         elif char in _OPEN:
             end = match_end(_BRACKETS, body, at)
@@ -114,7 +115,7 @@ def _skip_string(body: bytes, at: int) -> Steps[int]:
         end = match_end(_IN_STRING, body, at)
         if _get_char(body, end) == _QUOTE:
             return end + 1
-        if end == at:  # a backslash, and nothing after it
+        if end == at:  # a backslash with nothing after it
             raise BrokenJSONError("a string does not end")
         at = end
         yield
@@ -124,8 +125,8 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
     """Return the elements of the list that begins at ``at``.
 
     Raises:
-        BrokenJSONError: The list is not whole.
-        TooManyRecordsError: It has too many elements.
+        BrokenJSONError: The list is not complete.
+        TooManyRecordsError: The list has too many elements.
     """
     found: list[msgspec.Raw] = []
     at, work = _skip_space(body, at + 1), 0
@@ -135,7 +136,7 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
         if len(found) == MOST_RECORDS:
             raise TooManyRecordsError(f"it has a list of more than {MOST_RECORDS:,} elements")
         end = yield from _skip_value(body, at)
-        # A copy, because each view would be one more object for the garbage collector.
+        # Make a copy, because each view would be one more object for the garbage collector.
         found.append(msgspec.Raw(body[at:end]))
         work += end - at + BYTES_PER_TOKEN
         at = _skip_space(body, end)
@@ -148,11 +149,11 @@ def cut_elements(body: bytes, at: int) -> Steps[list[msgspec.Raw]]:
 
 
 def cut_list(text: bytes) -> Steps[list[msgspec.Raw]]:
-    """Return the elements of a text that is exactly one list.
+    """Return the elements of a text that consists of exactly one list.
 
     Raises:
-        BrokenJSONError: The list is not whole, or something follows it.
-        TooManyRecordsError: It has too many elements.
+        BrokenJSONError: The list is not complete, or something follows it.
+        TooManyRecordsError: The list has too many elements.
     """
     end = yield from _skip_value(text, 0)
     if _skip_space(text, end) < len(text):
@@ -165,7 +166,7 @@ def find_members(body: bytes, wanted: Container[str]) -> Steps[dict[str, slice]]
 
     Raises:
         BrokenJSONError: The text is not an object, or is not complete.
-        TooManyRecordsError: There are too many members.
+        TooManyRecordsError: The object has too many members.
     """
     spans: dict[str, slice] = {}
     at, work = _skip_space(body, _expect(b"{", body, _skip_space(body, 0))), 0

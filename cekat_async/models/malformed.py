@@ -1,6 +1,6 @@
 """A record that cannot be read."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from typing import Any, Required, Self
 
@@ -13,7 +13,7 @@ from cekat_async.redaction import one_line
 
 __all__ = ["MalformedRecord"]
 
-# Characters of an id in a repr.
+# The most characters of an id in a repr.
 _LONGEST_SHOWN = 60
 
 
@@ -21,10 +21,10 @@ class MalformedRecord(JsonMapping, frozen=True):
     """A record that cannot be read: it is not JSON, is not an object, or has no readable id.
 
     Attributes:
-        index: Its position in the page, from 0.
-        id: Its id, or ``None`` if it has no readable one.
-        field: Where it is malformed, such as ``$.id``. ``$`` is the whole record.
-        reason: Why it cannot be read.
+        index: The position of the record on its page, from 0.
+        id: The id of the record, or ``None`` if the record has no readable id.
+        field: The malformed place, such as ``$.id``. ``$`` is the whole record.
+        reason: The reason why the record cannot be read.
         raw: The bytes of the record as received.
     """
 
@@ -37,7 +37,7 @@ class MalformedRecord(JsonMapping, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as JSON-ready values. ``raw`` becomes text.
 
-        Bytes that are not UTF-8 are replaced.
+        Invalid UTF-8 in it is replaced.
 
         Examples:
             >>> MalformedRecord(0, None, "$.id", "it is missing", b"{}").to_dict()["raw"]
@@ -47,10 +47,10 @@ class MalformedRecord(JsonMapping, frozen=True):
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
-        """Return the malformed record that :meth:`to_json` has written.
+        """Return the malformed record from the JSON that :meth:`to_json` wrote.
 
         Args:
-            raw: What :meth:`to_json` returned.
+            raw: The result of :meth:`to_json`.
 
         Raises:
             DecodeError: ``raw`` is something else.
@@ -72,7 +72,7 @@ class MalformedRecord(JsonMapping, frozen=True):
         return {one.name: Required[one.type] if one.required else one.type for one in fields}
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        # Without `raw`, because that is customers' data.
+        # The repr omits `raw`, because it is customers' data.
         shown = {"index": self.index, "id": self.id and one_line(self.id, _LONGEST_SHOWN)}
         return [*shown.items(), ("field", self.field), ("reason", self.reason)]
 

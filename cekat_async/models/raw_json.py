@@ -1,4 +1,4 @@
-"""Works on JSON as bytes: the records of a page, the id of a record, and invalid text."""
+"""Works on JSON as bytes: cuts pages into records, reads ids, and replaces invalid text."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ JsonValue: TypeAlias = dict[str, Any] | list[Any] | str | float | None
 """Any decoded JSON."""
 
 AT_ONCE = 256 * 1024
-"""The most bytes of JSON that :mod:`msgspec` may decode in one call. It takes 30 ms at most."""
+"""The most bytes of JSON that :mod:`msgspec` may decode in one call. This takes at most 30 ms."""
 
-# Larger JSON may be decoded in one call too, if it has few values.
+# Larger JSON, up to this size, may be decoded in one call too if it has few values.
 _LARGE = 2 * 1024 * 1024
 _FEW_VALUES = 40_000
 
@@ -68,25 +68,25 @@ ENVELOPE = msgspec.json.Decoder(Envelope)
 
 
 def fits_at_once(raw: bytes | msgspec.Raw) -> bool:
-    """Whether :mod:`msgspec` can decode JSON in one call without blocking the event loop."""
+    """Whether :mod:`msgspec` can decode the JSON in one call without blocking the event loop."""
     if len(raw) <= AT_ONCE:
         return True
     return len(raw) <= _LARGE and count_values(raw) <= _FEW_VALUES
 
 
 def count_values(raw: bytes | msgspec.Raw) -> int:
-    """Return the most values that some JSON can have. Commas in its strings count too."""
-    # There is a comma before each value, except the first of a list or an object.
+    """Return an upper bound for the number of values in JSON. Commas in strings count too."""
+    # Each value has a comma before it, except the first value of a list or an object.
     text = bytes(raw)
     return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def cut_records(body: bytes) -> list[msgspec.Raw]:
-    """Return the bytes of each record under ``data``, or an empty list if that is not a list.
+    """Return the bytes of each record in ``data``, or an empty list if ``data`` is not a list.
 
     Raises:
         BrokenJSONError: The body is not complete JSON.
-        TooManyRecordsError: It has too many records, and :mod:`msgspec` cannot read it.
+        TooManyRecordsError: :mod:`msgspec` cannot read the body, and it has too many records.
     """
     try:
         envelope = ENVELOPE.decode(body)
@@ -96,11 +96,11 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
 
 def cut_envelope(body: bytes) -> Steps[Envelope]:
-    """Return the parts of a body, also if its records cannot be decoded.
+    """Return the parts of a body, even if its records cannot be decoded.
 
     Raises:
         BrokenJSONError: The body is not an object, or is not complete JSON.
-        TooManyRecordsError: It has too many records.
+        TooManyRecordsError: The body has too many records.
     """
     spans = yield from find_members(body, {"data", "metadata", "success"})
     data = spans.get("data")
@@ -125,11 +125,11 @@ def record_id(raw: bytes | msgspec.Raw) -> str | None:
     """Return the id of a record from its JSON, or ``None`` if it has no readable id.
 
     The whole package uses this function, so a record has the same id in a page, a checkpoint and a
-    target. A readable id is text with at least one character. The function reads it even if other
-    fields of the record are broken.
+    target. A readable id is text with at least one character. The function reads the id even if
+    other fields of the record are broken.
 
     Args:
-        raw: The JSON of the record: an element of ``page.raw``, or a line of an export.
+        raw: The JSON of the record, such as an element of ``page.raw`` or a line of an export.
 
     Examples:
         >>> record_id(b'{"id": "c1", "created_at": nonsense}')
@@ -151,15 +151,15 @@ def find_id(text: bytes) -> Steps[str | None]:
 
 
 def decode_id(raw: bytes | msgspec.Raw) -> str | None:
-    """Return the id from its JSON, or ``None`` if that is not text, or is empty."""
+    """Return an id from its JSON, or ``None`` if the JSON is not text or is empty text."""
     try:
         return msgspec.json.decode(raw, type=str) or None
     except UNDECODABLE:
         return None
 
 
-# Text without an unpaired surrogate: plain characters, escapes of one character, escapes with a
-# code, and surrogate pairs.
+# Matches text without unpaired surrogates: plain characters, escapes of one character, escapes with
+# a code, and surrogate pairs.
 _WHOLE_TEXT = re.compile(
     rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+",
@@ -168,7 +168,7 @@ _WHOLE_TEXT = re.compile(
 _HALF = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _LONGEST_UNIT = len(rb"\ud83d\ude00")
 _REPLACEMENT = rb"\ufffd"
-# JSON forbids control characters in strings. Between tokens they are white space.
+# JSON forbids control characters in strings. Between tokens, they count as white space here.
 _CONTROL = bytes.maketrans(bytes(range(32)), b" " * 32)
 _LINE_BREAKS = b"\r\n"
 
@@ -176,9 +176,9 @@ _LINE_BREAKS = b"\r\n"
 def replace_invalid_text(raw: bytes) -> Steps[bytes]:
     """Return JSON in which text that Python cannot decode is replaced.
 
-    An escaped half of a surrogate pair becomes U+FFFD. A server that cuts a message after a number
-    of UTF-16 units may split an emoji. Bytes that are not UTF-8 become U+FFFD too. Control
-    characters become spaces, and line breaks are removed, as in the lines of a page.
+    An escaped unpaired surrogate becomes U+FFFD. (A server that cuts a message after a number of
+    UTF-16 units may split an emoji.) Bytes that are not UTF-8 become U+FFFD too. Control characters
+    become spaces. Line breaks are removed, as in the lines of a page.
     """
     text = bytearray(raw)
     at = work = 0
@@ -199,14 +199,14 @@ def replace_invalid_text(raw: bytes) -> Steps[bytes]:
 
 def _match_valid_text(raw: bytes, at: int) -> int:
     end = match_end(_WHOLE_TEXT, raw, at)
-    # The window may have split an escape.
+    # The window may end in the middle of an escape.
     return match_end(_WHOLE_TEXT, raw, at, _LONGEST_UNIT) if end == at else end
 
 
 def lines(records: Iterable[msgspec.Raw]) -> list[bytes]:
-    """Return each record on one line: as received, without line breaks between its tokens."""
-    # JSON has no line breaks in strings, so only those between tokens are removed. Most servers
-    # send none, and looking for them is ten times as fast as removing them.
+    """Return each record on one line, as received but without line breaks between its tokens."""
+    # JSON strings contain no line breaks, so only line breaks between tokens are removed. Most
+    # servers send none, and checking for line breaks is ten times as fast as removing them.
     return [
         record.translate(None, _LINE_BREAKS) if b"\n" in record or b"\r" in record else record
         for record in map(bytes, records)

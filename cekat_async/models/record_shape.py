@@ -1,13 +1,14 @@
-"""Decodes records with the expected fields at once: documented fields, and others seen before.
+"""The fast decoder for records with expected fields: documented fields and learned fields.
 
-Accounts send fields that are not documented, and some fields with another type. They are the same
-on every page. For such an account, msgspec decodes a struct that also has these fields, and
-:class:`RecordShape` turns the struct into the record. That takes far less time than decoding each
-field separately.
+Accounts send fields that are not documented, and fields that do not have the documented type. These
+fields are the same on every page of an account. So msgspec decodes a struct that also has these
+fields, and :class:`RecordShape` turns the struct into the record. This takes far less time than
+decoding each field separately.
 
 Three classes have the fields of a record in the same order: the record type, the struct, and a
-class that takes its fields by position. Setting the ``__class__`` of an object of the last one
-makes it a record. Python allows this because both have the same layout.
+class that takes its fields by position. An object of the third class becomes a record when its
+``__class__`` is set to the record type. Python allows this because both classes have the same
+layout.
 """
 
 from __future__ import annotations
@@ -41,25 +42,26 @@ __all__ = ["RecordShape", "get_shape"]
 R = TypeVar("R", bound="Record")
 Raw: TypeAlias = "bytes | msgspec.Raw"
 
-# Decoding takes about 0.1 µs for each value, so more values would block the event loop. A record
-# of the API has about fifty.
+# Decoding takes about 0.1 µs per value, so more values would block the event loop. A record of the
+# API has about fifty values.
 _MOST_VALUES = 200_000
-# Records that are built between two pauses.
+# The number of records to build before the event loop runs.
 _PER_STEP = 500
-# The most names that are learned. If each record has new names, the slow path decodes them.
+# The most names that are learned. If each record has new names, the slow path decodes the records.
 _MOST_NAMES = 64
 
 
 class RecordShape(Generic[R]):
-    """The fields that records are expected to have: those of their type, and learned ones.
+    """The fields that records are expected to have: the fields of their type and learned fields.
 
     Args:
-        decoder: Decodes records that have another shape.
-        learned: The names of fields that the record type does not have, and of its fields that may
-            have another type.
+        decoder: Decodes records that do not have this shape.
+        learned: The names of undocumented fields, and of documented fields whose value may have
+            another type.
 
     Attributes:
-        struct: The type that msgspec decodes. It is the record type itself if nothing was learned.
+        struct: The type that msgspec decodes. If no names were learned, this is the record type
+            itself.
     """
 
     def __init__(self, decoder: RecordDecoder[R], learned: frozenset[str] = frozenset()) -> None:
@@ -76,7 +78,7 @@ class RecordShape(Generic[R]):
         self._decode = msgspec.json.Decoder(self.struct).decode
 
     def extended(self, unexpected: Iterable[str]) -> RecordShape[R]:
-        """Return a shape with more names, or this one if they are known or too many."""
+        """Return a shape with more names, or this shape if it knows the names or has too many."""
         names = self._learned.union(filter(_can_be_learned, unexpected))
         if names == self._learned or len(names) > _MOST_NAMES:
             return self
@@ -86,9 +88,9 @@ class RecordShape(Generic[R]):
         """Return the record at position ``index`` of a page, or a malformed record.
 
         Args:
-            index: The position.
+            index: The position of the record on its page, from 0.
             raw: The record as JSON.
-            unexpected: Receives the names of the fields that this shape does not expect.
+            unexpected: A set that receives the names of the fields that this shape does not expect.
         """
         if len(raw) > AT_ONCE and count_values(raw) > _MOST_VALUES:
             reason = f"it has more than {_MOST_VALUES:,} values"
@@ -114,7 +116,7 @@ class RecordShape(Generic[R]):
         return tuple(records)
 
     def _read_doubtful(self, structs: Sequence[Any]) -> Steps[None]:
-        """Read the fields that may have another type. Keep the original value of those that do."""
+        """Read the fields that may have another type. If they do, keep their original values."""
         for struct in structs:
             mistyped: dict[str, Any] = {}
             for name, reader in self._doubtful:
@@ -149,7 +151,7 @@ class RecordShape(Generic[R]):
             )
             for field in msgspec.structs.fields(kind)
         ]
-        # Generated names, because JSON allows names that Python does not.
+        # Field names are generated, because JSON allows names that Python does not allow.
         unknown = [
             (f"unknown_{number}", Any, msgspec.field(default=UNSET, name=name))
             for number, name in enumerate(self._unknown)
@@ -171,7 +173,8 @@ def _copy_default(field: msgspec.structs.FieldInfo) -> Any:
 def _define_positional(kind: type[R]) -> Callable[..., R]:
     """Return a class of the same layout that takes its fields by position.
 
-    That is four times as fast as by name. Setting the ``__class__`` makes its objects records.
+    This is four times as fast as passing fields by name. Its objects become records when their
+    ``__class__`` is set to the record type.
     """
     fields = [(field.name, Any) for field in msgspec.structs.fields(kind)]
     post_init = getattr(kind, "__post_init__", None)
@@ -186,7 +189,7 @@ def _define_positional(kind: type[R]) -> Callable[..., R]:
     return positional  # type: ignore[no-any-return]
 
 
-# msgspec rejects these in the name of a field.
+# msgspec rejects field names with these characters.
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f"\\]')
 
 
@@ -196,7 +199,7 @@ def _can_be_learned(name: str) -> bool:
 
 
 def get_shape(kind: type[R]) -> RecordShape[R]:
-    """Return the shape of records that have only the fields of their type."""
+    """Return the shape of records that have no fields other than those of their type."""
     return _build_shape(kind)
 
 

@@ -1,4 +1,4 @@
-"""The timestamps of a conversation, which give a lower bound of its last activity."""
+"""The timestamps of a conversation, which give a lower bound for the time of its last activity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["NO_TIMES", "RecordTimes", "get_times", "read_times"]
 
 
 class RecordTimes(NamedTuple):
-    """The timestamps of a conversation. A missing one is ``None``."""
+    """The timestamps of a conversation. A missing timestamp is ``None``."""
 
     created_at: datetime | None = None
     first_message_at: datetime | None = None
@@ -34,9 +34,9 @@ class RecordTimes(NamedTuple):
 
     @property
     def activity(self) -> datetime | None:
-        """A lower bound of the time of last activity.
+        """A lower bound for the time of the last activity.
 
-        ``resolved_at`` is left out, because it is unknown whether resolving a conversation moves it
+        ``resolved_at`` is not used, because it is unknown whether resolving a conversation moves it
         in the listing.
         """
         times = (self.created_at, self.first_message_at, self.last_message_at)
@@ -68,7 +68,7 @@ _ONLY_TIMES = msgspec.json.Decoder(_OnlyTimes)
 
 
 def read_times(raw: bytes | msgspec.Raw) -> RecordTimes:
-    """Return the timestamps of a conversation from its JSON, or none if that is invalid."""
+    """Return the timestamps of a conversation from its JSON, or no timestamps if it is invalid."""
     try:
         found = _ONLY_TIMES.decode(raw)
     except UNDECODABLE:

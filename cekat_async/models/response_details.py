@@ -1,6 +1,6 @@
-"""How a page was received: status, headers, attempts and waits."""
+"""Details of how a page was received: status, headers, attempts and waits."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -18,7 +18,7 @@ _REQUEST_ID_LIMIT = 200
 
 
 class Headers(FrozenDict[str]):
-    """The headers of a reply. Names are in lower case. Looking one up ignores case."""
+    """The headers of a reply. Names are in lower case, and lookups ignore case."""
 
     __slots__ = ()
 
@@ -29,7 +29,7 @@ class Headers(FrozenDict[str]):
         return isinstance(name, str) and super().__contains__(name.lower())
 
     def get(self, name: str, default: T | None = None) -> str | T | None:  # type: ignore[override]
-        """Return the value of a header, or ``default`` if the reply does not have it."""
+        """Return the value of a header, or ``default`` if the reply does not have the header."""
         return super().get(name.lower(), default)
 
 
@@ -37,15 +37,16 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
     """How a page was received.
 
     Attributes:
-        status: The HTTP status of the reply that the page is from.
-        headers: The headers of that reply, as a ``dict`` with names in lower case. Looking one up
-            ignores case. The values of a repeated header are joined with commas. Cookies, and
-            anything beyond 32,768 characters, are left out. ``***`` replaces the API key.
-        attempts: How often the request was sent, retries included.
+        status: The HTTP status of the reply that contained the page.
+        headers: The headers of that reply, as a ``dict`` with names in lower case. Lookups ignore
+            case. The values of a repeated header are joined with commas. Cookies are omitted, and
+            so is everything beyond 32,768 characters. ``***`` replaces the API key.
+        attempts: The number of times that the request was sent, including retries.
         waited: The seconds that the call waited before its attempts, by reason:
             ``"concurrency"``, ``"quota"``, ``"pause"`` and ``"backoff"``, as in
             :class:`~cekat_async.RequestSent`.
-        seconds: The seconds from the beginning of the call to the decoded page, waits included.
+        seconds: The seconds from the beginning of the call until the page was decoded, including
+            waits.
     """
 
     status: int
@@ -56,7 +57,7 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request, if it sent one (``X-Request-Id`` or ``CF-Ray``)."""
+        """The server's id of the request (``X-Request-Id`` or ``CF-Ray``), or ``None``."""
         return get_request_id(self.headers)
 
     @property
@@ -65,7 +66,7 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.waited.values())
 
     def __repr__(self) -> str:
-        # Without the headers, because a repr may end up in logs.
+        # The repr omits the headers, because a repr may end up in logs.
         return (
             f"<ResponseDetails: status {self.status}, {self.attempts} "
             f"attempt{'s' * (self.attempts != 1)}, {self.seconds:.3f} s>"
@@ -73,6 +74,6 @@ class ResponseDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def get_request_id(headers: Mapping[str, str]) -> str | None:
-    """Return the server's id of a request, if there is one in the headers of the reply."""
+    """Return the server's id of a request from the headers of the reply, or ``None``."""
     sent = headers.get("X-Request-Id") or headers.get("CF-Ray") or ""
     return one_line(sent, _REQUEST_ID_LIMIT) or None

@@ -1,4 +1,4 @@
-"""Work in steps, so that decoding a large reply does not block the event loop.
+"""Runs work in steps, so that decoding a large reply does not block the event loop.
 
 A function that may take long is a generator that pauses after a few milliseconds of work. The
 pipeline runs it, and lets other tasks run at each pause.
@@ -13,7 +13,7 @@ __all__ = ["Steps", "run_steps"]
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
-"""Work in steps: a generator that yields ``None`` at each pause and returns its result."""
+"""A generator that does work in steps. It yields ``None`` at each pause."""
 
 
 def run_steps(steps: Steps[T]) -> T:

@@ -1,4 +1,4 @@
-"""The forms of a record outside of Python: JSON, a pydantic field, a table in HTML.
+"""The forms of a record outside of Python: JSON, a pydantic field, and an HTML table.
 
 Start with ``json_object.py``.
 """

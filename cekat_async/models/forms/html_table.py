@@ -1,4 +1,4 @@
-"""HTML tables for notebooks. All text is escaped, because strangers write names and messages."""
+"""HTML tables for notebooks. All text is escaped, because anyone can write names and messages."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 __all__ = ["build_fields_table", "build_table"]
 
-# Limits of a table and of a cell, so that a notebook stays readable and its file small.
+# The limits of a table and of a cell keep a notebook readable and its file small.
 _MOST_ROWS = 20
 _MOST_FIELDS = 60
 _LONGEST_CELL = 100
-# Without these classes, notebooks show text between dollar signs as a formula.
+# Without these CSS classes, notebooks show text between dollar signs as a formula.
 _TABLE = '<table class="dataframe tex2jax_ignore mathjax_ignore">'
 # Each cell has its own text direction, so that right-to-left text does not reverse the row.
 _CELL = '<td dir="auto" style="text-align: start">'
 
 
 def build_table(caption: str, rows: Iterable[Mapping[str, Any]], count: int) -> str:
-    """Return a table with a row for each of the first records.
+    """Return a table with one row for each of the first records.
 
     Args:
-        caption: The line above the table.
-        rows: The cells of each row, by the name of their column. All rows have the same columns.
-        count: How many rows there are.
+        caption: The text above the table.
+        rows: The cells of each row, by column name. All rows have the same columns.
+        count: The total number of rows, including rows that are not shown.
     """
     first = [*islice(rows, _MOST_ROWS)]
     head = "".join(f"<th>{_show(name)}</th>" for name in (first[0] if first else ()))
@@ -41,7 +41,7 @@ def build_table(caption: str, rows: Iterable[Mapping[str, Any]], count: int) -> 
 
 
 def build_fields_table(caption: str, fields: Mapping[str, Any]) -> str:
-    """Return a table with a row for each field that has a value: its name and its value."""
+    """Return a table with one row (name and value) for each field that has a value."""
     found = [(name, value) for name, value in fields.items() if value not in (None, "", [], {})]
     shown = found[:_MOST_FIELDS]
     body = "".join(f"<tr><th>{_show(name)}</th>{_build_cell(value)}</tr>" for name, value in shown)

@@ -1,9 +1,9 @@
 """The base of values with a JSON form: ``to_dict``, ``to_json``, ``from_dict``, ``from_json``."""
 
-# Data of any type is checked, and isinstance does not tell what a container holds.
+# Callers may pass data of any type, and isinstance cannot show what a container holds.
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any, Self
@@ -21,9 +21,9 @@ __all__ = ["JsonMapping", "JsonObject"]
 
 
 class JsonObject(msgspec.Struct, frozen=True):
-    """A value with its own JSON form, which is not the one of :mod:`msgspec`.
+    """A value with its own JSON form, which differs from the form that :mod:`msgspec` writes.
 
-    It works as a field of pydantic models, and therefore in FastAPI.
+    Such a value works as a field of pydantic models, and therefore in FastAPI.
     """
 
     __pydantic_serializer__ = LazySerializer()
@@ -39,7 +39,7 @@ class JsonObject(msgspec.Struct, frozen=True):
         raise NotImplementedError
 
     def to_json(self) -> bytes:
-        """Return the value as one line of JSON: :meth:`to_dict` in UTF-8.
+        """Return the result of :meth:`to_dict` as one line of JSON, in UTF-8.
 
         Examples:
             >>> Label(id="l1", name="vip").to_json()
@@ -49,15 +49,16 @@ class JsonObject(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the value whose :meth:`to_dict` is ``data``.
+        """Return the value whose :meth:`to_dict` returns ``data``.
 
         Args:
-            data: The fields. A value may be JSON, anything that :mod:`msgspec` writes as JSON
-                (such as a ``datetime`` or a ``UUID``), a record, or a list of records.
+            data: The fields. The value of a field may be a JSON value, anything that :mod:`msgspec`
+                can write as JSON (such as a ``datetime`` or a ``UUID``), a record, or a list of
+                records.
 
         Raises:
             DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
-                malformed. ``field`` says where.
+                malformed. The error's ``field`` is the place.
 
         Examples:
             >>> Conversation.from_dict({"id": "c1", "labels": [Label(name="vip")]}).labels
@@ -67,13 +68,13 @@ class JsonObject(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
-        """Return the value whose :meth:`to_json` is ``raw``.
+        """Return the value whose :meth:`to_json` returns ``raw``.
 
         Args:
             raw: The JSON.
 
         Raises:
-            DecodeError: It is malformed. ``field`` says where.
+            DecodeError: The JSON is malformed. The error's ``field`` is the place.
 
         Examples:
             >>> Inbox.from_json('{"id": "i1", "name": "Support"}').name
@@ -83,7 +84,7 @@ class JsonObject(msgspec.Struct, frozen=True):
 
     @classmethod
     def _json_fields(cls) -> dict[str, Any]:
-        """Return the types of the fields of the JSON form: see :func:`build_object_schema`."""
+        """Return the types of the fields of the JSON form, as in :func:`build_object_schema`."""
         raise NotImplementedError
 
     @classmethod
@@ -98,7 +99,7 @@ class JsonObject(msgspec.Struct, frozen=True):
 class JsonMapping(JsonObject, frozen=True):
     """A value that is also a read-only mapping with the items of its :meth:`to_dict`.
 
-    ``dict(value)`` and ``f(**value)`` work, and so does code that accepts any mapping.
+    ``dict(value)`` and ``f(**value)`` work, and code that accepts any mapping accepts the value.
     """
 
     def __getitem__(self, name: str) -> Any:
@@ -111,7 +112,7 @@ class JsonMapping(JsonObject, frozen=True):
         return len(self.to_dict())
 
     def __bool__(self) -> bool:
-        return True  # also if all fields are missing
+        return True  # true even if all fields are missing
 
     def __contains__(self, name: object) -> bool:
         return name in self.to_dict()
@@ -143,7 +144,7 @@ class JsonMapping(JsonObject, frozen=True):
         """
         return self.to_dict().items()
 
-    # Without this, reversed() would ask for items by number.
+    # Without this line, reversed() would request items by number.
     __reversed__ = None
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -151,7 +152,7 @@ class JsonMapping(JsonObject, frozen=True):
 
         Args:
             name: The name.
-            default: The result if the name is missing. Default ``None``.
+            default: The value to return if the name is missing. Default ``None``.
 
         Examples:
             >>> decode_conversation('{"id": "c1"}').get("color", "none")
@@ -164,7 +165,7 @@ Mapping.register(JsonMapping)  # pyright: ignore[reportAttributeAccessIssue, rep
 
 
 def _encode(data: object, kind: type[JsonObject]) -> bytes:
-    # A record of another type is a mapping too.
+    # A record of another type is a mapping too, but not a valid argument.
     if not isinstance(data, Mapping) or (
         isinstance(data, JsonObject) and not isinstance(data, kind)
     ):
@@ -182,14 +183,14 @@ def _encode(data: object, kind: type[JsonObject]) -> bytes:
 
 
 def _replace_objects(value: Any) -> Any:
-    """Return a field's value with the JSON form of the records in it."""
+    """Return the value of a field, with each record in it replaced with its JSON form."""
     if isinstance(value, (list, tuple)):
         return [one.to_dict() if isinstance(one, JsonObject) else one for one in value]
     return value.to_dict() if isinstance(value, JsonObject) else value
 
 
 def _encode_surrogates(plain: dict[str, Any]) -> bytes:
-    """Return JSON in which halves of surrogate pairs are escaped, as a server may send them."""
+    """Return JSON in which unpaired surrogates are escaped, as a server may send them."""
     from json import dumps  # noqa: PLC0415 - few texts need it
 
     return dumps(msgspec.to_builtins(plain)).encode()

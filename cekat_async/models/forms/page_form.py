@@ -1,6 +1,6 @@
-"""The JSON form of a page: the API's own form, with the malformed records in their own list."""
+"""The JSON form of a page: the API's form, with the malformed records in a separate list."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from typing import Annotated, Any, ClassVar, Generic, Required, Self, TypeVar
 
@@ -19,7 +19,7 @@ R = TypeVar("R", bound=IdentifiedRecord)
 
 
 class _Malformed(msgspec.Struct):
-    """A malformed record as its position and its bytes, from which it is decoded again."""
+    """The position and the bytes of a malformed record, from which the record is decoded again."""
 
     index: Annotated[int, msgspec.Meta(ge=0)]
     raw: str
@@ -38,8 +38,8 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
         items: The records.
         malformed_records: The malformed records, which are not in ``items``.
         body: The whole reply as received.
-        kept_raw: The bytes of the records, if cutting them from the body again would take long.
-            Otherwise ``None``. Use ``raw``, which works in both cases.
+        kept_raw: The bytes of the records if it would take long to cut them from the body again.
+            Otherwise ``None``. Use ``raw``, which always works.
     """
 
     items: tuple[R, ...] = ()
@@ -47,17 +47,18 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
     body: bytes = b'{"data":[]}'
     kept_raw: list[msgspec.Raw] | None = None
 
-    # The type of the records, and a struct of the attributes that are in the metadata of the JSON.
-    # Its fields have the names of the attributes, or are again such structs.
+    # ``_record`` is the type of the records. ``_metadata`` is a struct of the attributes that are
+    # in the metadata of the JSON. Its fields have the names of the attributes, or are themselves
+    # such structs.
     _record: ClassVar[type[Any]]
     _metadata: ClassVar[type[msgspec.Struct]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the page as JSON-ready values, in the form of the API's replies.
 
-        ``data`` has the records, each as its own ``to_dict`` returns it. ``malformed_records`` has
-        the malformed records, and ``metadata`` the cursor or the page number. The whole reply
-        (``body``) and a resume position are left out.
+        ``data`` contains the ``to_dict`` of each record. ``malformed_records`` contains the
+        malformed records, and ``metadata`` contains the cursor or the page number. The result omits
+        the whole reply (``body``) and the resume position.
 
         Examples:
             >>> page = await cekat.inboxes.page(limit=2)
@@ -73,15 +74,16 @@ class JsonPage(JsonObject, Generic[R], frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
-        """Return the page whose :meth:`to_json` is ``raw``.
+        """Return the page whose :meth:`to_json` returned ``raw``.
 
-        Records are read as in a reply of the API. ``body`` is built from their bytes in ``raw``.
+        Records are read in the same way as in a reply of the API. ``body`` is built from their
+        bytes in ``raw``.
 
         Args:
-            raw: What :meth:`to_json` returned, or a reply of the API.
+            raw: The result of :meth:`to_json`, or a reply of the API.
 
         Raises:
-            DecodeError: It is something else.
+            DecodeError: ``raw`` is neither.
 
         Examples:
             >>> page = await cekat.inboxes.page()
@@ -144,7 +146,7 @@ def _flatten(struct: msgspec.Struct) -> dict[str, Any]:
 
 
 def _describe(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """Return the types of the fields of a struct, by their names in JSON."""
+    """Return the types of a struct's fields by their JSON names."""
     return {
         one.encode_name: _describe(one.type) if _is_struct(one.type) else one.type
         for one in msgspec.structs.fields(kind)

@@ -1,10 +1,11 @@
-"""Values of the package as fields of pydantic models, and therefore in FastAPI.
+"""Makes values of the package work as fields of pydantic models, and therefore in FastAPI.
 
-The package does not depend on pydantic. When pydantic finds one of the types, it calls a method of
-the type, which calls a function here. Only then is pydantic imported.
+The package does not depend on pydantic. When pydantic finds one of the package's types, it calls a
+method of the type, and that method calls a function of this module. Only these functions import
+pydantic.
 """
 
-# Annotations have no types: isinstance does not tell what a dict of them holds.
+# Annotations may be of any type, and isinstance cannot show what a dict of annotations holds.
 # pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -36,22 +37,23 @@ __all__ = [
 def build_object_schema(
     kind: type[JsonObject], fields: Mapping[str, Any], handler: GetCoreSchemaHandler
 ) -> CoreSchema:
-    """Return how pydantic validates, serialises and documents objects of a type.
+    """Return the schema by which pydantic validates, serialises and documents objects of a type.
 
-    An instance is valid, and so is a dict that ``from_dict`` can read. The serialised form is that
-    of ``to_dict``.
+    Valid values are an instance, and a dict that ``from_dict`` can read. The serialised form is the
+    result of ``to_dict``.
 
     Args:
         kind: The type.
-        fields: The type of each field of the serialised form, as ``Required[…]`` if the field is
-            always present. A dict of types is an object.
-        handler: The handler of pydantic, for the types of the fields.
+        fields: The type of each field of the serialised form. The type is ``Required[…]`` if the
+            field is always present. A dict of types stands for an object.
+        handler: pydantic's handler, which returns the schemas of the fields' types.
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
     return core_schema.no_info_wrap_validator_function(
         partial(_validate, kind),
-        # This only describes the JSON. It does not validate, because a field may have another type.
+        # This schema only describes the JSON. It does not validate, because a field may have any
+        # type.
         _build_fields_schema(fields, handler),
         ref=_name(kind),
         serialization=_build_serialization(kind),
@@ -61,7 +63,7 @@ def build_object_schema(
 def describe_object(
     kind: type[JsonObject], schema: Any, handler: GetJsonSchemaHandler
 ) -> dict[str, Any]:
-    """Return the JSON schema of a type, given its core schema."""
+    """Return the JSON schema of a type. ``schema`` is the core schema of the type."""
     return {
         **handler(schema["schema"]),
         "title": kind.__name__,
@@ -71,10 +73,10 @@ def describe_object(
 
 
 def build_enum_schema(kind: type[StrEnum]) -> CoreSchema:
-    """Return how pydantic validates, serialises and documents an open enum.
+    """Return the schema by which pydantic validates, serialises and documents an open enum.
 
-    Any string except an empty one is valid. (An empty field of an HTML form is not a status.) In
-    Python the serialised form is the member, and in JSON it is the string.
+    Any string except the empty string is valid. (An empty field of an HTML form is not a status.)
+    In Python, the serialised form is the member. In JSON, it is the string.
     """
     from pydantic_core import core_schema  # noqa: PLC0415 - only pydantic calls this
 
@@ -99,7 +101,7 @@ def describe_enum(kind: type[StrEnum]) -> dict[str, Any]:
 
 
 class LazySerializer:
-    """The class attribute by which pydantic serialises a value in a field of type ``Any``."""
+    """The class attribute that pydantic uses to serialise a value in a field of type ``Any``."""
 
     def __get__(self, _: object, kind: type[JsonObject]) -> SchemaSerializer:
         try:
@@ -148,7 +150,8 @@ def _validate(kind: type[JsonObject], value: Any, _: object) -> JsonObject:
     try:
         return kind.from_dict(value)
     except DecodeError as error:
-        # The text is a variable, because the template would interpret its braces.
+        # The reason is passed as a variable, because the template would interpret braces in the
+        # text.
         text = {"reason": error.message}
         raise PydanticCustomError("cekat_decoding", "{reason}", text) from None
 
@@ -157,7 +160,7 @@ def _serialize(kind: type[JsonObject], value: Any, handler: Any, info: Any) -> A
     from pydantic_core import PydanticSerializationUnexpectedValue  # noqa: PLC0415 - pydantic asks
 
     if not isinstance(value, kind):
-        # So that a union tries its next type.
+        # This error makes a union try its next type.
         raise PydanticSerializationUnexpectedValue(f"expected a {kind.__name__}")
     found = value.to_dict()
     if info.exclude_none:
@@ -171,5 +174,5 @@ def _describe(kind: type) -> str:
 
 
 def _name(kind: type) -> str:
-    """Return the unique name of a type in schemas. pydantic shows the part after the dots."""
+    """Return the unique name of a type in schemas. pydantic shows the part after the last dot."""
     return f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"
