@@ -13,7 +13,7 @@ import typing
 from cekat_async import errors
 from cekat_async._version import __version__
 from cekat_async.config import RateLimit, RetryPolicy, Timeout
-from cekat_async.errors import *  # noqa: F403 - the family is listed once, in errors.__all__
+from cekat_async.errors import *  # noqa: F403 - the list of errors is only in errors.__all__
 from cekat_async.models import (
     Conversation,
     Inbox,
@@ -97,7 +97,7 @@ __all__ = [
 ]
 __all__ += errors.__all__
 
-# Without a handler of its own, Python prints a library's warnings to standard error.
+# Without a handler, Python would print the library's warnings to standard error.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 if not typing.TYPE_CHECKING:  # pragma: no branch

@@ -1,4 +1,4 @@
-"""The client: it builds all the parts, owns them, and closes them."""
+"""The client, which builds, owns and closes all its parts."""
 
 from __future__ import annotations
 
@@ -42,44 +42,44 @@ class CekatClient:
 
     Args:
         api_key: The API key. Default: the environment variable ``CEKAT_API_KEY``.
-        base_url: Scheme and host of the API, and the path prefix of a gateway if there is one.
+        base_url: The scheme and host of the API, with the path prefix of a gateway if there is one.
             Default: the environment variable ``CEKAT_BASE_URL``, or ``https://api.cekat.ai``.
-        rate_limit: How many requests the client sends at most. The default needs no setting: the
-            client starts with 300 requests in 60 seconds (docs/api.md#limits) and then follows what
-            the server reports. Pass a :class:`~cekat_async.Limiter` to share one rate among several
-            clients. ``None`` turns pacing off, but not the pauses that the server asks for.
-        retry: How often a failed request is retried, and how long to wait before each retry.
-            Default: at most 8 attempts.
-        timeout: Time limits for connecting, for silence, for an attempt, for the server's part of
-            a request, and for a whole call.
-        concurrency: The most requests in progress at once, and so the most connections. The client
-            sends fewer at once while the server refuses that many. Default 8.
+        rate_limit: The most requests that the client sends. By default, the client starts with 300
+            requests in 60 seconds (docs/api.md#limits) and then follows what the server reports.
+            Pass a :class:`~cekat_async.Limiter` to share one rate among several clients. ``None``
+            turns pacing off, but the client still waits for the pauses that the server asks for.
+        retry: The number of retries of a failed request, and the wait before each retry. Default:
+            at most 8 attempts.
+        timeout: The time limits for connecting, for silence, for an attempt, for the server's part
+            of a request, and for a whole call.
+        concurrency: The most concurrent requests, and therefore the most connections. The client
+            sends fewer requests at the same time while the server refuses that many. Default 8.
         session: Your own ``aiohttp.ClientSession``, with its connector, proxy and TLS settings.
             The client uses it unchanged and never closes it. It must have no ``auth`` of its own.
-            After a lost response the client closes the session's idle connections to the API's
-            host, because a failover breaks all of them. Only the client's own session also checks
-            idle connections for unexpected data. Default: the client makes its own session.
-        hooks: A function, or several, that receive each :class:`~cekat_async.HookEvent` of the
-            client: requests, replies, retries, pauses, pages and walks. The client calls them in
-            the event loop, so they must return at once. It logs an exception in a hook and
-            continues. Default: none.
+            After a lost response, the client closes the session's idle connections to the API's
+            host, because a failover breaks all of them. The client checks idle connections for
+            unexpected data only in its own session. Default: the client makes its own session.
+        hooks: One function, or several, that receive each :class:`~cekat_async.HookEvent` of the
+            client: requests, replies, retries, pauses, pages and walks. The client calls hooks in
+            the event loop, so a hook must return quickly. If a hook raises an exception, the client
+            logs it and continues. Default: no hooks.
         max_page_bytes: The largest page that the client accepts, in bytes after decompression. A
-            page of 100 records has about 100 kB. The limit keeps a response from filling the
-            memory or blocking the event loop. Default 8 MiB. The client reads at most 1 MiB of the
-            body of an error.
-        trust_env: Whether to use the proxy that the environment names (``HTTPS_PROXY``,
-            ``NO_PROXY``). It applies to the client's own session. Requests to a loopback address
-            never use the proxy. Default ``False``.
-        allow_http: Whether to allow plain HTTP to a host that is not loopback. The key is then
-            sent unencrypted. Default ``False``.
+            page of 100 records has about 100 kB. The limit prevents a response from filling the
+            memory or blocking the event loop. Default 8 MiB. The client reads at most 1 MiB of an
+            error's body.
+        trust_env: True to use the proxy from the environment (``HTTPS_PROXY``, ``NO_PROXY``). This
+            option applies only to the client's own session. Requests to a loopback address never
+            use the proxy. Default ``False``.
+        allow_http: True to allow plain HTTP to a host that is not a loopback address. The client
+            then sends the key unencrypted. Default ``False``.
 
     Attributes:
         conversations: The conversations of the account: :class:`Conversations`.
         inboxes: The inboxes of the account: :class:`Inboxes`.
-        limiter: The limiter that paces the requests. Its ``snapshot()`` shows the present state.
+        limiter: The limiter that paces the requests. Its ``snapshot()`` returns the present state.
 
     Raises:
-        ConfigurationError: An option is wrong. The message says what to write instead.
+        ConfigurationError: An option is wrong. The message says how to correct it.
 
     Examples:
         >>> async with CekatClient() as cekat:  # the key is read from CEKAT_API_KEY
@@ -106,7 +106,7 @@ class CekatClient:
         trust_env: bool = False,
         allow_http: bool = False,
     ) -> None:
-        # It imports aiohttp, which takes longer to import than everything else.
+        # This module imports aiohttp, which takes longer to import than everything else.
         from cekat_async._request.transport import Transport  # noqa: PLC0415
 
         limiter = rate_limit if isinstance(rate_limit, Limiter) else Limiter(rate_limit)
@@ -122,12 +122,14 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
-        # The client that with_options() was called on, if any. It owns the session and the hooks.
+        # For a client that with_options() returned, the original client, which owns the session and
+        # the hooks.
         self._parent: CekatClient | None = None
         reporter = Hooks(hooks)
         self._transport = Transport(self._config, session)
         self.limiter = limiter
-        # All listings share these: what a decoder learns from one listing speeds up the others.
+        # All listings share these decoders, so the fields that a decoder learns in one listing
+        # speed up the others.
         self._decoders = (ConversationPageDecoder(), InboxPageDecoder())
         self._send_through(Pipeline(self._config, limiter, self._transport, reporter))
         if reporter:
@@ -142,21 +144,22 @@ class CekatClient:
     def with_options(
         self, *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
     ) -> Self:
-        """Return a client with other options that shares everything else with this one.
+        """Return a client with other options. It shares everything else with this client.
 
         Both clients share the connections, the limiter, the retry budget, ``concurrency``,
-        ``traffic`` and the hooks. You need not close the new client. Closing it ends only its own
-        calls. Closing this client ends the calls of both.
+        ``traffic`` and the hooks. You need not close the new client. Closing the new client ends
+        only its own calls. Closing this client ends the calls of both clients.
 
         Args:
-            timeout: The time limits of its calls. Default ``None``: those of this client.
-            retry: Its retry policy. Default ``None``: that of this client. ``retry.budget`` is
-                ignored, because the clients share one retry budget.
+            timeout: The time limits of the new client. Default ``None``: the time limits of this
+                client.
+            retry: The retry policy of the new client. Default ``None``: the policy of this client.
+                ``retry.budget`` is ignored, because the clients share one retry budget.
 
         Raises:
             ConfigurationError: ``timeout`` is not a :class:`~cekat_async.Timeout`, ``retry`` is not
                 a :class:`~cekat_async.RetryPolicy`, or ``retry.budget`` is neither the default nor
-                that of this client.
+                the budget of this client.
             ClientClosedError: This client is closed.
 
         Examples:
@@ -176,23 +179,23 @@ class CekatClient:
     async def get(self, path: str, *, params: Params | None = None) -> Any:
         """Return the JSON of any read endpoint, as Python values.
 
-        The client paces and retries the request, and reports it to hooks, like any other.
+        The client paces and retries this request, and reports it to hooks, like any other request.
 
         Args:
             path: The path of the endpoint on the client's host, such as ``"/api/agents"``. It
                 appears in logs, events and errors, so put private data into ``params``.
             params: The query, as a dict or as pairs. A value is text, a number, a bool (sent as
-                ``true`` or ``false``), a date, an aware datetime or a UUID. A list repeats its
-                name for each element. ``None`` is left out. Default: no query.
+                ``true`` or ``false``), a date, an aware datetime, a UUID or a list. A list repeats
+                its name for each element. A value of ``None`` is omitted. Default: no query.
 
         Raises:
-            ConfigurationError: The path could lead to another place (another host, ``..``, a
-                backslash), or an argument cannot be sent.
+            ConfigurationError: The path could lead somewhere else (it names a host, or contains
+                ``..`` or a backslash), or an argument cannot be sent.
             APIStatusError: The status is not 200 (a 204 is an error too), or the reply says
                 ``"success": false``.
             MalformedBodyError: The reply is not JSON, and retries did not help.
             DecodeError: The reply has more than 400,000 values, or a large list or object with more
-                than 50,000 elements. Decoding it would block the event loop.
+                than 50,000 elements. Decoding such a reply would block the event loop.
             CekatError: The request failed.
 
         Examples:
@@ -209,50 +212,50 @@ class CekatClient:
 
     @property
     def hooks(self) -> Hooks:
-        """The hooks of the client. Code that uses the client can emit its own events to them."""
+        """The hooks of the client. Your code can emit its own events to these hooks."""
         return self._pipeline.hooks
 
     @property
     def traffic(self) -> Traffic:
-        """How many requests the client has sent, and how many of them were retries."""
+        """The number of requests that the client has sent, and how many of them were retries."""
         return self._pipeline.traffic
 
     @property
     def concurrency(self) -> int:
-        """How many requests may be in progress at once now.
+        """The number of requests that may be in flight at the same time now.
 
-        It is less than the option ``concurrency`` while the server refuses that many.
+        The number is less than the option ``concurrency`` while the server refuses that many.
         """
         return self._pipeline.present_concurrency
 
     @property
     def account(self) -> str:
-        """A name for the account: the host and a fingerprint of the key.
+        """A name for the account: the base URL and a fingerprint of the key.
 
-        The same host and key always give the same name. The fingerprint is 48 bits of a hash, so
-        it does not reveal the key.
+        The same base URL and key always give the same name. The fingerprint is 48 bits of a hash,
+        so it does not reveal the key.
         """
         return self._config.account
 
     @property
     def base_url(self) -> str:
-        """Scheme and host of the API in use, with its port and path prefix if there are any."""
+        """The base URL in use: scheme, host, and the port and path prefix if there are any."""
         return self._config.base_url
 
     @property
     def proxy(self) -> str | None:
-        """The proxy from the environment that requests use, or ``None``: see ``trust_env``.
+        """The environment's proxy that requests use, or ``None`` (see ``trust_env``).
 
-        Its user name and password are left out. The client does not know the proxy of your own
-        ``session``.
+        The result does not include the proxy's user name and password. The client does not know the
+        proxy of your own ``session``.
         """
         return self._transport.proxy
 
     async def aclose(self) -> None:
-        """Close the connections. Calls in progress and later calls raise ``ClientClosedError``.
+        """Close the connections. Running calls and later calls raise ``ClientClosedError``.
 
         Your own ``session`` stays open. A client from :meth:`with_options` does not close the
-        session that it shares. Closing twice is allowed.
+        session that it shares. You may close a client twice.
 
         Examples:
             >>> client = CekatClient()
@@ -285,7 +288,7 @@ class CekatClient:
         return f"<CekatClient of {self._config.base_url}, {state}>"
 
     def __del__(self) -> None:
-        # If the constructor raised, there is no transport.
+        # If the constructor failed, there is no transport.
         transport: Transport | None = getattr(self, "_transport", None)
         if transport is not None and transport.session.is_open and self._parent is None:
             warnings.warn(

@@ -1,4 +1,4 @@
-"""The options of a client: small frozen values, checked when they are created."""
+"""The options of a client. They are small frozen values that are checked at creation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 # Each function whose name begins with "require" returns a valid value, and raises
-# ConfigurationError for any other.
+# ConfigurationError for an invalid value.
 
 DEFAULT_BASE_URL = "https://api.cekat.ai"
 DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -38,7 +38,7 @@ DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024
 def require_count(
     name: str, value: object, *, at_least: int = 1, at_most: int | None = None
 ) -> int:
-    """Return ``value`` if it is a whole number in this range, and not a bool."""
+    """Return ``value`` if it is a whole number in this range. A bool is not valid."""
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ConfigurationError(
             f"{name} must be a whole number of at least {at_least}, not {value!r}"
@@ -49,14 +49,14 @@ def require_count(
 
 
 def require_switch(name: str, value: object) -> bool:
-    """Return ``value`` if it is ``True`` or ``False``. Python would take ``"false"`` as true."""
+    """Return ``value`` if it is ``True`` or ``False``. Python itself treats ``"false"`` as true."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{name} must be True or False, not {value!r}")
     return value
 
 
 def require_text(name: str, value: object) -> str:
-    """Return ``value`` if it is text that is not blank and can be sent as UTF-8."""
+    """Return ``value`` if it is text that is not blank and that UTF-8 can encode."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{name} must be text that is not blank, not {value!r}")
     try:
@@ -67,12 +67,12 @@ def require_text(name: str, value: object) -> str:
 
 
 def require_inbox_id(name: str, value: object) -> str:
-    """Return an inbox id as text. A :class:`uuid.UUID` is an id too."""
+    """Return an inbox id as text. A :class:`uuid.UUID` is also valid."""
     return str(value) if isinstance(value, UUID) else require_text(name, value)
 
 
 def require_seconds(name: str, value: object, *, zero: bool = False) -> float:
-    """Return ``value`` if it is finite and above 0. With ``zero``, 0 is valid too."""
+    """Return ``value`` if it is finite and above 0. With ``zero``, 0 is also valid."""
     wanted = "of at least 0" if zero else "above 0"
     if not _is_finite(value) or value < 0 or (value == 0 and not zero):
         raise ConfigurationError(
@@ -82,7 +82,7 @@ def require_seconds(name: str, value: object, *, zero: bool = False) -> float:
 
 
 def require_share(name: str, value: object) -> float:
-    """Return ``value`` if it is a fraction: above 0 and at most 1."""
+    """Return ``value`` if it is a number above 0 and at most 1."""
     if not _is_finite(value) or not 0 < value <= 1:
         raise ConfigurationError(f"{name} must be a number above 0 and at most 1, not {value!r}")
     return value
@@ -93,43 +93,45 @@ def _is_finite(value: object) -> TypeGuard[float]:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number too large for a float
+    except OverflowError:  # the number is too large for a float
         return False
 
 
-# Values beyond these are typing errors: no clock could tell the requests apart.
+# Values beyond these limits must be typing errors, because no clock could distinguish the requests.
 _MOST_REQUESTS = 1_000_000_000
 _SHORTEST_PER = 0.001
 
 
 class RateLimit(msgspec.Struct, frozen=True):
-    """How many requests the client sends at most in any window of ``per`` seconds.
+    """The most requests that the client sends in any window of ``per`` seconds.
 
-    It needs no setting. The client starts with 300 requests in 60 seconds, which is the quota of
-    this endpoint for each IP address (docs/api.md#limits). It learns from each reply what the
-    server really grants.
+    You need not change the defaults. The client starts with 300 requests in 60 seconds, which is
+    the quota of this endpoint for each IP address (docs/api.md#limits). It then learns from each
+    reply how much the server really grants.
 
     Attributes:
-        requests: Your own maximum. Whatever the server reports, the client does not exceed it.
+        requests: Your own maximum. The client does not exceed it, whatever the server reports.
             Default ``None``: the client follows the server.
         per: The length of the window in seconds. Default 60. If the server reports a limit without
-            a window, the client assumes at most this window, unless the replies show a longer one.
-        per_day: The most requests in any 24 hours, counting those of this client. Default
-            ``None``: the daily quota that the server reports.
+            the length of its window, the client assumes a window of at most this length, unless the
+            replies show that the window is longer.
+        per_day: The most requests of this client in any 24 hours. Default ``None``: the daily quota
+            that the server reports.
         longest_hold: The longest pause in seconds that the client waits for. Default 900. A longer
-            pause, such as after a used-up daily quota, ends calls at once. The call that received
-            the reply raises the error for its status. Other calls raise
-            :class:`~cekat_async.RateLimitError`. ``resumes_at`` of the error says when the pause
-            ends. With ``None``, the client waits through any pause, but ``Timeout.request`` and
+            pause, for example after a used-up daily quota, ends calls immediately. The call that
+            received the reply raises the error for its status. Other calls raise a
+            :class:`~cekat_async.RateLimitError`. The error's ``resumes_at`` is the end of the
+            pause. With ``None``, the client waits through any pause, but ``Timeout.request`` and
             ``Timeout.deadline`` still end the call.
         share: The fraction of the server's quota that the client uses, above 0 and at most 1. The
-            rest is left to other clients on the same address. It does not reduce ``requests``.
-            Default 1.
-        burst: The fraction of the limit, above 0 and at most 1, that the client catches up on after
-            a time in which it could not send (because the event loop was blocked, for example). It
-            then sends at twice its pace. No window ever holds more than the limit. Default 0.25.
-        trust_server: Whether to use the server's rate-limit headers. With ``False``, only
-            ``requests`` and refusals (429) set the rate. Default ``True``.
+            client leaves the rest to other clients with the same IP address. ``share`` does not
+            reduce ``requests``. Default 1.
+        burst: The fraction of the limit, above 0 and at most 1, that the client may catch up on if
+            it could not send for some time (for example, because the event loop was blocked). To
+            catch up, the client sends at twice its pace. No window ever contains more requests than
+            the limit. Default 0.25.
+        trust_server: True to use the server's rate-limit headers. With ``False``, only ``requests``
+            and refusals (429) set the rate. Default ``True``.
 
     Raises:
         ConfigurationError: ``requests`` or ``per_day`` is not a whole number from 1 to a billion,
@@ -168,27 +170,30 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often the client retries a failed request, and how long it waits before each retry.
 
     The client retries transport failures, 408, 425, 429, 5xx, and a reply that is not JSON or is
-    incomplete. It does not retry what a retry cannot fix: a rejected certificate, a proxy that
-    refuses, a page that is too large. It retries an unknown host twice, within two seconds.
+    incomplete. It does not retry failures that a retry cannot fix, such as a rejected certificate,
+    a proxy that refuses, or a page that is too large. It retries an unknown host twice, within two
+    seconds.
 
     The backoff before the n-th retry is random: between half and all of
-    ``min(backoff * 2**(n-1), backoff_max)`` seconds. It is never shorter than the server asked for.
-    After an idle connection was dropped, the client retries at once over a new connection.
-    ``Timeout.request`` limits all attempts and backoffs together. If a backoff would outlast it or
-    ``Timeout.deadline``, the call fails at once.
+    ``min(backoff * 2**(n-1), backoff_max)`` seconds. The backoff is never shorter than the wait
+    that the server asked for. If an idle connection was dropped, the client retries immediately
+    over a new connection. ``Timeout.request`` limits all attempts and backoffs together. If a
+    backoff would last longer than ``Timeout.request`` or ``Timeout.deadline`` allows, the call
+    fails immediately.
 
     Attributes:
         attempts: The most attempts for one request, including the first. With 1, the client never
             retries. Default 8.
-        backoff: The most seconds of the first backoff. Default 0.5.
+        backoff: The longest first backoff in seconds. Default 0.5.
         backoff_max: The longest backoff in seconds. Default 30.
-        budget: The retry budget: how many retries the calls of one client may spend together, so
-            that a server that is down does not receive many times as many requests. A retry after
-            a lost response costs two. A retry after a 429 (which the limiter paces) or after a
-            dropped idle connection costs nothing. A call that succeeds returns what its retries
-            cost. A call that succeeds at its first attempt adds a fifth of a retry. When the budget
-            is used up, failures are raised without a retry, with a note that says so. Default 100,
-            which suits the default ``concurrency``. ``None`` means no limit.
+        budget: The retry budget: the number of retries that all calls of one client may spend
+            together. It protects a failing server from many times the usual number of requests. A
+            retry after a lost response counts as two retries. A retry after a 429 (which the
+            limiter paces) or after a dropped idle connection costs nothing. A call that succeeds
+            refunds the cost of its retries. A call that succeeds at its first attempt adds a fifth
+            of a retry. When the budget is used up, the client raises errors without a retry, and a
+            note on the error says so. Default 100, which suits the default ``concurrency``.
+            ``None`` means no limit.
 
     Raises:
         ConfigurationError: A value has the wrong type or is out of its range.
@@ -212,22 +217,23 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Timeout(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the parts of a call may take, in seconds.
+    """The time limits for the parts of a call, in seconds.
 
     Attributes:
         connect: The time to connect to the server. Default 10.
         read: The time between two pieces of the response. Default 30.
-        attempt: The time for one attempt, including the wait for a connection of the pool, up to
-            the last byte. Default 60.
-        request: The time for one request from its first attempt on: attempts, backoffs, and pauses
-            that the server asks for. Time in the client's own queue does not count: waits for the
-            rate limit, for a shared budget, or for one of ``concurrency`` slots. A pause that is
-            longer than the time left ends the call at once. Before its first attempt, a call waits
-            through pauses of up to ``RateLimit.longest_hold``. Default 300. ``None`` means no
-            limit.
-        deadline: The time for one ``page()``, one ``get()``, or one page of a walk, including the
-            queue. A pause that would outlast it ends the call at once. A call that waits in the
-            queue for a free part of the quota waits until the deadline. Default ``None``: no limit.
+        attempt: The time for one attempt, from the wait for a connection of the pool to the last
+            byte. Default 60.
+        request: The time for one request, counted from its first attempt: attempts, backoffs, and
+            pauses that the server asks for. Time in the client's own queue does not count. In this
+            queue, a request waits for the rate limit, for a shared budget, or for one of the
+            ``concurrency`` slots. A pause that is longer than the remaining time ends the call
+            immediately. Before its first attempt, a call waits through pauses of up to
+            ``RateLimit.longest_hold``. Default 300. ``None`` means no limit.
+        deadline: The time for one ``page()``, one ``get()``, or one page of a walk, including time
+            in the queue. A pause that would last longer ends the call immediately. A call that
+            waits in the queue for its part of the quota waits until the deadline. Default ``None``:
+            no limit.
 
     Raises:
         ConfigurationError: A value is not a finite number above 0.
@@ -256,10 +262,11 @@ _LONGEST_NAME = 253
 
 
 def is_host(host: str) -> bool:
-    """Whether a host is a name that can be looked up, or an address that is written in full.
+    """Whether a host is a name that can be looked up, or a complete IP address.
 
     A host that ends in a number is an address. Resolvers also accept short and octal forms such as
-    ``127.1``. Those are rejected, because such a URL is easily misread. aiohttp rejects them too.
+    ``127.1``. This function rejects these forms, because such a URL is easily misread. aiohttp
+    rejects them too.
     """
     if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
         return _parse_address(host) is not None

@@ -1,6 +1,6 @@
-"""Pages of a listing: their records, decoded or as bytes."""
+"""The pages of a listing, with decoded records or with records as bytes."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, SupportsIndex, TypeVar, overload
@@ -36,12 +36,12 @@ _R = TypeVar("_R", bound=IdentifiedRecord)
 class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     """The base of all pages. You can iterate over a page, index it, and take its ``len()``.
 
-    The records are in the server's order. The JSON form of a page is that of the API's replies: see
-    :meth:`to_dict`.
+    The records are in the server's order. The JSON form of a page is the form of the API's replies
+    (see :meth:`to_dict`).
 
     Attributes:
-        response: How the page was received: status, headers, attempts and waits. ``None`` for a
-            page that no request has returned.
+        response: The details of how the page was received: status, headers, attempts and waits.
+            ``None`` for a page that did not come from a request.
     """
 
     response: ResponseDetails | None = None
@@ -51,22 +51,22 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
 
     @property
     def raw(self) -> list[msgspec.Raw]:
-        """The bytes of each record exactly as received, malformed records included.
+        """The bytes of each record exactly as received, including malformed records.
 
-        They may be views that keep the whole body in memory. ``bytes(raw)`` makes a copy.
+        The items may be views that keep the whole body in memory. ``bytes(raw)`` makes a copy.
         """
         return cut_records(self.body) if self.kept_raw is None else self.kept_raw
 
     @property
     def ids(self) -> list[str | None]:
-        """The id of each record in ``raw``, in the same order. ``None`` if it has no id."""
+        """The ids of the records in ``raw``, in order. ``None`` for a record without an id."""
         if not self.malformed_records:
             return [item.id for item in self.items]
         return [record.id for record in iter_records(self)]
 
     @property
     def unknown_fields(self) -> dict[str, int]:
-        """The names of fields that this version does not know, and how many records have each.
+        """The fields that this version does not know, with the number of records that have each.
 
         Fields of labels and message previews have names such as ``labels.icon``.
         """
@@ -74,7 +74,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
 
     @property
     def mistyped_fields(self) -> dict[str, int]:
-        """The names of fields of another type than documented, and how many records have each.
+        """The fields that do not have the documented type, with the number of records for each.
 
         The ``extra`` of each record has the original values. Fields of labels and message previews
         have names such as ``last_message.created_at``.
@@ -83,7 +83,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the page has no record, not even a malformed one."""
+        """Whether the page has no records at all, not even malformed records."""
         return not (self.items or self.malformed_records)
 
     @property
@@ -96,7 +96,7 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
         return lines(self.raw)
 
     def json_lines(self) -> bytes:
-        """Return all ``lines`` as JSON Lines: each with a line break at its end.
+        """Return all ``lines`` as JSON Lines. Each line ends with a line break.
 
         Examples:
             >>> page = await cekat.conversations.page()
@@ -112,8 +112,8 @@ class Page(JsonPage[_R], Generic[_R], frozen=True, kw_only=True):
     def __getitem__(self, index: SupportsIndex | slice) -> _R | tuple[_R, ...]:
         """Return one record, or a tuple of the records in a slice.
 
-        ``page[0]`` is ``page.items[0]``. ``page.raw`` includes malformed records, so
-        ``page.raw[0]`` is another record if the first record of the page is malformed.
+        ``page[0]`` is ``page.items[0]``. ``page.raw`` includes malformed records. So if the first
+        record is malformed, ``page.raw[0]`` is a different record.
         """
         return self.items[index]
 
@@ -147,10 +147,11 @@ class ConversationPage(Page[Conversation], frozen=True, kw_only=True):
 
     Attributes:
         next_cursor: The cursor of the next page. ``None`` on the last page. In a walk with
-            segments, it leads to everything that has not been yielded yet.
-        cursor_error: What is wrong with the cursor that the server sent. ``None`` if nothing is
-            wrong. A walk raises :class:`~cekat_async.PaginationError` after such a page.
-        inbox_id: The inbox that was requested. ``None`` for all inboxes.
+            segments, this cursor leads to all records that the walk has not yielded yet.
+        cursor_error: The reason why the cursor that the server sent cannot be used. ``None`` for a
+            usable cursor. After a page with an error here, a walk raises
+            :class:`~cekat_async.PaginationError`.
+        inbox_id: The id of the requested inbox. ``None`` for all inboxes.
         position: The resume position after this page in a tracked walk. ``None`` in other walks.
     """
 
@@ -187,9 +188,8 @@ class _InboxMetadata(msgspec.Struct, kw_only=True):
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     """One page of inboxes.
 
-    The totals are what the server reports, or ``None`` if it reports none that can be read. They
-    can be wrong: the API's own sample (docs/api.md#inboxes) counts 8 pages for 15 inboxes at 10 per
-    page.
+    The totals are the server's numbers, or ``None`` without a readable number. They can be wrong:
+    the API's own sample (docs/api.md#inboxes) reports 8 pages for 15 inboxes at 10 per page.
 
     Attributes:
         page: The number of the page, from 1.
@@ -207,18 +207,19 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
 
 
 class RawPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of conversations that are not decoded. Each record is the bytes that were received.
+    """A page of conversations that are not decoded. Each record is in its received bytes.
 
     Attributes:
-        raw: The bytes of each record exactly as received. They may be views that keep the whole
-            body in memory. ``bytes(raw)`` makes a copy.
+        raw: The bytes of each record exactly as received. The items may be views that keep the
+            whole body in memory. ``bytes(raw)`` makes a copy.
         body: The whole reply as received.
         next_cursor: The cursor of the next page. ``None`` on the last page.
-        cursor_error: What is wrong with the cursor that the server sent. ``None`` if nothing is
-            wrong. A walk raises :class:`~cekat_async.PaginationError` after such a page.
-        inbox_id: The inbox that was requested. ``None`` for all inboxes.
-        response: How the page was received: status, headers, attempts and waits. ``None`` for a
-            page that no request has returned.
+        cursor_error: The reason why the cursor that the server sent cannot be used. ``None`` for a
+            usable cursor. After a page with an error here, a walk raises
+            :class:`~cekat_async.PaginationError`.
+        inbox_id: The id of the requested inbox. ``None`` for all inboxes.
+        response: The details of how the page was received: status, headers, attempts and waits.
+            ``None`` for a page that did not come from a request.
     """
 
     raw: list[msgspec.Raw] = []
@@ -230,12 +231,12 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ids(self) -> list[str | None]:
-        """The id of each record in ``raw``, in the same order. ``None`` if it has no id."""
+        """The ids of the records in ``raw``, in order. ``None`` for a record without an id."""
         return [record_id(raw) for raw in self.raw]
 
     @property
     def is_empty(self) -> bool:
-        """Whether the page has no record."""
+        """Whether the page has no records."""
         return not self.raw
 
     @property
@@ -247,7 +248,7 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
         return lines(self.raw)
 
     def json_lines(self) -> bytes:
-        """Return all ``lines`` as JSON Lines: each with a line break at its end.
+        """Return all ``lines`` as JSON Lines. Each line ends with a line break.
 
         Examples:
             >>> with open("conversations.jsonl", "wb") as file:
@@ -279,14 +280,14 @@ class RawPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordCounts(NamedTuple):
-    """How many records a page has, and how many of them are malformed."""
+    """The number of records on a page, and how many of them are malformed."""
 
     records: int
     malformed: int
 
 
 def count_records(page: object) -> RecordCounts:
-    """Count the records of a page. Anything that is not a page has none."""
+    """Count the records of a page. Any other object has 0 records."""
     if isinstance(page, Page):
         malformed = len(page.malformed_records)
         return RecordCounts(len(page.items) + malformed, malformed)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
@@ -304,7 +305,7 @@ def iter_records(page: Page[_R]) -> Iterator[_R | MalformedRecord]:
 def record_names(page: ConversationPage | RawPage) -> list[str | bytes]:
     """Return a name for each record of a page, in order: its id, or its bytes if it has no id."""
     if isinstance(page, RawPage):
-        # Reading the ids of a larger page at once could block the event loop, so use the bytes.
+        # Reading all ids of a larger page in one step could block the event loop, so use the bytes.
         reads_ids = fits_at_once(page.body)
         return [(reads_ids and record_id(raw)) or bytes(raw) for raw in page.raw]
     if not page.malformed_records:
@@ -319,7 +320,7 @@ _P = TypeVar("_P", ConversationPage, RawPage)
 
 
 def only(page: _P, wanted: Sequence[bool]) -> _P:
-    """Return a page with only the wanted records, also in ``raw`` and ``body``."""
+    """Return a page with only the wanted records. ``raw`` and ``body`` contain only these too."""
     if all(wanted):
         return page
     kept = [raw for raw, is_wanted in zip(page.raw, wanted, strict=True) if is_wanted]
@@ -345,5 +346,5 @@ def _show(value: Any) -> Any:
 
 
 def _short_repr(page: object, records: int) -> str:
-    # Without the body: it is customers' data and may contain the key, and a repr may be logged.
+    # Omit the body: it is customers' data and may contain the key, and a repr may be logged.
     return f"<{type(page).__name__} of {records} record{'s' * (records != 1)}>"

@@ -1,6 +1,6 @@
-"""Positions: a cursor of the server, or all that another process needs to continue a walk."""
+"""Positions: a cursor of the server, or all data that another process needs to resume a walk."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct.
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,17 +13,17 @@ from cekat_async.errors import DecodeError
 
 __all__ = ["Cursor", "Edge", "Part", "Position", "Stage", "WalkState"]
 
-# Seconds. A message may appear in the listing this much later than its timestamp says.
+# Seconds. A message may appear in the listing this much later than its timestamp.
 _OVERLAP = 900.0
 _MICROSECONDS = 1_000_000
 
 
-# A dataclass, because every web framework can read and write one.
+# This is a dataclass, because every web framework can read and write dataclasses.
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A position in a listing: two opaque strings from the server, kept byte for byte.
+    """A position in a listing. It consists of two opaque strings from the server, kept unchanged.
 
-    Parsing the timestamp and formatting it again could change it.
+    The timestamp is not parsed, because parsing and formatting could change it.
 
     Attributes:
         cursor_id: The first string.
@@ -41,12 +41,12 @@ class Cursor:
 class Stage(StrEnum):
     """The purpose of the latest request of a walk."""
 
-    NEW = "new"  # there was no request yet, or only the first page
-    PROBE = "probe"  # find where the newest records are
-    PASS = "pass"  # noqa: S105 - read the listing, or its front
-    LOOK = "look"  # read the front, to find what moved during a pass
-    SETTLED = "settled"  # as LOOK, and nothing is missing
-    BEHIND = "behind"  # as LOOK, and more has moved than the page shows
+    NEW = "new"  # no page yet, or only the first page, was requested
+    PROBE = "probe"  # find the place of the newest records
+    PASS = "pass"  # noqa: S105 - read the whole listing, or its front
+    LOOK = "look"  # read the front, to find records that moved during a pass
+    SETTLED = "settled"  # like LOOK, and nothing is missing
+    BEHIND = "behind"  # like LOOK, and more records have moved than the page shows
     TAIL = "tail"  # read the last page again, because records move to the end
 
 
@@ -55,7 +55,8 @@ class Edge(msgspec.Struct, frozen=True):
 
     Attributes:
         cursor: The cursor on the page. ``None`` if only the depth counts.
-        depth: The depth of the cursor. ``None`` at the end of the listing, or if it is unknown.
+        depth: The depth of the cursor. ``None`` at the end of the listing, or if the depth is
+            unknown.
     """
 
     cursor: Cursor | None = None
@@ -63,16 +64,16 @@ class Edge(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The state of one segment. Depths are microseconds from the walk's origin.
+    """The state of one segment. Depths count microseconds from the walk's origin.
 
     Attributes:
-        cursor: The cursor of the next request. ``None`` for the front.
+        cursor: The cursor of the next request. ``None`` for the front of the listing.
         begin: The depth at which the segment begins.
-        at: The depth up to which it has been read.
-        first_ids: The ids of some of its first records.
-        first_ids_end: The depth at which the page with these ids ends. ``None`` if it is the last.
-        until: Where the segment may end, although the listing continues.
-        is_over: Whether it has been read to its end, and only waits for the segment before it.
+        at: The depth up to which the segment has been read.
+        first_ids: The ids of some of the segment's first records.
+        first_ids_end: The depth at which the page with these ids ends. ``None`` for the last page.
+        until: The place at which the segment may end, although the listing continues.
+        is_over: True if the segment has been read to its end, and waits for the segment before it.
     """
 
     cursor: Cursor | None = None
@@ -85,32 +86,32 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class WalkState(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a walk between two requests. Its JSON is part of the format of data on disk.
+    """The state of a walk between two requests. Its JSON is part of our on-disk format.
 
     Attributes:
-        parts: The segments that are being read, in order. Empty between passes.
-        down_to: Where the first pass may end: the start of an earlier walk. ``None`` for a walk of
-            everything.
+        parts: The segments that are being read, in order. The list is empty between passes.
+        down_to: The place at which the first pass may end, which is the start of an earlier walk.
+            ``None`` for a walk of the whole listing.
         overlap: How much deeper than ``down_to`` the pass reads, in microseconds.
         origin: The cursor from which depths are counted.
-        order: -1 if the listing is in descending order of time, 1 if ascending, 0 if unknown.
+        order: -1 if the listing is in descending order of time, 1 in ascending order, 0 if unknown.
         by_creation: The number of pages whose cursor is the creation time of their last record. In
             a listing sorted by creation, records do not move when they change.
         by_activity: The number of pages whose cursor is another time.
-        is_unordered: Whether the listing turned out not to be in time order.
-        start: The cursor that the walk began with. Not set for the front. It is later than the
-            range of the walk, so records that move in front of it have left the range.
-        reads_all: Set if the listing turned out not to be in order of activity. A walk of a range
-            of time then reads all of it.
-        is_honoured: Whether the server is known to honour constructed cursors.
-        is_serial: Whether the walk begins no more segments.
-        watermark: Where the newest records were when the walk began: the end of its first probe.
+        is_unordered: True if the listing turned out not to be in time order.
+        start: The cursor at which the walk began. Not set for the front. The cursor is later than
+            the range of the walk, so records that move in front of it have left the range.
+        reads_all: Set if the listing turned out not to be in order of activity. A walk of a time
+            range then reads the whole listing.
+        is_honoured: True if the server is known to honour constructed cursors.
+        is_serial: True if the walk begins no more segments.
+        watermark: The place of the newest records when the walk began (the end of its first probe).
         stage: The purpose of the latest request.
-        top: Where the newest records were when the pass before the latest began.
-        newest: Where the newest records were when the latest pass began.
+        top: The place of the newest records when the pass before the latest pass began.
+        newest: The place of the newest records when the latest pass began.
         tail: The cursor that led to the last page.
         requests: The number of requests of the latest pass.
-        passes: The number of passes after the first.
+        passes: The number of passes after the first pass.
     """
 
     parts: tuple[Part, ...] = ()
@@ -121,7 +122,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
     by_creation: int = 0
     by_activity: int = 0
     is_unordered: bool = False
-    # Left out of the JSON if unset, so that it has the form of version 0.1.
+    # An unset field is omitted from the JSON, so that the JSON has the same form as in version 0.1.
     start: Cursor | UnsetType = UNSET
     reads_all: bool | UnsetType = UNSET
     is_honoured: bool = False
@@ -136,11 +137,11 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Position:
-    """Where a tracked walk of one listing can be resumed, also by another process.
+    """The place at which a tracked walk of one listing can be resumed, even by another process.
 
-    ``Position()`` is the start of a listing. Each page of a tracked walk has the position after it.
-    A position is only valid for the listing (account, inbox, status) that it is from, with the
-    same moments for ``since`` and ``until``. It is opaque, immutable and hashable. Use
+    ``Position()`` is the start of a listing. Each page of a tracked walk has the position after
+    that page. A position is valid only for the listing that it came from (account, inbox, status),
+    with the same datetimes for ``since`` and ``until``. It is opaque, immutable and hashable. Use
     :meth:`to_bytes` and :meth:`from_bytes` to store it.
 
     Examples:
@@ -157,10 +158,10 @@ class Position:
 
     @classmethod
     def from_bytes(cls, data: bytes | str) -> "Position":
-        """Return the position that :meth:`to_bytes` of this or an earlier version has written.
+        """Return the position from the result of :meth:`to_bytes`, even of an earlier version.
 
         Args:
-            data: What :meth:`to_bytes` returned.
+            data: The result of :meth:`to_bytes`.
 
         Raises:
             DecodeError: ``data`` is something else.
@@ -177,7 +178,7 @@ class Position:
             ) from None
 
     def to_bytes(self) -> bytes:
-        """Return the position as a JSON object of up to a few kilobytes.
+        """Return the position as a JSON object of at most a few kilobytes.
 
         Examples:
             >>> data = Position().to_bytes()
@@ -186,7 +187,7 @@ class Position:
 
     @classmethod
     def from_state(cls, state: WalkState) -> "Position":
-        """Return the position of a walk. The package calls this. The state is not public.
+        """Return the position of a walk. Only the package uses this, with its private state.
 
         Args:
             state: The state of the walk.
@@ -202,13 +203,13 @@ class Position:
 
     @property
     def passes(self) -> int:
-        """How many catch-up passes the walk has begun, to re-read what moved during the first."""
+        """The number of catch-up passes so far. They re-read records that moved."""
         return self._state.passes
 
     def again(self) -> "Position":
-        """Return a position that reads what has changed since this walk *ended*.
+        """Return a position for reading the changes since this walk *ended*.
 
-        If the walk has not ended, it resumes where it stopped.
+        If the walk has not ended, the position resumes the walk where it stopped.
 
         Examples:
             >>> positions = {}
@@ -220,7 +221,7 @@ class Position:
         if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
-            return Position()  # it is unknown at which end new records appear
+            return Position()  # it is unknown at which end of the listing new records appear
         top = state.newest if state.stage is Stage.PASS else state.top or state.newest
         return self.from_state(
             msgspec.structs.replace(
@@ -229,13 +230,13 @@ class Position:
         )
 
     def since(self, overlap: float = _OVERLAP) -> "Position":
-        """Return a position that reads what has changed since this walk *began*.
+        """Return a position for reading the changes since this walk *began*.
 
-        It reads everything if changes cannot be recognized: if the listing is not in time order, if
-        it does not seem to be sorted by activity, or if it had a single page.
+        The next walk reads the whole listing if changes cannot be recognized. This is so if the
+        listing is not in time order, does not seem to be sorted by activity, or had a single page.
 
         Args:
-            overlap: How many seconds before the start of this walk are read again, because some
+            overlap: The seconds before the start of this walk that are read again, because some
                 messages appear in the listing late. Default 900.
 
         Raises:
@@ -259,7 +260,7 @@ class Position:
             reads_all=state.reads_all,
         )
         if state.order > 0 and state.tail is not None:
-            # Records that change move to the end, after the start of the last page.
+            # Changed records move to the end of the listing, after the start of the last page.
             return self.from_state(msgspec.structs.replace(known, tail=state.tail))
         if state.order < 0 and state.watermark is not None:
             return self.from_state(

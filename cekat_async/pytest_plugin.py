@@ -1,8 +1,8 @@
-"""pytest fixtures for code that uses the client: a sandbox, a client of it, and its faults.
+"""pytest fixtures for code that uses the client: a sandbox, its client, and its faults.
 
-pytest finds them without an import. The fixtures are synchronous, so they work in synchronous tests
-and with every plugin that runs coroutines on asyncio. Imports happen on first use, because pytest
-loads this module in every run in the environment.
+pytest finds the fixtures without an import. The fixtures are synchronous, so they work in
+synchronous tests and with every plugin that runs coroutines on asyncio. Imports happen on first
+use, because pytest loads this module in every test run of the environment.
 """
 
 # ruff: noqa: PLC0415 - see above
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cekat_client", "cekat_faults", "cekat_sandbox", "cekat_sandbox_options"]
 
-# The node whose tests share a fixture, for each scope.
+# For each scope, the node whose tests share a fixture.
 _SCOPES: dict[str, Any] = {
     "function": pytest.Item,
     "class": pytest.Class,
@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Fail a test whose marker cannot have an effect, because its sandbox is shared."""
+    """Fail a test if its marker has no effect because its sandbox is shared."""
     scope = item.config.getini("cekat_sandbox_scope")
     if "cekat_sandbox" not in getattr(item, "fixturenames", ()):
         return
@@ -76,7 +76,7 @@ def _choose_scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG
 
 @pytest.fixture(scope=_choose_scope)
 def cekat_sandbox_options() -> dict[str, Any]:
-    """Options for every sandbox: arguments of ``Sandbox()``. Override this fixture to set them."""
+    """Options for every sandbox: arguments of ``Sandbox()``. To set them, override this fixture."""
     return {}
 
 
@@ -86,9 +86,9 @@ def cekat_sandbox(
 ) -> Iterator[Sandbox]:
     """A running :class:`~cekat_async.sandbox.Sandbox`, in its own thread.
 
-    It has 250 generated conversations and no quota. The marker ``cekat_sandbox(**options)`` and the
-    fixture ``cekat_sandbox_options`` set other options. Each test gets its own sandbox, unless the
-    setting ``cekat_sandbox_scope`` is a wider scope.
+    The sandbox has 250 generated conversations and no quota. The marker
+    ``cekat_sandbox(**options)`` and the fixture ``cekat_sandbox_options`` set other options. Each
+    test gets its own sandbox, unless the setting ``cekat_sandbox_scope`` is a wider scope.
     """
     from cekat_async.sandbox import Sandbox
 
@@ -103,9 +103,9 @@ def cekat_sandbox(
 def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iterator[CekatClient]:
     """An open :class:`~cekat_async.CekatClient` for ``cekat_sandbox``.
 
-    It has no rate limit and retries after milliseconds. The marker ``cekat_client(**options)`` sets
-    other options. The client belongs to the event loop that uses it first. It is closed with that
-    loop, or at the end of the test if the loop continues.
+    The client has no rate limit and retries after milliseconds. The marker
+    ``cekat_client(**options)`` sets other options. The client belongs to the event loop that uses
+    it first. It is closed when that loop ends, or at the end of the test if the loop continues.
     """
     from cekat_async import CekatClient, RetryPolicy
 
@@ -140,12 +140,12 @@ def cekat_faults(cekat_sandbox: Sandbox) -> Iterator[FaultInjector]:
 
 
 def _merge_markers(node: pytest.Item, name: str, owner: type) -> dict[str, Any]:
-    """Return the options of all markers of a test. The closest marker overrides the others.
+    """Return the options from all markers of a test. The closest marker overrides the others.
 
     Args:
         node: The test.
         name: The name of the markers.
-        owner: The class that the options are for.
+        owner: The class whose constructor takes the options.
     """
     options: dict[str, Any] = {}
     known = inspect.signature(owner).parameters
@@ -164,7 +164,7 @@ def _merge_markers(node: pytest.Item, name: str, owner: type) -> dict[str, Any]:
 
 
 def _require_asyncio(request: pytest.FixtureRequest) -> None:
-    """Fail a test that anyio's plugin runs on another backend than asyncio."""
+    """Fail a test that anyio's plugin runs on a backend other than asyncio."""
     if "anyio_backend" not in request.fixturenames:
         return
     backend = request.getfixturevalue("anyio_backend")
@@ -180,9 +180,9 @@ def _require_asyncio(request: pytest.FixtureRequest) -> None:
 class _Closer:
     """Closes a client in the event loop that it belongs to.
 
-    The loop of a test often ends before the fixtures of the test, and a client must be closed
+    A test's event loop often ends before the fixtures of the test, and a client must be closed
     while its loop can still run. Before an event loop ends, it closes its suspended asynchronous
-    generators. One of them closes the client.
+    generators. One of these generators closes the client.
     """
 
     client: CekatClient
@@ -198,7 +198,7 @@ class _Closer:
         if self._closing is None:
             self._loop = asyncio.get_running_loop()
             self._closing = self._close_at_the_end()
-            # One step suspends it, because it awaits nothing before.
+            # One step suspends the generator, because it awaits nothing before its ``yield``.
             with contextlib.suppress(StopIteration):
                 self._closing.__anext__().send(None)
 
@@ -209,7 +209,7 @@ class _Closer:
             await self.client.aclose()
 
     def close(self) -> None:
-        """Close the client now, if its event loop is still open."""
+        """Close the client now if its event loop is still open."""
         import asyncio
 
         if self._loop is None or self._closing is None or self._loop.is_closed():

@@ -1,4 +1,4 @@
-"""Makes text from outside safe for messages and logs: printable, short, and without secrets."""
+"""Makes external text safe for messages and logs: printable, short, and without secrets."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _SHRINKING = 4
 _LONGEST_QUOTE = 100
 
 _SHORTEST_SECRET = 8
-# Only this many characters of a secret are searched for: a long pattern takes long to compile.
+# Only this many characters of a secret are searched for, because long patterns compile slowly.
 _PROBE = 40
-# The most characters that one character of a secret may take in a text, as in "&#123;".
+# One character of a secret may take this many characters in a text, as in "&#123;".
 _LONGEST_SPELLING = 8
 
 
 def readable(text: str) -> str:
     r"""Return text without surrogates, so that it can be encoded as UTF-8.
 
-    Python decodes a file name that is not UTF-8 to surrogates. Surrogates that stand for UTF-8
-    become characters. Others become escapes such as ``\xe9``.
+    Python uses surrogates to decode a file name that is not UTF-8. Surrogates that stand for valid
+    UTF-8 become characters. Other surrogates become escapes such as ``\xe9``.
     """
     try:
         text.encode()
@@ -39,24 +39,24 @@ def _encode(text: str) -> bytes:
 
 
 def one_line(text: str, at_most: int) -> str:
-    """Return text as one printable line of at most ``at_most`` characters, cut with an ``…``."""
-    # Truncate first: cleaning several megabytes blocks the event loop for seconds.
+    """Return text as one printable line of at most ``at_most`` characters. An ``…`` marks a cut."""
+    # Truncate first, because cleaning several megabytes would block the event loop for seconds.
     start = readable(text[: at_most * _SHRINKING])
     line = " ".join("".join(c if c.isprintable() else " " for c in start).split())
     return line if len(line) <= at_most else f"{line[: at_most - 1]}…"
 
 
 def quoted(text: str) -> str:
-    """Return a text of the server for a message: the text if it is short, or only its length.
+    """Return a server's text for use in a message. If the text is long, return only its length.
 
-    The text may contain the API key. If a long text were cut, a part of the key might remain.
+    The text may contain the API key. If a long text were truncated, a part of the key might remain.
     """
     is_short = len(text) <= _LONGEST_QUOTE and text.isprintable()
     return text if is_short else f"of {len(text):,} characters"
 
 
 def _build_pattern(secret: str) -> str:
-    """Return a pattern that matches a text in any spelling: as in JSON, in a URL, or in HTML."""
+    """Return a pattern that matches a secret as plain text or escaped for JSON, URLs or HTML."""
     return "".join(
         rf"(?:\\?{re.escape(c)}|(?i:\\u00{ord(c):02x}|%{ord(c):02x}|&#{ord(c)};|&#x{ord(c):x};))"
         for c in secret
@@ -64,12 +64,12 @@ def _build_pattern(secret: str) -> str:
 
 
 def _may_have_escapes(text: str) -> bool:
-    """Whether a text may contain escaped characters: with a backslash, ``%`` or ``&``."""
+    """Whether a text contains a backslash, ``%`` or ``&``, which begin escaped characters."""
     return "\\" in text or "%" in text or "&" in text
 
 
 def _find_end(rest: list[re.Pattern[str]], text: str, at: int) -> int:
-    """Return where a secret ends whose first :data:`_PROBE` characters end at ``at``."""
+    """Return the end of a secret. Its first :data:`_PROBE` characters end at ``at``."""
     for character in rest:
         if not (found := character.match(text, at)):
             break
@@ -78,13 +78,14 @@ def _find_end(rest: list[re.Pattern[str]], text: str, at: int) -> int:
 
 
 class Secret:
-    """Text that only :meth:`reveal` shows: not ``repr``, ``str``, pickles or tracebacks."""
+    """Text that only :meth:`reveal` shows. ``repr``, ``str``, pickles and tracebacks hide it."""
 
     __slots__ = ("_pattern", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
-        # Compiled on first use, because that takes as long as searching 4,000 characters.
+        # The pattern is compiled on first use, because compiling takes as long as searching 4,000
+        # characters.
         self._pattern: re.Pattern[str] | None = None
 
     def reveal(self) -> str:
@@ -92,18 +93,18 @@ class Secret:
         return self._value
 
     def redact_text(self, text: str) -> str:
-        """Return ``text`` without the secret, which a server may have repeated."""
+        """Return ``text`` without the secret, because a server may have repeated the secret."""
         if len(self._value) < _SHORTEST_SECRET:
-            return text  # such a short secret is part of many texts, and protects nothing
+            return text  # such a short text occurs often, and cannot be a real secret
         if not _may_have_escapes(text) and self._value[:_PROBE] not in text:
-            return text  # most texts. This takes a tenth of the time of the search.
+            return text  # this check suffices for most texts, in a tenth of the search's time
         pieces, at = list[str](), 0
         rest: list[re.Pattern[str]] = []
         if self._pattern is None:
             self._pattern = re.compile(_build_pattern(self._value[:_PROBE]))
         for found in self._pattern.finditer(text):
             if found.start() >= at:
-                # Compiled once: doing it for each occurrence blocked the event loop for 300 ms
+                # Compile only once: compiling for each occurrence blocked the event loop for 300 ms
                 # (benchmarks/bench_blocking.py, error-nearly-the-key).
                 rest = rest or [re.compile(_build_pattern(c)) for c in self._value[_PROBE:]]
                 pieces += [text[at : found.start()], "***"]
@@ -112,17 +113,18 @@ class Secret:
 
     def redact(self, body: bytes) -> bytes:
         """Return ``body`` without the secret."""
-        # In Latin-1 each byte is a character, and the secret is ASCII.
+        # In Latin-1, each byte is one character, and the secret is ASCII.
         return self.redact_text(body.decode("latin-1")).encode("latin-1")
 
     def excerpt(self, body: bytes, at_most: int) -> bytes:
         """Return the first ``at_most`` bytes of ``body``, without the secret.
 
-        The body is cut before it is redacted, because redacting megabytes takes seconds.
+        The body is truncated before it is redacted, because redacting megabytes takes seconds.
         """
         if len(body) <= at_most:
             return self.redact(body)
-        # The cut may leave the beginning of the secret at the end, so that end is dropped.
+        # The truncated body may end with the beginning of the secret, so its last bytes are
+        # dropped.
         margin = _LONGEST_SPELLING * len(self._value)
         redacted = self.redact(body[: at_most + margin])
         return redacted[: max(0, len(redacted) - margin)][:at_most]

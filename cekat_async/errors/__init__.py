@@ -1,4 +1,4 @@
-"""All errors of the package. Each one derives from :class:`CekatError`.
+"""All errors of the package. Each class derives from :class:`CekatError`.
 
 ::
 
@@ -14,7 +14,7 @@
     └── ClientClosedError, PaginationError, InboxesFailedError, DeadlineExceededError,
             CheckpointError
 
-Every error can be pickled, and none contains the API key. (The records in a
+Every error can be pickled, and no error contains the API key. (The records in a
 :class:`MalformedRecordError` are the account's own data, as received.)
 """
 

@@ -1,4 +1,4 @@
-"""The base of all errors, and the errors that concern the use of the package itself."""
+"""The base of all errors, and the errors about the use of the package itself."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ __all__ = [
 class CekatError(Exception):
     """The base of all errors. ``except CekatError`` catches every error of this package.
 
-    ``str(error)`` is the message, what is known of the request, and advice on what to do.
+    ``str(error)`` is the message, the known facts about the request, and advice on what to do.
 
     Attributes:
-        message: What happened.
+        message: A description of what happened.
         path: The path of the request, without its query. ``None`` if no request was involved.
-        attempts: How many times the request was sent.
-        retry_after: How many seconds the server asked to wait. ``None`` if it did not say.
-        request_id: The server's id of the request. ``None`` if it sent none.
-        cursor: The cursor of the page that failed. ``None`` for the first page, and outside of
-            walks.
-        inbox_id: The inbox that failed, if many are read at once. Otherwise ``None``.
-        advice: What to do, if the message does not say it. ``{option}`` in it stands for an
-            argument.
-        option: The name of that argument.
+        attempts: The number of times that the request was sent.
+        retry_after: The seconds that the server asked the client to wait. ``None`` if it did not
+            say.
+        request_id: The server's id of the request. ``None`` if the server sent no id.
+        cursor: The cursor of the page that failed. ``None`` for the first page, and outside walks.
+        inbox_id: The id of the inbox that failed if many inboxes are read together. Otherwise
+            ``None``.
+        advice: The advice on what to do, if the message does not contain it. ``{option}`` in the
+            text stands for an argument.
+        option: The name of the argument in ``advice``.
 
     Examples:
         >>> try:
@@ -46,7 +47,8 @@ class CekatError(Exception):
     advice: str | None = None
     option: str | None = None
 
-    # Set where they are known. Defaults in the class keep the constructor and pickling simple.
+    # The code that knows these attributes sets them. The defaults in the class keep the constructor
+    # and pickling simple.
     path: str | None = None
     attempts: int = 0
     retry_after: float | None = None
@@ -56,7 +58,7 @@ class CekatError(Exception):
     _argument: str = ""
 
     def __init__(self, message: str = "") -> None:
-        # Without surrogates, so that any program can print or log the error.
+        # Remove surrogates, so that any program can print or log the error.
         message = readable(message)
         super().__init__(message)
         self.message = message
@@ -64,12 +66,12 @@ class CekatError(Exception):
     def locate(
         self, *, path: str | None = None, cursor: Cursor | None = None, inbox_id: str | None = None
     ) -> Self:
-        """Return this error, with the given facts in place of those that it does not have yet.
+        """Set those of the given facts that this error does not have yet, and return the error.
 
         Args:
             path: The path of the request.
             cursor: The cursor of the page that failed.
-            inbox_id: The inbox that failed.
+            inbox_id: The id of the inbox that failed.
         """
         self.path = self.path or path
         self.cursor = self.cursor or cursor
@@ -77,7 +79,7 @@ class CekatError(Exception):
         return self
 
     def _facts(self) -> list[str]:
-        """Return what is known besides the message, in reading order."""
+        """Return the known facts besides the message, in reading order."""
         facts = (
             self.path,
             self.inbox_id and f"inbox {self.inbox_id}",
@@ -91,8 +93,8 @@ class CekatError(Exception):
         """Set the advice and the argument that it names, and return this error.
 
         Args:
-            advice: What to do. ``{option}`` in it stands for the argument.
-            **argument: The one argument, with the value to pass.
+            advice: The advice on what to do. ``{option}`` in the text stands for the argument.
+            **argument: The name of the argument, with the value to pass. Only one is allowed.
         """
         self.advice = advice
         ((self.option, value),) = argument.items()
@@ -100,7 +102,7 @@ class CekatError(Exception):
         return self
 
     def describe(self) -> str:
-        """Return the message and what is known of the request, without the advice.
+        """Return the message and the known facts about the request, without the advice.
 
         Examples:
             >>> CekatError("the server failed").locate(path="/api/inboxes").describe()
@@ -110,13 +112,13 @@ class CekatError(Exception):
         return f"{self.message} ({', '.join(facts)})" if facts else self.message
 
     def __str__(self) -> str:
-        """Return the message, what is known of the request, and the advice."""
+        """Return the message, the known facts about the request, and the advice."""
         text, advice = self.describe(), (self.advice or "").replace("{option}", self._argument)
         return f"{text}: {advice}" if text and advice else text
 
 
 class ConfigurationError(CekatError, ValueError):
-    """An argument or an option is wrong. The message says what to write instead."""
+    """An argument or an option is wrong. The message says how to correct it."""
 
 
 class MissingExtraError(ConfigurationError):
@@ -124,12 +126,12 @@ class MissingExtraError(ConfigurationError):
 
 
 class ClientClosedError(CekatError):
-    """The client (or a listing or a budget) was used after it was closed, or closed during use."""
+    """A client, listing or budget was used after it was closed, or was closed during use."""
 
 
 class DeadlineExceededError(CekatError, TimeoutError):
     """The call took longer than ``Timeout.request`` or ``Timeout.deadline`` allows.
 
-    The message says if the request was still in the client's own queue, because other calls use the
-    quota. ``__cause__`` is the error of the last attempt, if there was one.
+    If the request was still in the client's own queue because other calls use the quota, the
+    message says so. ``__cause__`` is the error of the last attempt, if an attempt failed.
     """

@@ -1,4 +1,4 @@
-"""Errors of exports: the target or the checkpoint."""
+"""Errors of exports, about the target or the checkpoint."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ __all__ = ["CheckpointError", "ReplacementRefusedError", "TargetBusyError", "Tar
 
 
 class TargetError(CekatError):
-    """The target of an export cannot be written: no such folder, no permission, a full disk.
+    """The target of an export cannot be written: for example, no such folder, or a full disk.
 
-    ``__cause__`` is the system's error. The checkpoint is kept, so the same call resumes.
+    ``__cause__`` is the original error. The checkpoint is kept, so the same call resumes the
+    export.
     """
 
 
@@ -19,7 +20,7 @@ class ReplacementRefusedError(TargetError):
 
     The target is unchanged, and the checkpoint keeps the fetched records. If you want to replace
     the target, make the same call with the argument ``option`` (``"replace"`` or
-    ``"allow_empty"``). It does not fetch the records again.
+    ``"allow_empty"``). That call does not fetch the records again.
     """
 
     option = "replace"

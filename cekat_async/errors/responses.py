@@ -1,4 +1,4 @@
-"""Errors of responses: the API refused the request, or sent something that cannot be read."""
+"""Errors about responses: the API refused the request, or its response cannot be read."""
 
 from __future__ import annotations
 
@@ -29,17 +29,20 @@ __all__ = [
 
 
 class APIStatusError(CekatError):
-    """The server refused the request, or failed.
+    """The server refused the request, or an error occurred on the server.
 
     Attributes:
-        status: The HTTP status, or ``status_code`` in the body of a 200 with ``"success": false``.
-        code: The API's own code, such as ``VALIDATION_ERROR``. ``None`` if it sent none.
-        details: The API's list of ``{"field": …, "message": …}``, as received. Often empty.
-        body: The body as received, cut after 2,000 bytes.
-        resumes_at: When (UTC) the server accepts requests again, such as after a used-up daily
-            quota. It is set if the pause is longer than ``RateLimit.longest_hold``,
-            ``Timeout.request`` or ``Timeout.deadline`` allows. Such an error is not retried.
-            Otherwise ``None``.
+        status: The HTTP status. If the status is 200 and the body says ``"success": false``, the
+            ``status_code`` in the body.
+        code: The API's own error code, such as ``VALIDATION_ERROR``. ``None`` if the API sent no
+            code.
+        details: The API's list of ``{"field": …, "message": …}``, as received. The list is often
+            empty.
+        body: The body as received, truncated after 2,000 bytes.
+        resumes_at: The time (UTC) at which the server accepts requests again, for example after a
+            used-up daily quota. It is set if the pause is longer than ``RateLimit.longest_hold``,
+            ``Timeout.request`` or ``Timeout.deadline`` allows. The client does not retry such an
+            error. Otherwise ``resumes_at`` is ``None``.
     """
 
     resumes_at: datetime | None = None
@@ -62,13 +65,13 @@ class APIStatusError(CekatError):
     def _facts(self) -> list[str]:
         facts = [f"HTTP {self.status}"] if self.status else []
         facts += [self.code] if self.code else []
-        # At most 100 characters of each, for logs. The attribute has all of it.
+        # For logs, each fact has at most 100 characters. The attribute has the whole text.
         facts += [one_line(f"{d.get('field')}: {d.get('message')}", 100) for d in self.details[:3]]
         return facts + super()._facts()
 
 
 class BadRequestError(APIStatusError):
-    """400 or 422: the API does not accept the request. ``details`` names the fields."""
+    """400 or 422: the API does not accept the request. ``details`` names the wrong fields."""
 
 
 class AuthenticationError(APIStatusError):
@@ -78,19 +81,19 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: the key is valid, but it may not read this."""
+    """403: the key is valid, but has no permission to read this resource."""
 
     advice = "use a key that may read this"
 
 
 class NotFoundError(APIStatusError):
-    """404: there is nothing at this path, or the host is not that of the API."""
+    """404: there is nothing at this path, or the host is not the host of the API."""
 
     advice = "check the id, the path, and the base URL (base_url=… or CEKAT_BASE_URL)"
 
 
 class RateLimitError(APIStatusError):
-    """429, or a pause of the server that is longer than the call may wait.
+    """429, or a pause that the server asked for and that is longer than the call may wait.
 
     ``retry_after`` and ``resumes_at`` say when the server accepts requests again.
     """
@@ -104,7 +107,7 @@ class DecodeError(CekatError):
     """The response does not have the documented form.
 
     Attributes:
-        field: The place in the response, such as ``$.data[7].labels[0].id``, or ``None``.
+        field: The wrong place in the response, such as ``$.data[7].labels[0].id``, or ``None``.
         raw: The bytes that cannot be read: a whole record, or up to 64 KiB of a response. They are
             customers' data, so the message does not contain them.
     """
@@ -116,20 +119,21 @@ class DecodeError(CekatError):
 
 
 class MalformedBodyError(DecodeError):
-    """The response is not JSON, or is incomplete. The client retried before it raised this."""
+    """The response is not JSON, or is incomplete. The client has already retried the request."""
 
 
 class MalformedRecordError(DecodeError):
     """One or more records of a page are malformed.
 
-    ``field`` and ``raw`` are those of the first malformed record. With ``on_malformed=``, a walk
+    ``field`` and ``raw`` belong to the first malformed record. With ``on_malformed=``, a walk
     passes each malformed record to a function and continues.
 
     Attributes:
-        index: The position of the first malformed record in the page, from 0.
-        id: Its id, or ``None`` if it has no readable one.
-        page: The page with its other records. A walk yields those before it raises. Continue after
-            this page with ``page.next_cursor``, or repeat it with ``cursor``.
+        index: The position of the first malformed record on the page, from 0.
+        id: The id of that record, or ``None`` if it has no readable id.
+        page: The page with its other records. A walk yields these records before it raises the
+            error. To continue after this page, use ``page.next_cursor``. To repeat the page, use
+            ``cursor``.
         records: All malformed records of the page.
     """
 

@@ -1,4 +1,4 @@
-"""Errors of requests that got no whole response."""
+"""Errors of requests that received no complete response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 
 class TransportError(CekatError):
-    """The client received no whole response."""
+    """The client received no complete response."""
 
 
 class NotSentError(TransportError):
@@ -31,27 +31,27 @@ class ConnectTimeoutError(NotSentError):
 
 
 class UnknownHostError(NotSentError):
-    """DNS does not know the host. The client retries twice, within about two seconds."""
+    """DNS does not know the host. The client retried twice within about two seconds."""
 
 
 class TLSError(NotSentError):
-    """The certificate was rejected, or there is no common version of TLS. Not retried."""
+    """The certificate was rejected, or there is no common TLS version. There is no retry."""
 
 
 class ProxyError(NotSentError):
-    """The proxy refused to connect to the server. Not retried."""
+    """The proxy refused to connect to the server. There is no retry."""
 
 
 class ResponseLostError(TransportError):
-    """The server may have received the request, but no whole response arrived."""
+    """The server may have received the request, but no complete response arrived."""
 
 
 class ConnectionDroppedError(ResponseLostError):
     """The connection was dropped before a response began.
 
     Attributes:
-        was_idle: Whether the connection may be left from an earlier request. The client then
-            closes the other idle connections, and retries at once over a new one.
+        was_idle: True if the connection may have been open since an earlier request. If so, the
+            client closes the other idle connections, and retries immediately over a new connection.
     """
 
     was_idle: bool = False

@@ -17,14 +17,15 @@ __all__ = ["InboxesFailedError", "PaginationError"]
 class PaginationError(CekatError):
     """The pages of a listing have no end, or the listing changes faster than it is read.
 
-    A repeated or unusable cursor ends a walk at once. Repeated pages, and empty pages whose cursors
-    do not advance, end it after 50 in a row. By then the walk has yielded everything it received.
-    ``cursor`` is the last cursor that the server sent, and a new walk can continue from it. If that
-    cursor cannot be used, ``cursor`` is the one of the page that had it.
+    A repeated or unusable cursor ends a walk immediately. Repeated pages, and empty pages whose
+    cursors do not advance, end the walk after 50 in a row. Before the error, the walk yields
+    everything that it received. ``cursor`` is the last cursor that the server sent, and a new walk
+    can continue from it. If the last cursor cannot be used, ``cursor`` leads to the page that
+    contains it.
 
     Attributes:
-        page: The page whose cursor cannot be used, with all its records, or ``None``. A walk has
-            yielded it. Its ``body`` has only the records.
+        page: The page whose cursor cannot be used, with all its records, or ``None``. A walk yields
+            this page before the error. The ``body`` of the page contains only the records.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class PaginationError(CekatError):
 
 
 class InboxesFailedError(CekatError):
-    """Some of the inboxes that were read at once failed. The others are complete.
+    """Some of the inboxes that were read together failed. The other inboxes are complete.
 
     Attributes:
-        errors: One error for each inbox that failed. It has an ``inbox_id``, and a ``cursor`` to
-            resume at.
+        errors: One error for each inbox that failed. Each error has an ``inbox_id``, and the
+            ``cursor`` at which to resume.
     """
 
     def __init__(self, message: str = "", *, errors: Sequence[CekatError] = ()) -> None:

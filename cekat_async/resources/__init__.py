@@ -1,4 +1,4 @@
-"""The attributes of a client: one file for each resource of the API.
+"""The resources of the API, which are attributes of a client. Each resource has its own file.
 
 Start with ``conversations.py``.
 """

@@ -49,18 +49,18 @@ __all__ = ["ConversationSource", "Walkers"]
 P = TypeVar("P", ConversationPage, RawPage)
 
 # A few conversations may have a time in the future, and are then always the newest. A probe must
-# read more conversations than that, but fewer than a page has.
+# read more conversations than these few, but fewer than a page has.
 _PAGES_PER_PROBE = 10
 
 
 class Walkers(NamedTuple):
-    """How many walkers read the listings, and how far ahead.
+    """The number of walkers that read the listings, and how far ahead they read.
 
     Attributes:
         at_once: The number of walkers.
-        segments: How many of them may read one listing.
-        ahead: How many pages they may prefetch.
-        keep_going: Whether to read the other listings to their end when one fails.
+        segments: The number of walkers that may read the same listing.
+        ahead: The number of pages that the walkers may prefetch.
+        keep_going: True to read the other listings to their end if one fails.
     """
 
     at_once: int
@@ -70,9 +70,9 @@ class Walkers(NamedTuple):
 
 
 class ConversationSource(Source["ConversationPage"]):
-    """The pages of the selected listings, within a range of time.
+    """The pages of the selected listings, within a time range.
 
-    ``on_malformed`` is called with each malformed record when the caller gets its page.
+    ``on_malformed`` receives each malformed record when the caller gets its page.
     """
 
     record_type = Conversation
@@ -197,7 +197,7 @@ def _walk_serially(
 
 
 def _build_bounds(resolved: ResolvedRange) -> TimeBounds | None:
-    """Return new bounds for the walk of one listing. ``None`` if both ends are open."""
+    """Return new bounds for the walk of one listing, or ``None`` if both ends are open."""
     since, until = resolved
     if since is None and until is None:
         return None
@@ -207,7 +207,7 @@ def _build_bounds(resolved: ResolvedRange) -> TimeBounds | None:
 def _require_positions(
     positions: Mapping[K, Position], selection: OneListing | ManyInboxIds
 ) -> dict[str | None, Position]:
-    """Return the positions with inbox ids as text."""
+    """Return the positions by inbox id, with each id as text."""
     checked: dict[str | None, Position] = {}
     for key, position in positions.items():
         inbox_id = None if key is None else require_inbox_id("each inbox of positions", key)

@@ -36,9 +36,9 @@ _PATH = "/api/conversations"
 class Conversations:
     """The conversations of the account (``GET /api/conversations``), as ``client.conversations``.
 
-    Every method raises a :class:`~cekat_async.ConfigurationError` at once for a wrong argument.
-    If a request fails, the call or the walk raises another :class:`~cekat_async.CekatError`. Its
-    ``cursor`` resumes a listing at the page that failed.
+    If an argument is wrong, the method itself raises a :class:`~cekat_async.ConfigurationError`. If
+    a request fails, the call or the walk raises another :class:`~cekat_async.CekatError`. To resume
+    a listing at the page that failed, pass the ``cursor`` of this error.
     """
 
     def __init__(
@@ -49,7 +49,8 @@ class Conversations:
     ) -> None:
         self._pipeline = pipeline
         self._list_inboxes = list_inboxes
-        # All listings share it: what the decoder learns from one listing speeds up the others.
+        # All listings share this decoder, so the fields that it learns in one listing speed up the
+        # others.
         self._decode = (decoder or ConversationPageDecoder()).decode
 
     async def page(
@@ -61,25 +62,24 @@ class Conversations:
         cursor: Cursor | None = None,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> ConversationPage:
-        """Return one page of conversations. It takes one request, and retries if that fails.
+        """Return one page of conversations, with one request and its retries.
 
         Args:
             limit: The most records on the page. Default 100, the maximum of the API
                 (docs/api.md#requests).
-            inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
-                Default: all inboxes.
-            stage_status: Only conversations with this status. An unknown status is sent unchanged,
-                with a warning in the log. Default: any status.
-            cursor: Where the page begins: ``next_cursor`` of the page before it. Default: the
-                first page.
-            on_malformed: A function that is called with each malformed record of the page. Without
-                it, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
+            inbox_id: The id of the inbox to read, as text or as a :class:`uuid.UUID`. Default: all
+                inboxes.
+            stage_status: The status of the conversations to read. The client sends an unknown
+                status unchanged, and logs a warning. Default: any status.
+            cursor: The ``next_cursor`` of the previous page. Default: the first page.
+            on_malformed: A function that receives each malformed record of the page. Without this
+                function, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
 
         Raises:
             ConfigurationError: An argument is wrong.
-            MalformedRecordError: A record is malformed. The error's ``page`` has the others.
-            PaginationError: The page has a cursor that cannot be used. The error's ``page`` has
-                all records.
+            MalformedRecordError: A record is malformed. The error's ``page`` has the other records.
+            PaginationError: The cursor on the page cannot be used. The error's ``page`` has all
+                records.
             CekatError: The request failed.
 
         Examples:
@@ -95,7 +95,7 @@ class Conversations:
             filters=_status_filter(stage_status),
             cursor=cursor,
         )
-        if cursor is None:  # warn only once if the caller follows the cursors
+        if cursor is None:  # warn only for the first page, if the caller follows the cursors
             _warn_of_unknown(stage_status)
         fetcher = PageFetcher(self._pipeline, query, self._decode)
         page = await fetcher.fetch(cursor)
@@ -117,52 +117,58 @@ class Conversations:
         prefetch: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Conversation, ConversationPage]:
-        """Return the listing of the account or of one inbox. It sends nothing until you read it.
+        """Return the listing of the account or of one inbox. It sends no request until you read it.
 
         Args:
-            page_size: Records per request. Default 100, the maximum of the API
-                (docs/api.md#requests). The quota counts requests, so smaller pages use more of it.
-                To read only the first records, use :meth:`Listing.take`.
-            inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
-                Default: all inboxes.
-            stage_status: Only conversations with this status. An unknown status is sent unchanged.
-                A warning in the log then suggests the most similar known status. Default: any.
-            cursor: Where to begin: ``next_cursor`` of a page, or ``cursor`` of an error. Default
-                ``None``: the front of the listing.
-            since: Only conversations whose last activity was at this moment or later: a datetime
-                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. The
-                walk stops where the listing is older, so it sends no requests for the rest. It
-                misses no conversation of the range, and may include up to a page of older ones.
+            page_size: The number of records per request. Default 100, the maximum of the API
+                (docs/api.md#requests). The quota counts requests, so smaller pages use more of the
+                quota. To read only the first records, use :meth:`Listing.take`.
+            inbox_id: The id of the inbox to read, as text or as a :class:`uuid.UUID`. Default: all
+                inboxes.
+            stage_status: The status of the conversations to read. The client sends an unknown
+                status unchanged, and logs a warning that suggests the most similar known status.
+                Default: any status.
+            cursor: The cursor at which the listing begins: the ``next_cursor`` of a page, or the
+                ``cursor`` of an error. Default ``None``: the front of the listing.
+            since: The start of a time range. The listing contains only conversations whose last
+                activity was at this time or later. Pass a datetime with a time zone, or a
+                :class:`~datetime.timedelta` to count back from the beginning of the walk. The walk
+                stops at older conversations, so it sends no requests for the rest of the listing.
+                It misses no conversation of the range, and may include up to one page of older
+                conversations.
 
-                The client knows the time of last activity only from the listing's cursors. If the
-                listing turns out to be in another order (by creation, for example), the walk reads
-                everything, logs a warning, and keeps each conversation that may be in the range.
-            until: Only conversations whose last activity was at this moment or earlier: a datetime
-                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. It must
+                The client learns the time of the last activity only from the listing's cursors. If
+                the listing turns out to be in another order (for example, by creation), the walk
+                logs a warning, reads the whole listing, and keeps each conversation that may be in
+                the range.
+            until: The end of a time range. The listing contains only conversations whose last
+                activity was at this time or earlier. Pass it in the same form as ``since``. It must
                 be later than ``since``. If the server honours constructed cursors (see
-                ``segments``), the walk begins at this moment. Otherwise it begins at the front.
-            segments: How many walkers read the listing at once, each in a different part of it.
-                Default 1. Use more if one walk is too slow because each page waits for the page
-                before it. A segment pays off from about 20 pages on. Each conversation is yielded
-                once, in no particular order. Segments cost up to a tenth more requests, and about
-                10 bytes of memory for each conversation.
+                ``segments``), the walk begins near this time. Otherwise it begins at the front.
+            segments: The number of walkers that read the listing at the same time, each in a
+                different part of the listing. Default 1. Use more walkers if one walk is too slow,
+                because each page waits for the previous page. A segment pays off if it has about 20
+                pages or more. The listing yields each conversation once, in no particular order.
+                Segments cost up to a tenth more requests, and about 10 bytes of memory for each
+                conversation.
 
                 Segments use constructed cursors, which the API does not promise to accept
-                (docs/api.md#cursors). The client checks each of them. At the first doubt it logs a
-                warning and one walker continues in order, so nothing is lost. At the end the client
-                reads again what moved to the front in the meantime.
-            prefetch: How many pages each walker may request before the caller wants them. With 1,
-                the default, the next page is requested while the caller works on this one. If you
-                break out early, at most one page was fetched for nothing. With 0, a walker
-                requests its next page only when the caller asks for more (also with ``segments``).
-            on_malformed: A function that is called with each
-                :class:`~cekat_async.MalformedRecord`, when the caller gets its page. Without it, a
-                malformed record raises a :class:`~cekat_async.MalformedRecordError` after the other
-                records of its page.
+                (docs/api.md#cursors). The client checks each of these cursors. If there is any
+                doubt, it logs a warning and continues with one walker, so no conversation is lost.
+                At the end, the client reads the conversations that have moved to the front in the
+                meantime.
+            prefetch: The number of pages that each walker may request before the caller asks for
+                them. With 1, the default, the walker requests the next page while the caller works
+                on the present page. If you break out early, at most one page was fetched for
+                nothing. With 0, a walker requests its next page only when the caller asks for more,
+                even with ``segments``.
+            on_malformed: A function that receives each :class:`~cekat_async.MalformedRecord` when
+                the caller gets its page. Without this function, a malformed record raises a
+                :class:`~cekat_async.MalformedRecordError` after the other records of its page.
 
         Raises:
-            ConfigurationError: An argument is wrong. (A walk raises the errors of its requests: see
-                :meth:`Listing.pages`.)
+            ConfigurationError: An argument is wrong. (A walk raises the errors of its requests, as
+                described in :meth:`Listing.pages`.)
 
         Examples:
             >>> from datetime import timedelta
@@ -201,41 +207,41 @@ class Conversations:
         segments: int = 1,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Conversation, ConversationPage]:
-        """Return the conversations of many inboxes as one listing, read concurrently.
+        """Return one listing of the conversations of many inboxes, which are read concurrently.
 
-        The conversations of one inbox are yielded in their order (without ``segments``). Pages of
-        different inboxes are yielded as they are received. ``page.inbox_id`` identifies the inbox.
-        At most ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow
-        with ``concurrency``, and not with the number of inboxes.
+        Without ``segments``, the conversations of each inbox are yielded in their order. Pages of
+        different inboxes are yielded as they arrive. ``page.inbox_id`` identifies the inbox. At
+        most ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow with
+        ``concurrency``, not with the number of inboxes.
 
         Args:
             inbox_ids: The ids of the inboxes, as text or as :class:`uuid.UUID`. Default ``None``:
-                all inboxes of the account. A repeated id is read once. The iterable may be
-                asynchronous, and is read only as far as needed. If it is an iterator, only one walk
-                can read the listing.
-            concurrency: How many inboxes are read at once. Default 8. A number above the client's
-                own ``concurrency`` does not help.
-            keep_going: Whether to read the other inboxes to their end when one fails. An error that
-                concerns all inboxes (a wrong key, a used-up daily quota) is raised at once. Default
-                ``False``.
-            page_size: Records per request. Default 100, the maximum of the API.
-            stage_status: Only conversations with this status. Default: any.
-            since: Only conversations whose last activity was at this moment or later: a datetime
-                with a time zone, or a :class:`~datetime.timedelta` before the walk begins. In each
-                inbox, up to a page of older ones may be included. See :meth:`list`.
-            until: Only conversations whose last activity was at this moment or earlier, in the
-                same forms as ``since``.
-            segments: How many of the ``concurrency`` walkers may read one inbox at once when there
-                are no more inboxes to begin with. Default 1. See :meth:`list` for the cost.
-            on_malformed: A function that is called with each malformed record. Without it, a
+                all inboxes of the account. An inbox whose id is repeated is read only once. The
+                iterable may be asynchronous. Its ids are requested only as they are needed. If you
+                pass an iterator, only one walk can read the listing.
+            concurrency: The number of inboxes to read at the same time. Default 8. A number above
+                the client's own ``concurrency`` has no further effect.
+            keep_going: True to read the other inboxes to their end if one inbox fails. An error
+                that concerns all inboxes (a wrong key, a used-up daily quota) always ends the walk
+                immediately. Default ``False``.
+            page_size: The number of records per request. Default 100, the maximum of the API.
+            stage_status: The status of the conversations to read. Default: any status.
+            since: The start of a time range for the last activity: a datetime with a time zone, or
+                a :class:`~datetime.timedelta` to count back from the beginning of the walk. In each
+                inbox, up to one page of older conversations may be included. See :meth:`list`.
+            until: The end of this time range, in the same form as ``since``.
+            segments: The number of walkers that may read the same inbox when no other inboxes
+                remain to be started. They are some of the ``concurrency`` walkers. Default 1. See
+                :meth:`list` for the cost.
+            on_malformed: A function that receives each malformed record. Without this function, a
                 malformed record raises a :class:`~cekat_async.MalformedRecordError`. If
-                ``inbox_ids`` is ``None``, the function is also called with each inbox that has no
-                readable id and therefore cannot be read.
+                ``inbox_ids`` is ``None``, the function also receives each inbox without a readable
+                id, because such an inbox cannot be read.
 
         Raises:
-            ConfigurationError: An argument is wrong. (A walk raises an
-                :class:`~cekat_async.InboxesFailedError` at its end if some inboxes failed with
-                ``keep_going``. Otherwise it raises the first error, whose ``inbox_id`` names the
+            ConfigurationError: An argument is wrong. (With ``keep_going``, a walk raises an
+                :class:`~cekat_async.InboxesFailedError` at its end if some inboxes failed. Without
+                it, a walk raises the first error, and the error's ``inbox_id`` identifies the
                 inbox.)
 
         Examples:
@@ -297,7 +303,7 @@ def _require_range(
     since: datetime | timedelta | None, until: datetime | timedelta | None
 ) -> TimeRange:
     time_range = TimeRange(since, until)
-    time_range.resolve()  # raises if it is wrong
+    time_range.resolve()  # raises an error if the range is wrong
     return time_range
 
 

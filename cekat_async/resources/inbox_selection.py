@@ -1,4 +1,4 @@
-"""The listings of conversations that a walk reads: one, or those of many inboxes."""
+"""Selects the listings of conversations that a walk reads: one listing, or many inboxes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["ManyInboxIds", "OneListing", "iter_inbox_ids"]
 
 
 class OneListing:
-    """The listing of one inbox, or with ``None``, of the whole account."""
+    """The listing of one inbox, or of the whole account if ``inbox_id`` is ``None``."""
 
     def __init__(self, inbox_id: str | None) -> None:
         self._inbox_id = inbox_id
 
     async def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield the id of the inbox, or ``None``."""
+        """Yield the id of the inbox, or ``None`` for the whole account."""
         yield self._inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
-        """Raise if a position is of another listing."""
+        """Raise an error if a position belongs to another listing."""
         if inbox_id != self._inbox_id:
             raise ConfigurationError(
                 f"positions has the key {inbox_id!r}, but the key of this listing is "
@@ -50,7 +50,7 @@ class ManyInboxIds:
     """The listings of many inboxes.
 
     Args:
-        inbox_ids: Their ids. ``None`` for all inboxes of the account.
+        inbox_ids: The ids of the inboxes. ``None`` for all inboxes of the account.
         find_all: Yields the ids of all inboxes of the account.
     """
 
@@ -62,11 +62,11 @@ class ManyInboxIds:
         self._is_used_up = False
 
     async def ids(self) -> AsyncGenerator[str | None, None]:
-        """Yield each id once.
+        """Yield each id only once.
 
         Raises:
-            ConfigurationError: An earlier walk has read the ids from an iterator, or an id is
-                neither text nor a UUID.
+            ConfigurationError: The ids come from an iterator that an earlier walk has used, or an
+                id is neither text nor a UUID.
         """
         if self._is_used_up:
             raise ConfigurationError(
@@ -83,7 +83,7 @@ class ManyInboxIds:
                     yield inbox_id
 
     def require_key(self, inbox_id: str | None) -> None:
-        """Raise if a position is of no inbox, or of one that is not in a collection of ids."""
+        """Raise an error if a position belongs to no inbox, or to an inbox that is not selected."""
         if inbox_id is None:
             raise ConfigurationError(
                 "positions has the key None, which is the whole account: use list(), or the ids "
@@ -103,7 +103,7 @@ class ManyInboxIds:
 
 
 def _require_inbox_ids(inbox_ids: InboxIds) -> InboxIds:
-    """Return the inbox ids. A collection becomes a tuple of texts."""
+    """Return the inbox ids. A collection becomes a tuple of strings."""
     if isinstance(inbox_ids, (str, bytes)):
         raise ConfigurationError(
             f"inbox_ids must be a list, not one text: write [{inbox_ids!r}], "
@@ -128,7 +128,7 @@ async def _iterate(inbox_ids: InboxIds) -> AsyncGenerator[str | UUID, None]:
         async for inbox_id in inbox_ids:
             yield inbox_id
     finally:
-        # Close the caller's generator now, and not when it is garbage collected.
+        # Close the caller's generator now, not when it is garbage collected.
         if (close := getattr(inbox_ids, "aclose", None)) is not None:
             await close()
 

@@ -1,4 +1,4 @@
-"""The resource ``client.inboxes``. Its listing has page numbers instead of cursors."""
+"""The resource ``client.inboxes``. Its listing uses page numbers instead of cursors."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Inboxes:
         limit: int = 100,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> InboxPage:
-        """Return one page of inboxes. It takes one request, and retries if that fails.
+        """Return one page of inboxes, with one request and its retries.
 
         Args:
             page: The number of the page, from 1. Default 1.
             limit: The most records on the page. Default 100.
-            on_malformed: A function that is called with each malformed record of the page. Without
-                it, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
+            on_malformed: A function that receives each malformed record of the page. Without this
+                function, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
 
         Raises:
             ConfigurationError: ``page`` or ``limit`` is not a whole number above 0.
-            MalformedRecordError: A record is malformed. The error's ``page`` has the others.
+            MalformedRecordError: A record is malformed. The error's ``page`` has the other records.
             CekatError: The request failed.
 
         Examples:
@@ -68,12 +68,12 @@ class Inboxes:
         page_size: int = 100,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Inbox, InboxPage]:
-        """Return the listing of all inboxes, each once. It sends nothing until you read it.
+        """Return the listing of all inboxes, each only once. It sends no request until you read it.
 
         Args:
-            page_size: Records per request. Default 100.
-            on_malformed: A function that is called with each malformed record, when the caller
-                gets its page. Without it, a malformed record raises a
+            page_size: The number of records per request. Default 100.
+            on_malformed: A function that receives each malformed record when the caller gets its
+                page. Without this function, a malformed record raises a
                 :class:`~cekat_async.MalformedRecordError` after the other records of its page.
 
         Raises:

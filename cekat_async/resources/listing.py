@@ -1,4 +1,4 @@
-"""A listing as an object that can be read in several ways. It sends nothing until it is read."""
+"""A listing is an object that you can read in several ways. It sends no request before that."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ P = TypeVar("P", bound="Page[Any]")
 T = TypeVar("T")
 U = TypeVar("U")
 A = ParamSpec("A")
-# The keys of a mapping are invariant: a dict may have keys of any one of these types.
+# The keys of a mapping are invariant, so this type variable lets a dict have keys of any one of
+# these types.
 K = TypeVar("K", bound="str | UUID | None")
 
 
@@ -39,7 +40,7 @@ class Source(ABC, Generic[P]):
     """The source that a listing reads from. Each call returns a new walk.
 
     Attributes:
-        record_type: The type of the records.
+        record_type: The class of the records.
     """
 
     record_type: ClassVar[type[IdentifiedRecord]]
@@ -53,7 +54,7 @@ class Source(ABC, Generic[P]):
         return self.pages()
 
     def raw_pages(self) -> AsyncGenerator[RawPage, None]:
-        """Return all pages undecoded."""
+        """Return all pages without decoding them."""
         raise ConfigurationError("only conversations have raw_pages(): use pages() and page.raw")
 
     def tracked_pages(self, positions: Mapping[K, Position]) -> AsyncGenerator[P, None]:  # noqa: ARG002 - for subclasses
@@ -62,13 +63,14 @@ class Source(ABC, Generic[P]):
 
 
 class Listing(AsyncIterable[R], Generic[R, P]):
-    """The records of a query, which you can read in several ways. ``list()`` returns it.
+    """The records of a query, which you can read in several ways. ``list()`` returns a listing.
 
-    A listing sends nothing until you read it. Each ``async for`` and each method starts a new walk.
-    ``break`` ends a walk at any point, even if the listing is still in a variable. Use
-    ``async with aclosing(listing)`` to wait until the requests of its walks have been cancelled.
+    A listing sends no request until you read it. Each ``async for`` and each method starts a new
+    walk. ``break`` ends a walk at any point, even if the listing is still in a variable. To wait
+    until the requests of its walks have been cancelled, use ``async with aclosing(listing)``.
 
-    A listing cannot be awaited or pickled. It is not an iterator: ``aiter(listing)`` returns one.
+    A listing cannot be awaited or pickled. It is not an iterator, but ``aiter(listing)`` returns
+    one.
 
     Examples:
         >>> listing = cekat.conversations.list()
@@ -99,17 +101,17 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         return self._walk(_get_records, lambda source: source.pages())
 
     def pages(self) -> AsyncGenerator[P, None]:
-        """Yield page after page until the server has no more.
+        """Yield all pages, one after another.
 
         Raises:
             MalformedRecordError: A record is malformed, and the listing has no ``on_malformed``.
-                It is raised after the other records of its page.
-            PaginationError: The server repeats a cursor or its pages, or sends empty pages whose
-                cursors do not advance. The walk would never end.
-            InboxesFailedError: Some inboxes of ``across(keep_going=True)`` failed. It is raised
-                after all pages of the other inboxes.
-            CekatError: A request failed. It is raised after all pages before it. Its ``cursor``
-                resumes the listing at the page that failed.
+                The walk raises this error after the other records of the page.
+            PaginationError: The walk would never end, because the server repeats a cursor or its
+                pages, or sends empty pages whose cursors do not advance.
+            InboxesFailedError: Some inboxes of ``across(keep_going=True)`` failed. The walk raises
+                this error after all pages of the other inboxes.
+            CekatError: A request failed. The walk raises this error after all earlier pages. Its
+                ``cursor`` resumes the listing at the page that failed.
 
         Examples:
             >>> async for page in cekat.conversations.list(page_size=50).pages():
@@ -123,16 +125,16 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         return self._walk(_get_page, lambda source: source.pages())
 
     def raw_pages(self: Listing[Conversation, ConversationPage]) -> AsyncGenerator[RawPage, None]:
-        """Yield page after page with the records as received, without decoding them.
+        """Yield all pages with the records as received, without decoding them.
 
-        It takes half of the CPU time of :meth:`pages`. No record is malformed, because none is
-        decoded. It works for listings of conversations, also across inboxes.
+        This takes half of the CPU time of :meth:`pages`. No record counts as malformed, because
+        none is decoded. The method works for listings of conversations, even across inboxes.
 
         Raises:
             ConfigurationError: The listing has ``segments``, which need decoded pages, or it is not
                 a listing of conversations.
             PaginationError: The server repeats a cursor or its pages.
-            CekatError: A request failed. Its ``cursor`` resumes the listing at that page.
+            CekatError: A request failed. The error's ``cursor`` resumes the listing at that page.
 
         Examples:
             >>> with open("conversations.jsonl", "wb") as file:
@@ -144,28 +146,29 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     def tracked_pages(
         self: Listing[Conversation, ConversationPage], positions: Mapping[K, Position]
     ) -> AsyncGenerator[ConversationPage, None]:
-        """Yield pages with resume positions, so that another process can continue the walk.
+        """Yield pages with resume positions, from which another process can continue the walk.
 
-        Store each page first. Then store its ``page.position`` under its ``page.inbox_id``. To
-        continue, pass the stored positions. Pages are whole, and in no particular order. A
-        conversation that moves during the walk is yielded again in its newer version. When the walk
-        ends, every conversation that existed throughout has been yielded. The last version that
-        was yielded of each is the latest.
+        Store each page first. Then store ``page.position`` under ``page.inbox_id``. To continue,
+        pass the stored positions. The walk yields whole pages, in no particular order. If a
+        conversation moves during the walk, the walk yields its newer version again. At its end, the
+        walk has yielded every conversation that existed during the whole walk. The version of a
+        conversation that was yielded last is the latest.
 
-        The listing is read by as many walkers as it has ``segments``. Across inboxes there are
-        ``concurrency`` walkers, and up to ``segments`` of them read one inbox at once.
+        The number of walkers that read the listing is ``segments``. Across inboxes, there are
+        ``concurrency`` walkers, and up to ``segments`` of them read the same inbox.
 
         Args:
-            positions: Where to begin in each inbox, by inbox id (text or :class:`uuid.UUID`). The
-                key ``None`` is the whole account (``list()`` without ``inbox_id``). A listing
-                without a position begins at the front. ``position.again()`` continues with what
-                has moved since its walk ended, and ``position.since()`` with what has moved since
-                it began. The listing must have the same ``since`` and ``until`` as the listing that
-                returned the positions. Pass datetimes, because a timedelta would give other
-                moments.
+            positions: The position at which to begin in each inbox, by inbox id (text or
+                :class:`uuid.UUID`). The key ``None`` is the whole account (``list()`` without
+                ``inbox_id``). A listing without a position begins at the front.
+                ``position.again()`` continues with the conversations that have moved since the
+                position's walk ended. ``position.since()`` continues with those that have moved
+                since that walk began. The listing must have the same ``since`` and ``until`` as the
+                listing that returned the positions. Pass datetimes, because a timedelta would now
+                mean other times.
 
         Raises:
-            ConfigurationError: A key is not of this listing, a value is not a
+            ConfigurationError: A key does not belong to this listing, a value is not a
                 :class:`~cekat_async.Position`, or the listing has a ``cursor``.
             PaginationError: The listing changes faster than it is read, or has no end.
             CekatError: A request failed. The stored positions resume the walk.
@@ -180,16 +183,16 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     async def take(self, n: int) -> list[R]:
         """Return the first ``n`` records, or all if there are fewer.
 
-        It reads in order, one page at a time, and requests no more pages than it needs. It ignores
-        ``segments``, ``prefetch`` and ``concurrency``. Across inboxes it reads one inbox after
-        another.
+        The method reads in order, one page at a time, and requests no more pages than it needs. It
+        ignores ``segments``, ``prefetch`` and ``concurrency``. Across inboxes, it reads one inbox
+        after another.
 
         Args:
             n: The number of records, at least 0.
 
         Raises:
-            ConfigurationError: ``n`` is not a whole number of at least 0.
-            CekatError: A request failed, or a record is malformed: see :meth:`pages`.
+            ConfigurationError: ``n`` is not a whole number, or is negative.
+            CekatError: A request failed, or a record is malformed (see :meth:`pages`).
 
         Examples:
             >>> first = await cekat.conversations.list(stage_status="pending").take(10)
@@ -211,7 +214,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
         """Return all records. A large account may not fit into memory.
 
         Raises:
-            CekatError: A request failed, or a record is malformed: see :meth:`pages`.
+            CekatError: A request failed, or a record is malformed (see :meth:`pages`).
 
         Examples:
             >>> conversations = await cekat.conversations.list().collect()
@@ -224,10 +227,9 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     async def aclose(self) -> None:
         """End all open walks of this listing, and wait until they have ended.
 
-        In a task that is waiting for a page, the walk raises
-        :class:`~cekat_async.ClientClosedError`. In a task that is working on a page, the loop ends
-        after that page without an error, although the listing was not read to its end. You can read
-        the listing again afterwards.
+        If a task is waiting for a page, its walk raises :class:`~cekat_async.ClientClosedError`. If
+        a task is working on a page, its loop ends after that page without an error, although the
+        walk did not reach the end of the listing. You can read the listing again afterwards.
 
         Examples:
             >>> from contextlib import aclosing
@@ -282,8 +284,8 @@ class _Walk:
     """One walk, which another task can end while it waits for a page.
 
     Attributes:
-        generator: Returns the walk's generator, or ``None`` if that has been dropped, so that the
-            event loop is closing it.
+        generator: Returns the walk's generator. Returns ``None`` if the caller has dropped the
+            generator, because the event loop then closes it.
     """
 
     def __init__(self) -> None:
@@ -293,7 +295,7 @@ class _Walk:
         self._is_closed = False
 
     async def wait_for(self, pages: AsyncGenerator[T, None]) -> T | None:
-        """Return the next page, or ``None`` after the last one; raise if the walk is closed."""
+        """Return the next page, or ``None`` after the last page. Raise if the walk is closed."""
         try:
             async with asyncio.timeout(None) as self._scope:
                 page = await anext(pages, None)
@@ -312,7 +314,7 @@ class _Walk:
         self._is_closed = True
         generator = self.generator()
         if self._scope is not None:
-            if not self._scope.expired():  # unless another task closes it, too
+            if not self._scope.expired():  # unless another task is also closing the walk
                 self._scope.reschedule(0)  # wakes the task that waits for a page
         elif generator is not None and not generator.ag_running:
             await generator.aclose()
@@ -328,10 +330,10 @@ def _get_records(page: Page[Any]) -> tuple[Any, ...]:
 
 
 def takes_page_size(function: Callable[A, T]) -> Callable[A, T]:
-    """Make a function refuse ``limit=`` with an error that names ``page_size`` instead.
+    """Make a function reject ``limit=`` with an error that suggests ``page_size``.
 
-    ``list(limit=10)`` reads as "ten conversations", but would cost ten times the requests. Type
-    checkers see the function as it is.
+    ``list(limit=10)`` looks like "ten conversations", but would cost ten times as many requests.
+    Type checkers still see the original function.
     """
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""Ranges of time. ``since`` and ``until`` are moments, or durations before now."""
+"""Time ranges. ``since`` and ``until`` are times, or durations before now."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cekat_async.errors import ConfigurationError
 __all__ = ["Bound", "ResolvedRange", "TimeRange", "format_bound", "parse_bound", "require_bound"]
 
 Bound: TypeAlias = datetime | timedelta
-"""One end of a range: a moment with a time zone, or a duration before now."""
+"""One end of a time range: a datetime with a time zone, or a duration before now."""
 
 _UNITS = {
     "w": timedelta(weeks=1),
@@ -25,14 +25,14 @@ _DURATION = re.compile(r"([0-9]+)(?:\.([0-9]{1,9}))?([wdhms])")
 
 
 class ResolvedRange(NamedTuple):
-    """A range of time as moments. ``None`` leaves an end open."""
+    """A time range with fixed times. ``None`` means that an end is open."""
 
     since: datetime | None
     until: datetime | None
 
 
 class TimeRange(NamedTuple):
-    """A range of time as it was given. ``None`` leaves an end open.
+    """A time range as the caller passed it. ``None`` means that an end is open.
 
     Attributes:
         since: The start of the range.
@@ -43,7 +43,7 @@ class TimeRange(NamedTuple):
     until: Bound | None = None
 
     def resolve(self, now: datetime | None = None) -> ResolvedRange:
-        """Return the range with durations counted back from ``now`` (default: the clock).
+        """Return the range with fixed times. Durations count back from ``now`` (the present).
 
         Raises:
             ConfigurationError: An end is wrong, or ``since`` is not before ``until``.
@@ -86,13 +86,14 @@ def require_bound(name: str, value: object) -> Bound:
 
 
 def parse_bound(text: str) -> Bound:
-    """Return the bound for ``3d``, ``2026-11-01`` or ``2026-11-01T08:00+07:00``.
+    """Return the bound for a text such as ``3d``, ``2026-11-01`` or ``2026-11-01T08:00+07:00``.
 
-    The units of a duration are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``. A date means its
-    first moment. A date or a time without a zone is in the local time of this machine.
+    The units of a duration are ``w``, ``d``, ``h``, ``m`` (minutes) and ``s``. A date means the
+    beginning of that day. A date, or a time without a time zone, is in the local time of this
+    machine.
 
     Raises:
-        ConfigurationError: ``text`` has another form.
+        ConfigurationError: ``text`` does not have one of these forms.
     """
     try:
         if duration := _DURATION.fullmatch(text):
@@ -108,7 +109,7 @@ def parse_bound(text: str) -> Bound:
 
 
 def format_bound(bound: Bound) -> str:
-    """Return a bound as text that :func:`parse_bound` reads."""
+    """Return a bound as text that :func:`parse_bound` can read."""
     if isinstance(bound, datetime):
         return bound.isoformat()
     for unit, length in _UNITS.items():
