@@ -167,7 +167,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often the client retries a failed request, and how long it waits before each retry.
+    """The rules for retries: how often the client retries a failed request, and when.
 
     The client retries transport failures, 408, 425, 429, 5xx, and a reply that is not JSON or is
     incomplete. It does not retry failures that a retry cannot fix, such as a rejected certificate,
@@ -187,7 +187,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         backoff: The longest first backoff in seconds. Default 0.5.
         backoff_max: The longest backoff in seconds. Default 30.
         budget: The retry budget: the number of retries that all calls of one client may spend
-            together. It protects a failing server from many times the usual number of requests. A
+            together. It keeps retries from multiplying the requests to a server that is failing. A
             retry after a lost response counts as two retries. A retry after a 429 (which the
             limiter paces) or after a dropped idle connection costs nothing. A call that succeeds
             refunds the cost of its retries. A call that succeeds at its first attempt adds a fifth
@@ -265,8 +265,7 @@ def is_host(host: str) -> bool:
     """Whether a host is a name that can be looked up, or a complete IP address.
 
     A host that ends in a number is an address. Resolvers also accept short and octal forms such as
-    ``127.1``. This function rejects these forms, because such a URL is easily misread. aiohttp
-    rejects them too.
+    ``127.1``. This function and aiohttp reject these forms, because such a URL is easily misread.
     """
     if ":" in host or _ENDS_IN_NUMBER.fullmatch(host):
         return _parse_address(host) is not None

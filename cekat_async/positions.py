@@ -92,7 +92,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
         parts: The segments that are being read, in order. The list is empty between passes.
         down_to: The place at which the first pass may end, which is the start of an earlier walk.
             ``None`` for a walk of the whole listing.
-        overlap: How much deeper than ``down_to`` the pass reads, in microseconds.
+        overlap: The microseconds that the pass reads beyond ``down_to``.
         origin: The cursor from which depths are counted.
         order: -1 if the listing is in descending order of time, 1 in ascending order, 0 if unknown.
         by_creation: The number of pages whose cursor is the creation time of their last record. In

@@ -29,8 +29,8 @@ __all__ = ["MOST_VALUES", "decode_json"]
 MOST_VALUES = 400_000
 """The most values in a reply. With more, Python's garbage collector blocks the event loop."""
 
-# ``_STEP``: the number of bytes to decode before the event loop runs. ``_PART``: the fewest bytes
-# that each part counts for.
+# ``_STEP`` is the number of bytes to decode before the event loop runs. Each part counts as at
+# least ``_PART`` bytes.
 _STEP = 128 * 1024
 _PART = 2048
 # Large lists and objects are decoded element by element down to this depth of nesting.

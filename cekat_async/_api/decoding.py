@@ -35,7 +35,7 @@ __all__ = ["ConversationPageDecoder", "InboxPageDecoder", "decode_raw_page"]
 R = TypeVar("R", bound=IdentifiedRecord)
 M = TypeVar("M")
 
-# The fewest bytes that each record counts for.
+# Each record counts as at least this many bytes.
 _RECORD = 2048
 # The number of bytes to decode before the event loop runs.
 _STEP = 128 * 1024

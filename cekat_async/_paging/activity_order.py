@@ -118,8 +118,8 @@ class ActivityOrder:
         self._by_creation = 0
         self._by_activity = 0
         self._has_zones = True
-        # In descending (-1) or ascending order (1), no record may be later than a certain cursor.
-        # This is the largest difference by which a record was later.
+        # In each order (-1 descending, 1 ascending), no record may be later than a certain cursor.
+        # This is the largest time by which a record was later than its cursor.
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
 
     @property

@@ -23,8 +23,8 @@ class PageNumberWalk:
     """The state of a walk along page numbers. Request page ``number`` until it is ``done``.
 
     The walk ends when it has reached both of the server's totals: the number of pages *and* the
-    number of items. It also ends at the last page by the number of pages if this page has no new
-    inboxes. One total alone is not enough, because one of the totals is wrong in the API's own
+    number of items. If the last page, by the number of pages, has no new inboxes, the walk ends
+    there too. One total alone is not enough, because one of the totals is wrong in the API's own
     sample (docs/api.md#inboxes).
 
     Attributes:

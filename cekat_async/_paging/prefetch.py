@@ -42,7 +42,7 @@ class BoundedQueue(Generic[T]):
         await self._places.acquire()
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the queue. ``error`` is raised after the last item."""
+        """End the queue. The consumer gets ``error`` after the last item."""
         self._ended, self._error = True, error
         self._news.set()
 

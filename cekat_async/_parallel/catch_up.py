@@ -40,8 +40,8 @@ _MOST_SMALL_PAGES = 1000
 # The most passes over a listing that is not in time order. Each pass requests all pages of the
 # listing.
 _MOST_WHOLE_PASSES = 5
-# The walk remembers all names on this many pages. If the listing is not in time order, these pages
-# show this, and the names are needed.
+# The walk remembers all names on this many pages. These pages show whether the listing is in time
+# order. If it is not, the names are needed.
 _TRIAL_PAGES = 20
 
 

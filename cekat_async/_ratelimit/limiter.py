@@ -62,8 +62,8 @@ class Limiter:
     share a quota with other processes, give the limiter a budget from :mod:`cekat_async.budgets`.
 
     Args:
-        rate_limit: How many requests to send at most. With ``None``, the limiter waits only for the
-            pauses that the server asks for. Default: ``RateLimit()``.
+        rate_limit: The most requests to send. With ``None``, the limiter waits only for the pauses
+            that the server asks for. Default: ``RateLimit()``.
         budget: A budget that counts the requests of all processes that share the quota. Default: no
             budget.
         share: The fraction of the rate, above 0 and at most 1, that this process uses while the
@@ -204,7 +204,7 @@ class Limiter:
     ) -> None:
         """Set ``resumes_at`` on an error if the call cannot wait until the end of its pause.
 
-        After a 429 or a 503, the pause concerns all requests. Otherwise it concerns only this one.
+        After a 429 or a 503, the pause concerns all requests. Otherwise it concerns only this call.
 
         Args:
             error: The error.

@@ -141,7 +141,7 @@ class Scheduler:
         remaining = self._remaining.get(now)
         if remaining < math.inf and not self._remaining.is_all_ours(now):
             return self._get_shared_slot(remaining, left, now)
-        # At least 1: if nobody else used the quota, only the sent log decides when to wait.
+        # Use at least 1: if only this client used the quota, the sent log alone decides.
         return self._get_paced_slot(max(remaining, 1.0), left, now)
 
     def _get_shared_slot(self, remaining: float, left: dict[Terms, int], now: float) -> Slot:

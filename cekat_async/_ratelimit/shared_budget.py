@@ -84,8 +84,8 @@ class BudgetAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         wait: 0 if the request was taken. Otherwise the seconds to wait before the next attempt.
-        used: How many requests all processes have taken in the window that ends now, including this
-            one.
+        used: The number of requests that all processes have taken in the window that ends now,
+            including this request.
         learned: The rate that was learned last by any process. ``None`` if there is none.
         paused_for: The seconds until the end of a pause that a process has announced; 0 without a
             pause. During a pause, no request can be taken.
@@ -238,7 +238,7 @@ class BudgetWithFallback:
                 self._late_grants = 0
                 return 0.0
             self._late_grants += 1
-        # This count lets the next attempt fail after a single late grant.
+        # With this count, a single late grant lets the next attempt fail.
         self._late_grants = _MOST_LATE
         raise TimeoutError("its grants arrive too late")
 

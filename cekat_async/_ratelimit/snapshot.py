@@ -60,8 +60,8 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
         sent: The number of requests sent so far.
         refused: The number of sent requests that the server refused with a 429.
         refused_for: The number of refused requests for each reason: ``"quota"``, ``"pause"`` (the
-            server asks for a pause although quota is left), ``"overload"`` (a retry may succeed at
-            once) or ``"ban"`` (a pause of more than an hour).
+            server asks for a pause although quota is left), ``"overload"`` (a retry may succeed
+            immediately) or ``"ban"`` (a pause of more than an hour).
         last_refusal: The reason for the last refusal. ``None`` if there was none.
         earned: The number of requests that the limit would have allowed since the first request.
     """

@@ -64,7 +64,7 @@ def build_client_config(
     allow_http: bool,
     max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
 ) -> ClientConfig:
-    """Check the options and return them. ``environ`` replaces a key or base URL of ``None``.
+    """Check the options and return them. ``environ`` supplies a key or base URL that is ``None``.
 
     Raises:
         ConfigurationError: An option is missing or wrong.

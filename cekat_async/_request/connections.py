@@ -1,4 +1,4 @@
-"""Keeps the client from reusing idle connections that are dead or that received data.
+"""Prevents the client from reusing idle connections that are dead or have received data.
 
 aiohttp keeps connections open after a reply and reuses them. Before it reuses a connection, aiohttp
 checks only whether the operating system knows that the connection is closed. This check is not

@@ -95,8 +95,8 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
         url: The scheme, host, port and path, without the query.
         waited: The seconds that the attempt waited, by reason: ``"concurrency"``, ``"quota"``,
             ``"pause"`` or ``"backoff"``. They count from the beginning of the call, or from the
-            failure of the attempt before. All waiting during a server pause counts as ``"pause"``.
-            Waits of less than a millisecond are omitted.
+            failure of the previous attempt. All waiting during a server pause counts as
+            ``"pause"``. Waits of less than a millisecond are omitted.
     """
 
     call: int

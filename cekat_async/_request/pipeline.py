@@ -167,7 +167,7 @@ class Pipeline:
         try:
             call.begin()
             result, details = await self._enforce(call, decode)
-        except BaseException as error:  # a cancellation too
+        except BaseException as error:  # also a cancellation
             call.fail(error)
             raise
         call.succeed(result)
@@ -255,7 +255,7 @@ class Pipeline:
         try:
             call.send()
             return await self._transport.exchange(call.request)
-        except BaseException as error:  # a cancellation too: the request may have arrived
+        except BaseException as error:  # also a cancellation, after which the request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             call.lose(error)
             raise

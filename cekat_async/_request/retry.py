@@ -141,7 +141,7 @@ class _Charge:
     def is_free(self, error: CekatError) -> bool:
         """Whether a retry after ``error`` costs nothing and needs no backoff.
 
-        It does if the server has closed an idle connection, for the first time in this call. The
+        The retry is free if an idle connection was dropped, for the first time in this call. The
         next attempt uses a new connection, so a second drop must have another reason.
         """
         if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
@@ -193,7 +193,7 @@ async def run_with_retries(
 
     Args:
         attempt: A function that sends the request once. After a failure, it holds no resources.
-        policy: How often to retry, and how long to wait between attempts.
+        policy: The number of retries, and the waits between attempts.
         budget: The retry budget of the client.
         find_exceeded_limit: Takes the seconds of a wait. Returns the name of the call's time limit
             that the wait would exceed, or ``None``. No wait that would exceed a limit begins.
@@ -208,7 +208,7 @@ async def run_with_retries(
     build_retrying = partial(_build_retrying, policy, find_exceeded_limit, charge, report_retry)
     try:
         result = await _attempt_until_done(attempt, build_retrying)
-    except BaseException:  # a cancellation too
+    except BaseException:  # also a cancellation
         charge.refund_if_unsent()
         raise
     charge.refund_after_success()

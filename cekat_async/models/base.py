@@ -76,8 +76,8 @@ class Record(
     def from_json(cls, raw: bytes | str | msgspec.Raw) -> Self:
         """Return one record from its JSON.
 
-        This method reads unknown fields, mistyped fields and timestamps without a zone as a page
-        does.
+        Unknown fields, mistyped fields and timestamps without a zone are read in the same way as on
+        a page.
 
         Args:
             raw: The JSON of the record, such as a line of an export or an element of ``page.raw``.

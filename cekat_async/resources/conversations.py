@@ -231,8 +231,8 @@ class Conversations:
                 inbox, up to one page of older conversations may be included. See :meth:`list`.
             until: The end of this time range, in the same form as ``since``.
             segments: The number of walkers that may read the same inbox when no other inboxes
-                remain to be started. They are some of the ``concurrency`` walkers. Default 1. See
-                :meth:`list` for the cost.
+                remain to be started. These walkers are part of the ``concurrency`` walkers. Default
+                1. See :meth:`list` for the cost.
             on_malformed: A function that receives each malformed record. Without this function, a
                 malformed record raises a :class:`~cekat_async.MalformedRecordError`. If
                 ``inbox_ids`` is ``None``, the function also receives each inbox without a readable

@@ -1,4 +1,4 @@
-"""A listing is an object that you can read in several ways. It sends no request before that."""
+"""A listing is an object that you can read in several ways. Only reading sends requests."""
 
 from __future__ import annotations
 

@@ -58,9 +58,9 @@ class RefusedLimit:
     def explains(self, granted: int, ceiling: int, now: float) -> bool:
         """Whether this window explains a refusal after ``granted`` grants in it.
 
-        It does in three cases: refusals have already lowered its limit, no earlier window had as
-        many grants, or there were about as many grants at the last refusal although ``ceiling``
-        allows more.
+        The window explains the refusal in three cases: refusals have already lowered its limit, no
+        earlier window had as many grants, or there were about as many grants at the last refusal
+        although ``ceiling`` allows more.
         """
         earlier = [count for begin, count in self._granted if begin <= now - self.per]
         before = self._granted_before_refusal

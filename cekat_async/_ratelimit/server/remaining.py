@@ -140,8 +140,7 @@ class Remaining:
             self._others.forget()
         self._look_for_others(reported, reported.remaining, permit, now)
         if not refused:
-            # If a server has reported nothing but 0, its reports may be wrong, unless the limit is
-            # 1.
+            # If a server has always reported 0, its reports may be wrong, unless the limit is 1.
             is_always_zero = self._server.most_remaining == 0 and self._pace.limit > 1
             after_zero = is_always_zero or permit.remaining < 1
             self._reliability.record_grant(

@@ -6,7 +6,7 @@ There are two kinds of quota, and the resets show the kind:
 - A *fixed window* has an end. Its reset stays the same, and the server gives no requests back until
   the end.
 - A *continuous* quota (a sliding window or a bucket) gives requests back all the time. Its reset
-  moves with the time.
+  moves forward as time passes.
 """
 
 from __future__ import annotations
