@@ -65,7 +65,7 @@ class FixedWindow:
 
 
 class FirstHitWindow:
-    """Windows of which each begins with the first request after the previous window."""
+    """Windows on demand: each begins with the first request after the previous window."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit = limit
