@@ -383,7 +383,7 @@ def test_a_caller_that_never_awaits_is_helped_too():
         async for _ in conversations.list().pages():
             asked.append(len(transport.requests))
             if len(asked) == 2:
-                await asyncio.sleep(1)  # from here on a page is ready
+                await asyncio.sleep(1)  # from here on, a page is ready
         return asked
 
     assert run_virtual(main()) == [2, 3, 4, 5, 5]
