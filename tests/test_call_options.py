@@ -1,4 +1,4 @@
-"""``client.with_options``: other time limits and retries over the same connections and budgets."""
+"""``client.with_options``: new clients with other options that share connections and budgets."""
 
 import asyncio
 import gc
@@ -130,7 +130,7 @@ async def test_options_that_are_not_given_are_kept(sandbox):
 
 
 async def test_connections_limiter_traffic_and_hooks_are_shared(sandbox):
-    """Both clients use one connection, limiter, request count and decoder, and the same hooks."""
+    """Both clients use the same connections, limiter, request count, decoder and hooks."""
     events = []
     async with make_client(sandbox, hooks=events.append, rate_limit=RateLimit(600)) as client:
         derived = client.with_options(timeout=Timeout(deadline=50))

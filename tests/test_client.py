@@ -81,7 +81,7 @@ async def test_a_wrong_key_is_reported(sandbox):
 
 
 async def test_leaving_closes_the_connections(sandbox):
-    """At the end of ``async with`` the client's connections are closed."""
+    """At the end of ``async with``, the client's connections are closed."""
     async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
         await client.conversations.page()
         assert sandbox.log.open_connections == 1

@@ -12,7 +12,7 @@ from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async.positions import Cursor
 
 SECOND = 1_000_000
-# 50 years: from 2026 back to 1976, or forward to 2076.
+# 50 years, which lead from 2026 back to 1976 or forward to 2076.
 FAR = 50 * 365 * 86400 * SECOND
 SPELLINGS = [
     "2026-03-01T10:20:30.123Z",

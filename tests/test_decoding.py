@@ -634,7 +634,7 @@ def test_success(read, success: object) -> None:
     ],
 )
 def test_200_with_an_error(read, body: bytes) -> None:
-    """A 200 with `"success": false` raises the error it describes, with or without data."""
+    """A 200 with `"success": false` raises the error in its body, even if it also has data."""
     with pytest.raises(APIStatusError) as caught:
         read(body)
 

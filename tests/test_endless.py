@@ -76,7 +76,7 @@ WAYS = {
 )
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_ends_however_it_is_read(way, endless, times):
-    """A walk yields everything and then raises PaginationError, after a bounded number of requests."""
+    """A walk yields everything, and raises PaginationError after a bounded number of requests."""
     read, listings = WAYS[way]
     dialect = Dialect(endless=endless, endless_times=times)
     async with (

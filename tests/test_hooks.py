@@ -293,7 +293,7 @@ def make_conversations(steps, **options):
 
 @pytest.mark.parametrize("way", ["list", "pages", "raw_pages", "take", "collect"])
 def test_a_walk_is_reported_with_its_calls(way):
-    """Each way to read a listing is reported as a walk, whose number all calls and attempts have."""
+    """Each way to read a listing is reported as a walk. Its calls and attempts have its number."""
     recorder, conversations = make_conversations(pages_of_two(3))
     listing = conversations.list()
     read = {
@@ -315,7 +315,7 @@ def test_a_walk_is_reported_with_its_calls(way):
 
 
 async def test_a_tracked_walk_is_reported(sandbox):
-    """The end of a tracked walk reports the number of pages and records that the caller received."""
+    """A tracked walk reports the number of pages and records that the caller received."""
     recorder = Recorder()
     async with make_client(sandbox, hooks=recorder) as hooked:
         pages = await collect(hooked.conversations.list(segments=2).tracked_pages({}))

@@ -361,7 +361,7 @@ def test_classes_have_few_attributes() -> None:
 
 
 def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check finds imports of all kinds: in functions, in branches, for types, and relative ones."""
+    """The check finds relative imports, and imports in functions, in branches and for types."""
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     path = tmp_path / "sandbox" / "deep.py"
     path.parent.mkdir()

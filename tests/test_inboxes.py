@@ -99,7 +99,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 
 async def test_a_malformed_inbox():
-    """A malformed inbox raises an error after the other inboxes, or is passed to ``on_malformed``."""
+    """A malformed inbox raises an error after the others, or is passed to ``on_malformed``."""
     odd: list[MalformedRecord] = []
     page = body(["a", {"id": 5}, "b"], 1, 3)
     inboxes, _ = make_inboxes(page, page, page, page)

@@ -16,7 +16,7 @@ DOCUMENTED_TERMS = Terms(300, 60.0, "documented")
 
 
 def make_estimate(*stated: QuotaStatement, **rate: object) -> LimitEstimate:
-    """Return an estimate that has seen a reply at time 0, in which the server stated these quotas."""
+    """Return an estimate after a reply at time 0, which stated these quotas."""
     estimate = LimitEstimate(RateLimit(**rate))
     estimate.update(stated, 0.0)
     return estimate
@@ -245,7 +245,7 @@ def test_a_lowered_limit_is_raised_until_it_is_forgotten():
 
 @pytest.mark.parametrize("requests", [200, 100])
 def test_a_limit_above_the_configured_one_is_dropped(requests):
-    """A limit from refusals is dropped if the configured limit is lower, which applies anyway."""
+    """A limit from refusals is dropped unless it is below the configured limit."""
     estimate = LimitEstimate(RateLimit(requests))
     refuse(estimate, 200, 0.0, times=2)
 
