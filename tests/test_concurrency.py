@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """If this number of concurrent requests succeeded twenty times, one refusal is ignored."""
+    """One refusal is ignored if the same number of concurrent requests succeeded twenty times."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -382,7 +382,7 @@ def test_refusals_at_random_do_not_slow_the_client(seconds):
 
 
 def test_other_failures_do_not_lower_the_concurrency():
-    """A 503 does not lower the limit, and neither does a 429 for another reason than overload."""
+    """The limit is not lowered by a 503, or by a 429 that is not due to overload."""
     script = [reply(503), reply(429, Retry_After="1"), reply(500), reply()]
     pipeline, _ = make_pipeline(script, concurrency=3)
     run_virtual(pipeline.fetch(REQUEST, make_body))

@@ -1,4 +1,4 @@
-"""Decoding of replies to pages and records, for any bytes."""
+"""Decoding of replies into pages and records, for any bytes."""
 
 import json
 import math
@@ -652,7 +652,7 @@ def test_200_with_an_error(read, body: bytes) -> None:
 )
 @settings(max_examples=25 * EFFORT)
 def test_any_body(read, body: bytes) -> None:
-    """Any bytes are either decoded to a page, or they raise one of our errors."""
+    """Any bytes are either decoded into a page, or they raise one of our errors."""
     try:
         page = read(body)
     except CekatError as error:

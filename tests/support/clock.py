@@ -28,7 +28,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop with a virtual clock. It cannot wait for sockets or threads."""
+    """An event loop with a virtual clock, which cannot wait for sockets or threads."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()

@@ -70,7 +70,7 @@ class Zygote:
         Args:
             sandbox: The source.
             target: The target.
-            job: The following options, and arguments of the export. ``kill_at`` is the step at
+            job: Arguments of the export, and these options: ``kill_at`` is the step at
                 which the export is killed, counted from 1. With 0 the steps are only counted,
                 and without ``kill_at`` they are not counted. ``kill_after`` is the number of
                 seconds after which the export is killed. ``largest_file`` is the maximum size of

@@ -34,8 +34,8 @@ class Disk:
         self._folder = folder
         self._originals: dict[str, Callable[..., Any]] = {}
         self._contents: dict[int, bytes] = {}
-        self._names: Names = {}  # the names that are on the disk
-        self._changes: list[Change] = []  # later changes, which may not be on the disk
+        self._names: Names = {}  # The names that are on the disk.
+        self._changes: list[Change] = []  # Later changes, which may not be on the disk.
         self._seen: Names = {}
         self._folders = set[int]()
         self._kept: dict[int, int] = {}

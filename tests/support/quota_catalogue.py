@@ -31,7 +31,7 @@ class Case:
     Attributes:
         server: The behaviour of the server.
         options: The arguments of the client's ``RateLimit``.
-        workers: The number of the client's workers. Each sends one request after another.
+        workers: The number of the client's workers. Each worker sends one request after another.
         stranger: The number of requests per second that a stranger sends at random times.
         stall: How often and how long the client's event loop is blocked.
         period: The length of a period in seconds.

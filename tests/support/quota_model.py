@@ -83,7 +83,7 @@ class Cell(NamedTuple):
 
 
 class Server:
-    """A model server that counts requests. A pipeline uses it as its transport."""
+    """A model server that counts requests, and takes the place of a pipeline's transport."""
 
     def __init__(self, cell: Cell, seed: int) -> None:
         self.granted = self.refused = self.taken = self.wanted = 0

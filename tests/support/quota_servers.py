@@ -224,7 +224,7 @@ class Event(NamedTuple):
 
 
 class ModelServer:
-    """Counts requests and replies to them. A pipeline uses it as its transport.
+    """Counts requests and replies to them, in place of a pipeline's transport.
 
     Attributes:
         events: The client's requests. A result is ``"granted"``, ``"refused"`` or ``"fault"``.
