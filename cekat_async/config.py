@@ -226,7 +226,8 @@ class Timeout(msgspec.Struct, frozen=True, kw_only=True):
             through pauses of up to ``RateLimit.longest_hold``. Default 300. ``None`` means no
             limit.
         deadline: The time for one ``page()``, one ``get()``, or one page of a walk, including the
-            queue. Default ``None``: no limit.
+            queue. A pause that would outlast it ends the call at once. A call that waits in the
+            queue for a free part of the quota waits until the deadline. Default ``None``: no limit.
 
     Raises:
         ConfigurationError: A value is not a finite number above 0.

@@ -10,6 +10,7 @@ loads this module in every run in the environment.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,7 +93,8 @@ def cekat_sandbox(
     from cekat_async.sandbox import Sandbox
 
     usual: dict[str, Any] = {"conversations": 250, "quota": None}
-    options = usual | cekat_sandbox_options | _merge_markers(request.node, "cekat_sandbox")
+    marked = _merge_markers(request.node, "cekat_sandbox", Sandbox)
+    options = usual | cekat_sandbox_options | marked
     with Sandbox(**options) as sandbox:
         yield sandbox
 
@@ -108,7 +110,7 @@ def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iter
     from cekat_async import CekatClient, RetryPolicy
 
     _require_asyncio(request)
-    options = _merge_markers(request.node, "cekat_client")
+    options = _merge_markers(request.node, "cekat_client", CekatClient)
     hooks = options.pop("hooks", ())
     closer = _Closer()
     usual: dict[str, Any] = {
@@ -137,13 +139,25 @@ def cekat_faults(cekat_sandbox: Sandbox) -> Iterator[FaultInjector]:
     faults.clear()
 
 
-def _merge_markers(node: pytest.Item, name: str) -> dict[str, Any]:
-    """Return the options of all markers of a test. The closest marker overrides the others."""
+def _merge_markers(node: pytest.Item, name: str, owner: type) -> dict[str, Any]:
+    """Return the options of all markers of a test. The closest marker overrides the others.
+
+    Args:
+        node: The test.
+        name: The name of the markers.
+        owner: The class that the options are for.
+    """
     options: dict[str, Any] = {}
+    known = inspect.signature(owner).parameters
     for marker in node.iter_markers(name):
         if marker.args:
             pytest.fail(
                 f"the marker {name} takes only keyword arguments: write name=value", pytrace=False
+            )
+        for option in marker.kwargs.keys() - known:
+            pytest.fail(
+                f"the marker {name} has no option {option!r}: it takes those of {owner.__name__}()",
+                pytrace=False,
             )
         options = {**marker.kwargs, **options}
     return options

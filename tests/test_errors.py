@@ -106,8 +106,9 @@ def test_a_refusal_says_what_to_do(status, advice) -> None:
 def test_other_errors_give_no_advice_of_their_own() -> None:
     """If the message has advice, or none is possible, the text ends with the facts."""
     with_advice = {kind.__name__ for kind in FAMILY if kind.advice}
+    refusals = {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
 
-    assert with_advice == {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
+    assert with_advice == refusals | {"MalformedRecordError"}
     assert str(ServerError("no", status=500)) == "no (HTTP 500)"
 
 

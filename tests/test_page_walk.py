@@ -249,7 +249,8 @@ def test_malformed_record_raises_after_its_page() -> None:
     assert (result.error.records, result.error.page) == (records, second)
     assert str(result.error) == (
         "record 1 of the page, id o-1, is malformed at $.notes: Expected `str` "
-        "(and 1 more of this page)"
+        "(and 1 more of this page): to continue, pass on_malformed=…, "
+        "a function that receives such records"
     )
 
 

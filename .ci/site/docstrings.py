@@ -24,6 +24,20 @@ ROLE = re.compile(r":[a-z]+:`(~?)([\w.]+)`")
 # Libraries whose names are not part of this site, besides the standard library.
 LIBRARIES = {"aiohttp", "msgspec", "pandas", "polars", "pyarrow", "pydantic"}
 PROMPTS = (">>> ", "... ")
+# A page of the documentation as a docstring cites it. All docstrings are shown two folders deep.
+CITATION = re.compile(r"\(docs/(api\.md#[\w-]+)\)")
+# Only the package itself can call these, so the site does not show them.
+INTERNAL = {
+    "CekatError.advise",
+    "CekatError.locate",
+    "Hooks.pause_begun",
+    "Limiter.acquire",
+    "Limiter.observe",
+    "Limiter.observe_failure",
+    "Limiter.set_resumption",
+    "Limiter.wait_unless_paused",
+    "Position.from_state",
+}
 # Modules whose public names are on the site; the first is the package.
 PUBLIC_MODULES = (
     "",
@@ -51,8 +65,10 @@ class RolesToMarkdown(Extension):
         """Rewrite all docstrings, when every name they may refer to has been loaded."""
         objects = [*find_objects(pkg)]
         for documented in objects:
+            show_values(documented)
             if documented.is_class:
                 complete_fields(documented)
+                hide_internals(documented)
         for documented in objects:
             if documented.docstring:
                 documented.docstring.value = to_markdown(documented.docstring.value, documented)
@@ -70,7 +86,8 @@ def to_markdown(text: str, documented: Object) -> str:
     """Return a docstring with links for roles and fenced blocks for code."""
     text = EXAMPLE.sub(lambda section: f"**Example:**\n\n{dedent(section.group(1))}", text)
     blocks = "\n".join(fence_code(text.splitlines()))
-    return ROLE.sub(lambda role: link_role(role, documented), blocks)
+    linked = CITATION.sub(r"([the API](../../\1))", blocks)
+    return ROLE.sub(lambda role: link_role(role, documented), linked)
 
 
 def link_role(role: re.Match[str], documented: Object) -> str:
@@ -138,6 +155,28 @@ def complete_fields(owner: Class) -> None:
         ):
             text = add_fields(text, fields.group(1))
     owner.docstring.value = text
+
+
+def hide_internals(owner: Class) -> None:
+    """Remove the methods that only the package itself can call."""
+    for name in [name for name in owner.members if f"{owner.name}.{name}" in INTERNAL]:
+        owner.del_member(name)
+
+
+def show_values(documented: Object) -> None:
+    """Show the values of private constants and types in signatures, in place of their names."""
+    if documented.is_attribute:
+        documented.annotation = find_value(documented.annotation, documented)
+    elif documented.is_function:
+        for parameter in documented.parameters:
+            parameter.default = find_value(parameter.default, documented)
+
+
+def find_value(expression: Any, documented: Object) -> Any:
+    """Return the value of a private name of the module, or the expression as it is."""
+    name = str(expression)
+    found = documented.module.members.get(name) if name.startswith("_") else None
+    return found.value if found is not None and found.is_attribute else expression
 
 
 def add_fields(text: str, fields: str) -> str:

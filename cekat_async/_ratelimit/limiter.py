@@ -72,9 +72,6 @@ class Limiter:
             request per window. The shares of all processes should not add up to more than 1.
             Default 0.5.
 
-    Attributes:
-        pause_listeners: The hooks of its clients. The limiter reports each pause to them.
-
     Raises:
         ConfigurationError: An argument is wrong.
 
@@ -97,7 +94,8 @@ class Limiter:
         self._budget = self._build_budget(budget, require_share("share", share))
         self._pause = Pause((rate_limit or RateLimit()).longest_hold)
         self._waits = PausableWaits(self._pause)
-        # Weak references, because some of its clients may never be closed.
+        # The hooks of its clients, to which it reports each pause. The references are weak, because
+        # some of its clients may never be closed.
         self.pause_listeners = WeakSet["PauseListener"]()
         self._event_loop = EventLoopGuard("limiter")
         # The task that has it is the first in the queue. All other tasks wait for the lock.
@@ -140,7 +138,9 @@ class Limiter:
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait or than
-                ``RateLimit.longest_hold``, or the quota is used up until after the deadline.
+                ``RateLimit.longest_hold``. The same holds for a used-up ``RateLimit.per_day``, and
+                for a server that reports that other clients have used up the quota. In any other
+                case the wait continues, and the caller ends it at its deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()

@@ -72,6 +72,7 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.NotSentError, "check the network and the base URL"),
     (errors.ResponseLostError, "try again. If it keeps failing, ask the API's support"),
     (errors.ServerError, "try again later"),
+    (errors.MalformedRecordError, "report it to the API's support"),
     (errors.DeadlineExceededError, "try again later"),
 )
 

@@ -130,5 +130,6 @@ class ClientClosedError(CekatError):
 class DeadlineExceededError(CekatError, TimeoutError):
     """The call took longer than ``Timeout.request`` or ``Timeout.deadline`` allows.
 
-    ``__cause__`` is the error of the last attempt, if there was one.
+    The message says if the request was still in the client's own queue, because other calls use the
+    quota. ``__cause__`` is the error of the last attempt, if there was one.
     """

@@ -133,6 +133,8 @@ class MalformedRecordError(DecodeError):
         records: All malformed records of the page.
     """
 
+    advice = "to continue, pass on_malformed=…, a function that receives such records"
+
     def __init__(
         self,
         message: str = "",

@@ -7,6 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, Final
 
 from cekat_async.sandbox.api.routes import Api
+from cekat_async.sandbox.behaviour.faults import Fault
 from cekat_async.sandbox.behaviour.live import LiveEvents
 from cekat_async.sandbox.data.dataset import Dataset
 from cekat_async.sandbox.editable_account import EditableAccount
@@ -17,7 +18,7 @@ from cekat_async.sandbox.options import Dialect, Live, Quota
 from cekat_async.sandbox.validation import require_integer, require_number, require_positive
 
 if TYPE_CHECKING:
-    from cekat_async.sandbox.behaviour.faults import Fault, Faults
+    from cekat_async.sandbox.behaviour.faults import Faults
 
 _DEFAULT_KEY: Final = "sandbox.not-a-real-key.0000000000000000000000000000000000000000000000"
 _MAX_CONVERSATIONS: Final = 100_000_000
@@ -123,12 +124,16 @@ class Sandbox(EditableAccount, LoopbackServer):
         Args:
             *faults: The faults, one for each request.
 
+        Raises:
+            ValueError: An argument is not a :class:`Fault`.
+
         Examples:
             >>> sandbox.fail_next(Fault.status(503), Fault.drop())
             >>> page = await cekat.conversations.page()
             >>> page.response.attempts
             3
         """
+        _check_faults(faults)
         with self._lock:
             self._handler.script.extend(faults)
 
@@ -205,6 +210,11 @@ class Sandbox(EditableAccount, LoopbackServer):
             if not inbox_ids:
                 self._api.forbidden.clear()
             self._api.forbidden.update(inbox_ids)
+
+
+def _check_faults(faults: tuple[object, ...]) -> None:
+    if wrong := [fault for fault in faults if not isinstance(fault, Fault)]:
+        raise ValueError(f"a fault must be a Fault such as Fault.status(503), not {wrong[0]!r}")
 
 
 def _check_key(api_key: str | None) -> str:

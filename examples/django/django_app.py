@@ -9,6 +9,9 @@ The settings are in this file, so that the example is one file. In a project of 
 ``Application``, the middleware and the views are needed.
 """
 
+import asyncio
+import logging
+import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, asynccontextmanager
@@ -28,10 +31,17 @@ from cekat_async import (
     CekatError,
     ConfigurationError,
     DeadlineExceededError,
+    MalformedRecord,
     NotFoundError,
     RateLimitError,
+    ServerError,
     Timeout,
 )
+
+# Seconds. A browser does not wait for the default of five minutes.
+DEADLINE = 20
+
+log = logging.getLogger(__name__)
 
 settings.configure(
     ALLOWED_HOSTS=["localhost", "127.0.0.1"],
@@ -63,8 +73,7 @@ class Application:
     @asynccontextmanager
     async def open_client(self) -> AsyncGenerator[None]:
         """Open the client that the views use."""
-        # A browser does not wait for five minutes.
-        async with CekatClient(timeout=Timeout(deadline=20)) as self._cekat:
+        async with CekatClient(timeout=Timeout(deadline=DEADLINE)) as self._cekat:
             yield
 
 
@@ -84,21 +93,25 @@ class CekatErrorMiddleware:
 
     async def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponse | None:
         """Return a response for an error of the client, and leave all others to Django."""
+        headers: dict[str, str] = {}
         match error:
             case BadRequestError() | ConfigurationError():
                 status = 422
             case NotFoundError():
                 status = 404
-            case RateLimitError():
+            case RateLimitError() | ServerError(status=503):
                 status = 503
+                if error.retry_after is not None:
+                    headers["Retry-After"] = str(math.ceil(error.retry_after))
             case DeadlineExceededError():
                 status = 504
             case CekatError():
                 status = 502
             case _:
                 return None
+        log.warning("%s", error)  # with the advice, which is for you and not for the browser
         content = {"detail": error.message, "request_id": error.request_id}
-        return JsonResponse(content, status=status)
+        return JsonResponse(content, status=status, headers=headers)
 
 
 def get_cekat(request: Any) -> CekatClient:
@@ -107,19 +120,32 @@ def get_cekat(request: Any) -> CekatClient:
     return cekat
 
 
+def log_malformed(record: MalformedRecord) -> None:
+    """Log a malformed record without its content, which is a customer's data."""
+    log.warning("record %d of a page is malformed: %s", record.index, record.reason)
+
+
 async def list_conversations(request: HttpRequest) -> HttpResponse:
     """Return the newest conversations with a status."""
     status = request.GET.get("status")
-    page = await get_cekat(request).conversations.page(limit=20, stage_status=status)
+    page = await get_cekat(request).conversations.page(
+        limit=20, stage_status=status, on_malformed=log_malformed
+    )
     return HttpResponse(page.to_json(), content_type="application/json")
 
 
 async def stream_conversations(request: HttpRequest) -> HttpResponseBase:
     """Return all conversations as JSON Lines, while they are being fetched."""
     status = request.GET.get("status")
-    pages = get_cekat(request).conversations.list(stage_status=status).raw_pages()
+    # No deadline for each page: it would cut the stream when a page waits for the quota.
+    patient = get_cekat(request).with_options(timeout=Timeout())
+    pages = patient.conversations.list(stage_status=status).raw_pages()
     # The first page is fetched before the reply begins, so that an error still has a status.
-    first = await anext(pages)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            first = await anext(pages)
+    except TimeoutError as error:
+        raise DeadlineExceededError(f"no reply within {DEADLINE} s") from error
 
     async def lines() -> AsyncIterator[bytes]:
         async with aclosing(pages):

@@ -67,6 +67,35 @@ async def test_errors_have_a_status(
     assert sandbox.api_key not in reply.text
 
 
+async def test_a_pause_is_passed_on(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
+    """The reply says when the API accepts requests again."""
+    sandbox.fail_next(Fault.status(429, headers={"Retry-After": "3600"}))
+    reply = await web.get("/conversations")
+
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "3600")
+
+
+async def test_a_malformed_record_does_not_cost_its_page(
+    web: httpx.AsyncClient, sandbox: Sandbox
+) -> None:
+    """The page has its other records, and says what is malformed."""
+    sandbox.fail_next(Fault.malformed_record())
+    reply = await web.get("/conversations")
+
+    assert len(reply.json()["data"]) == 20
+    assert [record["index"] for record in reply.json()["malformed_records"]] == [0]
+
+
+async def test_a_stream_without_a_first_page_has_a_status(
+    web: httpx.AsyncClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the API does not answer in time, the browser gets a 504 in place of a stream."""
+    monkeypatch.setattr("django_app.DEADLINE", 0.01)
+    sandbox.fail_next(Fault.hang())
+
+    assert (await web.get("/conversations.jsonl")).status_code == 504
+
+
 async def test_an_unknown_path_is_left_to_django(web: httpx.AsyncClient) -> None:
     """Django answers what the app does not know."""
     assert (await web.get("/unknown")).status_code == 404

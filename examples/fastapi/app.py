@@ -6,6 +6,9 @@ Run it with the key in CEKAT_API_KEY:
     uvicorn app:app
 """
 
+import asyncio
+import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Annotated
@@ -22,18 +25,24 @@ from cekat_async import (
     Cursor,
     DeadlineExceededError,
     Inbox,
+    MalformedRecord,
     NotFoundError,
     RateLimitError,
+    ServerError,
     StageStatus,
     Timeout,
 )
+
+# Seconds. A browser does not wait for the default of five minutes.
+DEADLINE = 20
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     """Open one client for all requests: they share its connections and its quota."""
-    # A browser does not wait for five minutes.
-    async with CekatClient(timeout=Timeout(deadline=20)) as app.state.cekat:
+    async with CekatClient(timeout=Timeout(deadline=DEADLINE)) as app.state.cekat:
         yield
 
 
@@ -58,6 +67,11 @@ def get_cursor(cursor_id: str | None = None, cursor_ts: str | None = None) -> Cu
 Cekat = Annotated[CekatClient, Depends(get_cekat)]
 
 
+def log_malformed(record: MalformedRecord) -> None:
+    """Log a malformed record without its content, which is a customer's data."""
+    log.warning("record %d of a page is malformed: %s", record.index, record.reason)
+
+
 @app.get("/conversations")
 async def list_conversations(
     cekat: Cekat,
@@ -66,7 +80,9 @@ async def list_conversations(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> ConversationPage:
     """Return one page. ``metadata.next_cursor`` leads to the next one."""
-    return await cekat.conversations.page(limit=limit, stage_status=status, cursor=cursor)
+    return await cekat.conversations.page(
+        limit=limit, stage_status=status, cursor=cursor, on_malformed=log_malformed
+    )
 
 
 @app.get("/conversations.jsonl")
@@ -74,9 +90,15 @@ async def stream_conversations(
     cekat: Cekat, status: StageStatus | None = None
 ) -> StreamingResponse:
     """Return all conversations as JSON Lines, while they are being fetched."""
-    pages = cekat.conversations.list(stage_status=status).raw_pages()
+    # No deadline for each page: it would cut the stream when a page waits for the quota.
+    patient = cekat.with_options(timeout=Timeout())
+    pages = patient.conversations.list(stage_status=status).raw_pages()
     # The first page is fetched before the reply begins, so that an error still has a status.
-    first = await anext(pages)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            first = await anext(pages)
+    except TimeoutError as error:
+        raise DeadlineExceededError(f"no reply within {DEADLINE} s") from error
 
     async def lines() -> AsyncIterator[bytes]:
         async with aclosing(pages):
@@ -90,22 +112,23 @@ async def stream_conversations(
 @app.get("/inboxes")
 async def list_inboxes(cekat: Cekat) -> list[Inbox]:
     """Return all inboxes of the account."""
-    return await cekat.inboxes.list().collect()
+    return await cekat.inboxes.list(on_malformed=log_malformed).collect()
 
 
 @app.exception_handler(CekatError)
 async def describe_error(_: Request, error: CekatError) -> JSONResponse:
     """Answer with the status that fits an error of the API. Its text never holds the key."""
+    log.warning("%s", error)  # with the advice, which is for you and not for the browser
     headers: dict[str, str] = {}
     match error:
         case BadRequestError() | ConfigurationError():
             status = 422
         case NotFoundError():
             status = 404
-        case RateLimitError():
+        case RateLimitError() | ServerError(status=503):
             status = 503
             if error.retry_after is not None:
-                headers["Retry-After"] = f"{error.retry_after:.0f}"
+                headers["Retry-After"] = str(math.ceil(error.retry_after))
         case DeadlineExceededError():
             status = 504
         case _:

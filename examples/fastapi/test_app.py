@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from app import app
 
-from cekat_async import Conversation, ConversationPage
+from cekat_async import Conversation, ConversationPage, Timeout
 from cekat_async.sandbox import Fault, Sandbox
 
 pytestmark = pytest.mark.asyncio
@@ -86,6 +86,7 @@ async def test_inboxes(web: httpx.AsyncClient) -> None:
     [
         (Fault.status(429, headers={"Retry-After": "3600"}), 503),
         (Fault.status(404), 404),
+        (Fault.status(503, headers={"Retry-After": "3600"}), 503),
         (Fault.status(401), 502),
         (Fault.status(400), 422),
     ],
@@ -102,7 +103,40 @@ async def test_errors_have_a_status(
         assert reply.json()["detail"]
         assert sandbox.api_key not in reply.text
         if status == 503:
+            assert reply.headers["Retry-After"] == "3600"
             break  # the client knows the pause, and sends nothing until it is over
+
+
+async def test_a_malformed_record_does_not_cost_its_page(
+    web: httpx.AsyncClient, sandbox: Sandbox
+) -> None:
+    """The page has its other records, and says what is malformed."""
+    sandbox.fail_next(Fault.malformed_record())
+    reply = await web.get("/conversations")
+
+    assert len(reply.json()["data"]) == 20
+    assert [record["index"] for record in reply.json()["malformed_records"]] == [0]
+
+
+async def test_a_stream_without_a_first_page_has_a_status(
+    web: httpx.AsyncClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the API does not answer in time, the browser gets a 504 in place of a stream."""
+    monkeypatch.setattr("app.DEADLINE", 0.01)
+    sandbox.fail_next(Fault.hang())
+
+    assert (await web.get("/conversations.jsonl")).status_code == 504
+
+
+async def test_the_deadline_of_a_page_does_not_cut_a_stream(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that no page can meet ends the request for a page, but no stream."""
+    hurried = app.state.cekat.with_options(timeout=Timeout(deadline=1e-6))
+    monkeypatch.setattr(app.state, "cekat", hurried)
+
+    assert (await web.get("/conversations")).status_code == 504
+    assert len((await web.get("/conversations.jsonl")).text.splitlines()) == 50
 
 
 async def test_a_retry_is_invisible(web: httpx.AsyncClient, sandbox: Sandbox) -> None:

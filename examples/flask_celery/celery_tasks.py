@@ -12,6 +12,7 @@ from cekat_loop import CekatLoop
 from celery import Celery
 
 from cekat_async import CekatClient, RateLimitError
+from cekat_async.export import export_conversations
 
 app = Celery("celery_tasks")
 loop = CekatLoop()
@@ -32,3 +33,14 @@ def count_pending(self: Any, inbox_id: str | None = None) -> int:
             raise
         # The daily quota is used up: run the task again when it is available.
         raise self.retry(exc=error, eta=error.resumes_at) from error
+
+
+@app.task
+def export(target: str) -> int:
+    """Export what has changed to a file, and return how many conversations the file has."""
+
+    async def run(cekat: CekatClient) -> int:
+        report = await export_conversations(cekat, target, incremental=True)
+        return report.manifest.conversations
+
+    return loop.run(run)

@@ -6,6 +6,9 @@ Run it with the key in CEKAT_API_KEY:
     gunicorn --workers 2 --threads 16 flask_app:app
 """
 
+import logging
+import math
+
 from cekat_loop import CekatLoop
 from flask import Flask, Response, request
 
@@ -17,12 +20,20 @@ from cekat_async import (
     ConversationPage,
     Cursor,
     DeadlineExceededError,
+    MalformedRecord,
     NotFoundError,
     RateLimitError,
+    ServerError,
 )
 
+log = logging.getLogger(__name__)
 app = Flask(__name__)
 loop = CekatLoop()
+
+
+def log_malformed(record: MalformedRecord) -> None:
+    """Log a malformed record without its content, which is a customer's data."""
+    log.warning("record %d of a page is malformed: %s", record.index, record.reason)
 
 
 @app.get("/conversations")
@@ -33,24 +44,31 @@ def list_conversations() -> Response:
 
     async def fetch(cekat: CekatClient) -> ConversationPage:
         return await cekat.conversations.page(
-            limit=20, stage_status=query.get("status"), cursor=cursor
+            limit=20,
+            stage_status=query.get("status"),
+            cursor=cursor,
+            on_malformed=log_malformed,
         )
 
     return Response(loop.run(fetch).to_json(), mimetype="application/json")
 
 
 @app.errorhandler(CekatError)
-def describe_error(error: CekatError) -> tuple[dict[str, str | None], int]:
+def describe_error(error: CekatError) -> tuple[dict[str, str | None], int, dict[str, str]]:
     """Answer with the status that fits an error of the API. Its text never holds the key."""
+    log.warning("%s", error)  # with the advice, which is for you and not for the browser
+    headers: dict[str, str] = {}
     match error:
         case BadRequestError() | ConfigurationError():
             status = 422
         case NotFoundError():
             status = 404
-        case RateLimitError():
+        case RateLimitError() | ServerError(status=503):
             status = 503
+            if error.retry_after is not None:
+                headers["Retry-After"] = str(math.ceil(error.retry_after))
         case DeadlineExceededError():
             status = 504
         case _:
             status = 502
-    return {"detail": error.message, "request_id": error.request_id}, status
+    return {"detail": error.message, "request_id": error.request_id}, status, headers

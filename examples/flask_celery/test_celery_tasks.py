@@ -1,6 +1,7 @@
 """Tests of the Celery tasks, in a worker in a thread, with a broker in memory."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import celery_tasks
 import pytest
@@ -22,3 +23,11 @@ def test_pending_conversations_are_counted(sandbox: Sandbox) -> None:
     expected = sandbox.count(stage_status="pending")
 
     assert celery_tasks.count_pending.delay().get(timeout=60) == expected > 0
+
+
+def test_conversations_are_exported(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A task writes all conversations to a file."""
+    target = tmp_path / "conversations.jsonl"
+
+    assert celery_tasks.export.delay(str(target)).get(timeout=60) == sandbox.count()
+    assert len(target.read_bytes().splitlines()) == sandbox.count()

@@ -4,8 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask.testing import FlaskClient
-from flask_app import app
+from flask_app import app, describe_error
 
+from cekat_async import RateLimitError
 from cekat_async.sandbox import FaultInjector, Sandbox
 
 pytestmark = pytest.mark.usefixtures("sandbox")
@@ -47,3 +48,23 @@ def test_errors_have_a_status(web: FlaskClient, sandbox: Sandbox, code: int, sta
     assert reply.status_code == status
     assert reply.get_json()["detail"]
     assert sandbox.api_key not in reply.text
+
+
+def test_a_malformed_record_does_not_cost_its_page(web: FlaskClient, sandbox: Sandbox) -> None:
+    """The page has its other records, and says what is malformed."""
+    FaultInjector(sandbox).malformed_record()
+    reply = web.get("/conversations").get_json()
+
+    assert len(reply["data"]) == 20
+    assert [record["index"] for record in reply["malformed_records"]] == [0]
+
+
+def test_a_pause_is_passed_on() -> None:
+    """The reply says when the API accepts requests again."""
+    error = RateLimitError("the daily quota is used up")
+    error.retry_after = 3599.5
+
+    with app.app_context():
+        _, status, headers = describe_error(error)
+
+    assert (status, headers) == (503, {"Retry-After": "3600"})

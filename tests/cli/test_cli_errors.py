@@ -371,6 +371,14 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
     assert format_error(error) == "2 inboxes failed: to resume, run the same command again"
 
 
+def test_advice_for_python_is_not_shown():
+    """A command cannot pass ``on_malformed``, so its user gets other advice."""
+    error = errors.MalformedRecordError("it has no id")
+
+    assert str(error).endswith("pass on_malformed=…, a function that receives such records")
+    assert format_error(error) == "it has no id: report it to the API's support"
+
+
 def test_advice_has_the_notes_of_an_error():
     """The notes of an error are reported, such as why it was not retried."""
     error = errors.ServerError("down", status=503)

@@ -17,7 +17,7 @@ def test_its_tests_pass(copy_example, test_example):
     """The tests of the copied example pass, without a warning."""
     options = "-W error -p no:asyncio"  # there are no async tests
 
-    assert "6 passed" in test_example(copy_example("flask_celery"), options)
+    assert "9 passed" in test_example(copy_example("flask_celery"), options)
 
 
 @pytest.fixture

@@ -12,13 +12,23 @@ import msgspec
 import pytest
 from support.clock import until
 
-from cekat_async.sandbox import Dialect, Fault, Faults, Quota, Sandbox
+from cekat_async.sandbox import Dialect, Fault, FaultInjector, Faults, Quota, Sandbox
 
 
 @pytest.fixture
 async def sandbox():
     async with Sandbox(20) as sandbox:
         yield sandbox
+
+
+@pytest.mark.parametrize("wrong", ["503", 503, Faults(), None])
+async def test_what_is_no_fault_is_refused(sandbox, caller, wrong):
+    """Anything but a fault raises at once, and the next requests succeed."""
+    for add in (sandbox.fail_next, FaultInjector(sandbox).add):
+        with pytest.raises(ValueError, match=r"a fault must be a Fault such as .*, not "):
+            add(wrong)
+
+    assert (await caller.get())[0] == 200
 
 
 async def test_the_script_is_played_first_and_in_order(sandbox, caller):

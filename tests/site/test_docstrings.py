@@ -42,11 +42,15 @@ def rewriting():
         ("errors", ":exc:`OSError`", "`OSError`"),
         ("errors", ":class:`Gone`", "[`Gone`][Gone]"),
         ("errors", "``None``", "``None``"),
+        ("config", "quota (docs/api.md#limits).", "quota ([the API](../../api.md#limits))."),
     ],
-    ids=["path", "member", "of a class", "standard", "builtin", "unknown", "code"],
+    ids=["path", "member", "of a class", "standard", "builtin", "unknown", "code", "citation"],
 )
-def test_a_role_becomes_a_link(where, text, expected, rewriting):
-    """A role becomes a link to its object, plain code for other libraries; a typo stays a link."""
+def test_a_reference_becomes_a_link(where, text, expected, rewriting):
+    """A role becomes a link to its object, and a citation a link to its page.
+
+    The name of another library becomes plain code. A typo stays a link, which fails the build.
+    """
     module, package = rewriting
 
     assert module.to_markdown(text, package[where]) == expected

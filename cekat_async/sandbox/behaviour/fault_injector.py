@@ -41,7 +41,7 @@ class FaultInjector:
             count: How many requests. Default 1.
 
         Raises:
-            ValueError: ``count`` is not a positive integer.
+            ValueError: ``fault`` is not a :class:`Fault`, or ``count`` is not a positive integer.
 
         Examples:
             >>> faults = FaultInjector(sandbox)
