@@ -11,6 +11,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 import cekat_async
 
@@ -101,11 +102,11 @@ def test_without_an_address_links_become_text(metadata_with):
 
 
 def test_an_address_gives_the_links_of_the_project(metadata_with):
-    """With a project address, the metadata has links to source, documentation and changelog."""
+    """With a project address, the metadata has links to source, changelog and issues."""
     links = dict(line.split(", ") for line in metadata_with(f"{ADDRESS}/").get_all("Project-URL"))
 
     assert links["Source"] == ADDRESS
-    assert {"Documentation", "Changelog", "Issues"} < set(links)
+    assert {"Changelog", "Issues"} < set(links)
     assert all(link.startswith(ADDRESS) for link in links.values())
 
 
@@ -148,3 +149,19 @@ def test_classifiers_name_supported_pythons():
 
     assert named[0] == oldest
     assert named == sorted(named, key=lambda version: int(version.partition(".")[2]))
+
+
+def test_pre_commit_has_the_linters_of_the_lint_session():
+    """pre-commit and ``nox -s lint`` use the same versions of the linters."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    pinned = {
+        requirement
+        for repo in hooks["repos"]
+        for hook in repo["hooks"]
+        for requirement in hook["additional_dependencies"]
+        if not requirement.startswith("pre-commit-hooks")
+    }
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert pinned <= set(groups["dependency-groups"]["lint"])
+    assert len(pinned) == 3
