@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 OURS = "cekat_async"
 HEADERS = "cekat_async, a server that reports its quota"
 OWN, SHARED = "hand-written loops", "hand-written loops, one session"
-# This is more than the pages of any walk.
+# No walk reads this many pages.
 _PAGES = 10_000
 # Each client walks this many pages before the measurement begins.
 _WARM_UP = 3

@@ -1,4 +1,4 @@
-"""How much of a quota several processes use if they share it through a budget.
+"""The share of a quota that several processes use if they share the quota through a budget.
 
 The sandbox runs in its own process. It does not report its quota, so only the budget keeps the
 processes within it. Each process walks all conversations, one per page, with its own client and

@@ -113,7 +113,7 @@ class Loop:
 
 
 async def ours(base_url: str, api_key: str, target: str, conversations: int) -> dict[str, Any]:
-    """Export to a target; return the figures."""
+    """Export to a target, and return the figures."""
     loop, tenths = Loop(), list[float]()
     began, cpu = time.perf_counter(), time.process_time()
     walked = [began]

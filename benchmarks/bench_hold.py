@@ -1,4 +1,4 @@
-"""How long one page blocks the event loop. Nothing else can run during that time.
+"""The time for which one page blocks the event loop. Nothing else can run during that time.
 
 A selector measures it: between two calls of ``select()``, the loop only runs callbacks. The figure
 of a page is the longest time between two calls while the page was fetched.

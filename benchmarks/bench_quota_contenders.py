@@ -1,4 +1,4 @@
-"""How much of a quota each contender uses over real sockets, and how often it is refused.
+"""The share of a quota that each contender uses over real sockets, and its refusals.
 
 The sandbox runs in its own process and grants 300 requests in 3 seconds. Each contender requests
 pages for several periods. The contenders are our client, our export, and hand-written loops that

@@ -66,8 +66,8 @@ class Case(NamedTuple):
         bounds: The figures that our client should reach.
         options: Arguments of ``RateLimit``.
         seconds: How long it takes.
-        stall: How the client's event loop is blocked.
-        has_rival: Whether the hand-written loop runs too.
+        stall: The way in which the client's event loop is blocked.
+        has_rival: True if the hand-written loop runs too.
     """
 
     server: Mapping[str, Any]

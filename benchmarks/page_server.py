@@ -321,7 +321,7 @@ def chosen(server: str, listings: list[Listing]) -> str:
 def serving(
     *listings: Listing, server: str = "auto", certificate: str | None = None
 ) -> Generator[dict[str, str]]:
-    """Run a server in its own process; yield the base URL of each listing.
+    """Run a server in its own process, and yield the base URL of each listing.
 
     With a ``certificate`` (a file with a key and its certificates), the bundled server uses TLS.
     """

@@ -57,7 +57,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_reached(self) -> bool:
-        """Whether the median reaches the target."""
+        """True if the median reaches the target."""
         reached = statistics.median(self.values)
         return reached >= self.wanted if self.at_least else reached <= self.wanted
 

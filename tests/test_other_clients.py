@@ -39,7 +39,7 @@ def test_they_are_present_for_two_windows():
 
 
 def test_they_can_be_forgotten():
-    """After ``forget()`` other clients do not count as present."""
+    """After ``forget()``, other clients do not count as present."""
     others = make_present()
     others.forget()
 

@@ -99,7 +99,7 @@ async def timed_list(account: Account, **options) -> tuple[list, float]:
 
 
 def test_it_is_not_the_default():
-    """By default a walk sends no constructed cursor and keeps the order."""
+    """By default, a walk sends no constructed cursor and keeps the order."""
     account = Account({None: even(10)})
 
     found, _ = run_virtual(timed_list(account))

@@ -461,7 +461,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
         before = reader.run(most=most)
         extra = before + reader.run() - needed
 
-        # To measure the length of the listing again costs a few more requests.
+        # A new measurement of the listing's length costs a few more requests.
         assert extra <= 1 + 6 * (walkers > 1) + walkers, most
 
 

@@ -429,7 +429,7 @@ class _NoPauses(Limiter):
 
 
 def test_each_attempt_takes_a_token_of_its_own():
-    """If half of all requests fail, no window still has more requests than the rate allows."""
+    """Even if half of all requests fail, no window has more requests than the rate allows."""
     draw = random.Random(3)
 
     def answer(_: Request) -> Reply:

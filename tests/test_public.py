@@ -93,7 +93,7 @@ def test_all_is_sound(module: ModuleType) -> None:
 
 @each_module
 def test_all_is_sorted(module: ModuleType) -> None:
-    """An `__all__` is sorted. In the package's, the errors are after the other names."""
+    """An `__all__` is sorted. In the package's `__all__`, the errors are last."""
     names = [*module.__all__]
     if module is cekat_async:
         own = names[: -len(errors.__all__)]
@@ -190,7 +190,7 @@ def test_dir_shows_all_public_names(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
 def test_public_modules_need_no_import_of_their_own(name: str) -> None:
-    """After `import cekat_async` its public modules are available."""
+    """After `import cekat_async`, its public modules are available."""
     assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"
 
 

@@ -313,7 +313,7 @@ def test_the_package_does_not_import_pydantic() -> None:
 
 
 def test_without_pydantic_records_are_no_serialisable_of_its(monkeypatch) -> None:
-    """Without pydantic a record has no serialiser of pydantic."""
+    """If pydantic is not installed, a record has none of its serialisers."""
     from cekat_async.models.forms import pydantic_schema  # noqa: PLC0415 - a private part
 
     pydantic_schema._build_serializer.cache_clear()

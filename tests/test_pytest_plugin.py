@@ -325,7 +325,7 @@ def test_the_setting_shares_a_sandbox(run, scope):
 
 
 def test_each_test_has_a_sandbox_of_its_own(run):
-    """Without the setting each test has its own sandbox."""
+    """Without the setting, each test has its own sandbox."""
     source = SHARED.replace("SANDBOXES", "2").replace("COUNT", "250")
     source = source.replace("IDS.add(id(cekat_sandbox))", "IDS.add(cekat_sandbox.base_url)")
     source = source.replace("{id(cekat_sandbox)}", "{cekat_sandbox.base_url}")

@@ -39,7 +39,7 @@ def run(name, periods):
 def test_alone(name):
     """Alone on a key, the client uses 98 % of any quota in each window, without a 429.
 
-    Of a quota of 60 it uses 97 %.
+    If the quota is 60, the client uses 97 %.
     """
     assert find_misses(name, run(name, 4)) == []
 

@@ -186,7 +186,7 @@ def test_pages_count_mistyped_and_unknown_fields() -> None:
 
 
 def test_records_as_documented_are_hardly_looked_at() -> None:
-    """To check a documented record for such fields takes only a few function calls."""
+    """A check for such fields takes only a few function calls in a documented record."""
     record = (
         b'{"id":"%d","labels":[{"id":"l"},{"id":"m"}],'
         b'"first_message":{"message":"x"},"last_message":{"message":"y"}}'

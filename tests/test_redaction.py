@@ -109,7 +109,7 @@ def test_a_secret_whose_beginning_repeats_is_redacted_once():
 
 
 def test_long_echoes_are_redacted_without_much_work() -> None:
-    """To redact long echoes of a long key takes a few function calls per character."""
+    """Redacting long echoes of a long key takes a few function calls per character."""
     key = "".join(f"{10_000 + 1237 * number}" for number in range(60))
     body, secret = key[:-1].encode() * 200, Secret(key)
 

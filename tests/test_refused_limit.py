@@ -118,7 +118,7 @@ def test_patience_grows_with_each_refusal():
 def test_it_is_raised_by_steps_that_double():
     """The first step is a fiftieth, and there is one step per window.
 
-    In the end the limit is dropped.
+    In the end, the limit is dropped.
     """
     refused, limits = make_lowered(100), []
     while refused.limit < math.inf:
@@ -222,7 +222,7 @@ def test_a_lowered_limit_explains_any_refusal():
 
 
 def test_old_grants_are_forgotten():
-    """After four windows the server may have changed its limit."""
+    """After four windows, the server may have changed its limit."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
     for part in range(1, 32):

@@ -339,7 +339,7 @@ def test_a_continuous_quota_has_no_rest_of_a_window():
 
 
 def test_more_remains_after_the_measured_refill():
-    """At one request every two seconds the level is steady.
+    """With one request every two seconds, the level is steady.
 
     So half a request per second is refilled.
     """

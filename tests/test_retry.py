@@ -405,7 +405,7 @@ def test_what_a_retry_costs(error, retries):
 
 
 def test_the_drop_of_an_idle_connection_is_free():
-    """The retry after such a drop is immediate and costs no retry budget, once per call."""
+    """Once per call, the retry after such a drop is immediate and costs no retry budget."""
     budget = RetryBudget(2)
     budget.spend(10)
     attempt = Failing(status_error(429, 5.0), idle_drop(), idle_drop())

@@ -140,9 +140,9 @@ def wait_until_ignored(scheduler: Scheduler, now: float) -> float:
 
 
 def test_it_begins_with_the_documented_or_the_configured_limit():
-    """Without settings the scheduler allows 300 requests in 60 seconds.
+    """Without settings, the scheduler allows 300 requests in 60 seconds.
 
-    At first nothing is used or reported.
+    At first, nothing is used or reported.
     """
     scheduler = make_scheduler()
 
@@ -323,7 +323,7 @@ def test_credit_is_saved_by_idle_time_and_by_nothing_else():
 def test_only_a_burst_costs_credit():
     """A request at the even pace costs no credit.
 
-    At first there is credit for one window's worth of requests.
+    At first, there is credit for one window's worth of requests.
     """
     scheduler = make_scheduler(60)
     for now in (0.0, 2.0, 4.0):
@@ -687,7 +687,7 @@ def test_more_left_than_the_limit_is_no_evidence_of_the_window():
 
 
 def test_headers_can_be_ignored():
-    """With ``trust_server=False`` reported numbers are ignored, and refusals still count."""
+    """With ``trust_server=False``, reported numbers are ignored. Refusals still count."""
     scheduler = make_scheduler(100, trust_server=False)
     call(scheduler, 0.0, left(10, 0))
 
@@ -1141,7 +1141,7 @@ def test_a_long_job_takes_bounded_memory():
 
 
 def test_a_day_is_remembered_if_it_is_counted():
-    """With ``per_day`` the requests of a whole day are kept."""
+    """With ``per_day``, the requests of a whole day are kept."""
     scheduler = make_scheduler(100, per=1.0, per_day=100_000)
     for n in range(10_000):
         call(scheduler, n / 50)
@@ -1221,9 +1221,9 @@ class Driver:
 
     Args:
         rate: The options of the scheduler.
-        is_exact: Whether each exchange takes at least what is deducted for it from a window, so
-            that windows are checked in their full length. Otherwise an exchange may take no time,
-            and the windows that are checked are shorter by a twentieth, the most that is deducted.
+        is_exact: True if each exchange takes at least the time that a window deducts. Windows
+            are then checked in their full length. Otherwise an exchange may take no time, and the
+            checked windows are shorter by a twentieth, which is the maximum deduction.
     """
 
     def __init__(self, rate: RateLimit, *, is_exact: bool) -> None:

@@ -87,9 +87,9 @@ def test_a_segment_without_records_is_neither_joined_nor_overrun():
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
 def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
-    """At the exact end of that page the segment is not overrun.
+    """At the exact end of that page, the segment is not overrun.
 
-    At the end of the listing it always is.
+    At the end of the listing, it always is.
     """
     segment = make_segment(page("a", depth=end), begin=100)
 

@@ -100,7 +100,7 @@ class Client:
         return count
 
     def _shortest_way_there(self) -> float:
-        # Only places matter that would still be taken a whole window after the reply.
+        # Only those places matter that would still be taken a whole window after the reply.
         replaced = zip(self._settled, self._deducted, strict=False)
         needed = [half - back for (settled, back), half in replaced if settled > self.now - PER]
         return max(needed, default=0.0)

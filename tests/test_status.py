@@ -88,7 +88,7 @@ def test_query_encoding(value: str, sent: str) -> None:
 
 
 def test_no_query() -> None:
-    """Without parameters there is no query."""
+    """Without parameters, there is no query."""
     assert not encode_query()
 
 
@@ -218,7 +218,7 @@ def test_long_messages_and_bodies_are_cut() -> None:
     ],
 )
 def test_details(details: object, kept: tuple) -> None:
-    """Only those details are kept that are objects."""
+    """Details that are not objects are ignored."""
     body = json.dumps({"error": {"details": details}}).encode()
 
     assert kept == error_from_reply(reply(422, body)).details

@@ -62,7 +62,7 @@ async def call(timers: CallTimers, seconds: float = 3600) -> float:
 @pytest.mark.parametrize("seconds,deadline", [(10, 15), (None, float("inf"))])
 @virtual
 async def test_a_call_knows_its_deadline(seconds, deadline):
-    """A call knows the time of its deadline. Without a deadline the time is infinite."""
+    """A call knows the time of its deadline. Without a deadline, the time is infinite."""
     await asyncio.sleep(5)
     assert round(await call(make_timers(deadline=seconds), 1), 6) == deadline
 

@@ -15,7 +15,7 @@ from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import build_counter
 
 KINDS = ["fixed", "first_hit", "sliding", "bucket"]
-# How the server reports the seconds until its reset: exactly, rounded down, rounded up, or never.
+# Ways to report the seconds until the reset: exactly, rounded down, rounded up, or never.
 ROUNDINGS = {"exact": float, "down": math.floor, "up": math.ceil, "none": lambda seconds: None}
 
 
@@ -213,7 +213,7 @@ def use(length: WindowLength, server: Server, count: int, seed: int, *, probes: 
 @pytest.mark.parametrize("limit", [10, 30, 60])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
 def test_it_converges(kind, limit, per, resets):
-    """After enough requests the assumed length is at most a tenth too long."""
+    """After enough requests, the assumed length is at most a tenth too long."""
     server = Server(kind, limit, per, 3.3, resets)
 
     lengths = use(WindowLength(60.0), server, max(400, 20 * limit), seed=1)
@@ -231,7 +231,7 @@ def test_it_converges_if_windows_begin_with_a_request(limit, per):
 
 
 def test_a_length_near_the_guess_is_the_guess():
-    """To assume a window that is less than a tenth shorter would not be worth the risk."""
+    """If the window is less than a tenth shorter than the guess, the guess is safer."""
     lengths = use(WindowLength(60.0), Server("fixed", 30, 55.0, 3.3), 300, 1)
 
     assert set(lengths) == {60.0}

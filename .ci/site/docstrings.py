@@ -234,7 +234,7 @@ def take_doctest(lines: list[str], start: int) -> tuple[int, list[str]]:
 
 
 def end_of_indented(lines: list[str], start: int) -> int:
-    """Return the end of a block that is indented deeper than its first line; 0 for no block."""
+    """Return the end of a block whose later lines are indented deeper, or 0 for no block."""
     indent = get_indent(lines[start])
     end = start + 1
     last = 0
