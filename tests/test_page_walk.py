@@ -380,7 +380,7 @@ def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:
 
 
 def test_empty_and_repeated_inbox_pages_count_together() -> None:
-    """If empty and repeated pages alternate, the walk ends after fifty pages of both kinds."""
+    """If empty and repeated pages alternate, the walk ends after fifty of them in total."""
     result = along_pages(lambda number: inbox_page(*"a" * (number % 2), pages=number + 1))
 
     assert len(result.asked) == 51
