@@ -60,7 +60,7 @@ class Ended:
 
     @property
     def messages(self):
-        """The JSON messages, one per line."""
+        """The JSON messages on standard error, one for each line."""
         return [json.loads(line) for line in self.err.splitlines()]
 
     @property

@@ -657,7 +657,7 @@ def test_extras_are_those_of_this_system(monkeypatch, platform, library):
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
-    """In a source tree without an installation no extras are listed."""
+    """In a source tree without an installation, no extras are listed."""
 
     def missing(name):
         raise metadata.PackageNotFoundError(name)

@@ -379,7 +379,7 @@ def test_advice_for_python_is_not_shown():
 
 
 def test_advice_has_the_notes_of_an_error():
-    """The notes of an error are reported, such as why it was not retried."""
+    """The advice contains the notes of an error, such as why the request was not retried."""
     error = errors.ServerError("down", status=503)
     error.add_note("not retried: it is late")
 

@@ -144,7 +144,7 @@ def test_a_time_at_the_end_of_the_calendar_is_left_out():
 
 
 def test_every_field_of_the_table_is_a_column():
-    """The columns are those of an export's table, without the raw record and with a short id."""
+    """The columns are those of an export's table, with a short id and without the raw record."""
     names = get_column_names("conversation")
 
     assert {"short_id", *(one.name for one in COLUMNS)} - {"raw"} <= set(names)
@@ -178,7 +178,7 @@ def test_short_names_of_columns():
 )
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_a_column_that_does_not_exist(cekat, command, columns, says):
-    """The error about a wrong column has the nearest name and all names."""
+    """The error about a wrong column suggests the nearest name and lists all names."""
     ended = cekat(command, "--sandbox", "--columns", columns)
 
     assert ended.code == ExitCode.USAGE
@@ -256,7 +256,7 @@ def test_the_event_of_a_malformed_record(cekat, served, arguments):
 
 
 def test_columns_of_inboxes(cekat, served):
-    """``inboxes`` has the same options. A boolean is shown as in JSON."""
+    """``inboxes`` has the same options. A boolean is shown in the same form as in JSON."""
     inbox = b'{"id":"1","name":"CS","flow_mode":true,"phone_number":"62811"}'
     with served() as sandbox:
         page = Fault.raw(body=b'{"data":[' + inbox + b"]}")
@@ -313,7 +313,7 @@ def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
 
 @pytest.mark.parametrize("maximum", [None, 3])
 def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
-    """``--agent`` filters the server's unchanged records and reads until ``-n`` are found."""
+    """``--agent`` filters the server's unchanged records and reads until ``-n`` have matched."""
     with served(400) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho", stage_status="assigned")
         arguments = ("--agent", "bayu nugroho", "--status", "assigned")
@@ -484,7 +484,7 @@ def test_a_search_to_the_end(terminal, served):
 
 @posix
 def test_a_search_that_fails_shows_what_it_found(terminal, served):
-    """If a search fails, it prints the records found so far, followed by the error."""
+    """If a search fails, the command prints the records found so far, and then the error."""
     with served(1000) as sandbox:
         sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(403))
         code, text = terminal("conversations", "--agent", "bayu", "-n", "500").end()

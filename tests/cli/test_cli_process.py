@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
-# Fewer than twenty of the export's fifty pages arrive immediately, and the others take minutes. So
+# Fewer than twenty of the export's fifty pages arrive immediately, and the rest take minutes. So
 # any signal arrives during the export.
 SLOW = ("--sandbox", "--rate-limit", "20/60")
 AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
@@ -292,7 +292,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
     ],
 )
 def test_standard_output_on_a_full_disk(ran, command, says):
-    """``cekat … > file`` on a full disk fails in one line with the code of a failed target."""
+    """``cekat … > file`` on a full disk fails in one line with the exit code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         ended = ran(*command, "--sandbox", "--sandbox-size", "250", stdout=full)
     lines = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]

@@ -47,7 +47,7 @@ def path(tmp_path):
 def opened(path, *, restart=False, done=False):
     """An open checkpoint.
 
-    A new checkpoint is begun, and the checkpoint is closed at the end of the block.
+    If the checkpoint is new, it is begun, and the end of the block closes it.
     """
     checkpoint = Checkpoint(path)
     try:

@@ -28,7 +28,7 @@ async def days(a, target, count=3, **options):
 
 @pytest.mark.parametrize("name", TARGETS)
 async def test_each_day_adds_the_changes(account, tmp_path, name):
-    """After each run the target equals the result of a full export."""
+    """After each run, the target equals the result of a full export."""
     async with account(700) as a:
         first, *others = await days(a, f"{tmp_path}/{name}")
 

@@ -56,7 +56,7 @@ async def cancel(task, began):
 
 
 async def test_work_is_interrupted_until_it_has_ended(worker):
-    """Interrupts are repeated until the work ends, because one between two steps has no effect."""
+    """Interrupts are repeated until the work ends, because an early one has no effect."""
     began, ended, count = Began(), threading.Event(), 0
 
     def interrupt():

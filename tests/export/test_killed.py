@@ -96,7 +96,7 @@ class Kills:
             self._seconds = kill.get("kill_after", 0)
 
     def are_missing(self, runs):
-        """Return whether more runs are needed. At least one run must be killed."""
+        """Return whether there are too few runs, or none of them was killed."""
         return runs < RUNS or -signal.SIGKILL not in self.codes
 
 

@@ -1,4 +1,4 @@
-"""In any sequence of exports the target never gets worse without the option that allows it."""
+"""In any sequence of exports, the target never gets worse without the option that allows it."""
 
 import asyncio
 import json

@@ -100,7 +100,7 @@ def test_every_record_is_there_to_the_byte(database):
 
 
 def test_one_bad_character_changes_nothing_else(database):
-    """In a record with one bad character everything else is unchanged and can be queried."""
+    """In a record with one bad character, everything else is unchanged and can be queried."""
     raw = (
         rb'{ "id":"a","bad":"\u0000","n":1.0,"big":1e999,"n":2, "s":"\u00e9\"\\u0000\ud83d\ude00" }'
     )
@@ -321,7 +321,7 @@ def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
 
 @pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
 def test_malformed_records_in_a_database_file(tmp_path, name):
-    """In SQLite and DuckDB ``json_valid`` excludes malformed records from a query over all rows."""
+    """In SQLite and DuckDB, ``json_valid`` excludes malformed records from queries of all rows."""
     sink = sink_for(tmp_path / name)
     publish(sink, [*set_ids(HARD).values(), *some_records(5)])
     query = "SELECT count(json_extract(raw, '$.notes')) FROM conversations WHERE json_valid(raw)"

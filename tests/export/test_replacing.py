@@ -163,7 +163,7 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
 async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
     """``replace`` is about the target.
 
-    It does not discard the unfinished export of other filters.
+    The option does not discard the unfinished export of other filters.
     """
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -468,7 +468,7 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
 
 
 async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
-    """For a failed inbox that is new in the account the manifest records no age."""
+    """If a failed inbox is new in the account, the manifest records no age."""
     target = tmp_path / "x.sqlite"
     async with account(120, inboxes=4) as a:
         new = a.sandbox.inbox_ids[1]

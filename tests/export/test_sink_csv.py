@@ -150,7 +150,7 @@ def test_bytes_that_are_no_text(target):
 
 @given(st.lists(st.lists(st.text("a,;\"'\r\n\0\ufeff é"), min_size=2, max_size=4), max_size=5))
 def test_cells_are_written_as_python_writes_them(rows):
-    """For any cells, the bytes equal those that the writer of :mod:`csv` makes."""
+    """For any cells, the sink writes the same bytes as :mod:`csv`."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
 

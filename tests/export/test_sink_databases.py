@@ -57,7 +57,7 @@ WELL = {
 
 
 def read_value(name, value):
-    """Convert a database's value to the equal value of Python."""
+    """Convert a database's value to the equal Python value."""
     if value is None or KIND[name] in ("text", "raw"):
         return value
     if KIND[name] == "json":
@@ -331,7 +331,7 @@ def test_a_table_of_another_shape(store, statements, message):
 
 
 def test_a_table_of_manifests_that_is_none(store):
-    """If the table for manifests is not one of this package, the export is refused."""
+    """If the table for manifests belongs to another program, the export is refused."""
     store.do("CREATE TABLE cekat_exports (id INTEGER)")
 
     with closing(store.sink()) as sink, pytest.raises(TargetError, match="cekat_exports is not"):

@@ -281,7 +281,7 @@ def test_a_file_that_is_added_during_the_export_stays(folder):
     ],
 )
 def test_a_kill_between_two_names(folder, step, left, count):
-    """After a kill during the swap the next export finds the complete old or new folder."""
+    """After a kill during the swap, the next export finds the complete old or new folder."""
     publish(ParquetFolderSink(folder), some_records(5), runs=5)
     if (child := os.fork()) == 0:
         try:

@@ -193,7 +193,7 @@ def test_the_position_is_the_time_of_last_activity():
     new = sandbox.add(last_message={"message": "no time"})
     ids = get_ids(sandbox)
     assert ids[0] == new
-    # It ties with the 50th generated conversation, whose id is greater.
+    # The old one ties with the 50th generated conversation, whose id is greater.
     assert ids.index(old) == 51
     after = page["metadata"]["next_cursor"]
     assert get_page(sandbox, limit=1, **after)["data"][0]["id"] == old

@@ -211,7 +211,7 @@ def test_a_cache_changes_no_byte():
 
 
 def test_a_cache_is_bounded():
-    """The cache never exceeds the given number of records, and without a cache none is stored."""
+    """The cache never exceeds the given number of records, and it can be switched off."""
     sandbox = Sandbox(500, cache=120)
     for _ in range(2):
         assert sum(1 for _ in sandbox.records()) == 500
@@ -220,7 +220,7 @@ def test_a_cache_is_bounded():
 
 
 def test_a_record_is_found_by_its_id():
-    """``record(id)`` returns that conversation's bytes, and raises for an unknown id."""
+    """``record(id)`` returns that conversation's bytes, and raises an error for an unknown id."""
     sandbox = Sandbox(1_000_000)
     for id_, raw in islice(sandbox.records(), 0, 500, 50):
         assert sandbox.record(id_) == raw

@@ -94,7 +94,7 @@ def test_bursts_are_few_and_unequal_and_gaps_are_long(size, least, most):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_most_are_recent(size):
-    """Nine in ten conversations are in the latest hundredth of the time, the others before it."""
+    """Nine in ten conversations are in the latest hundredth of the time, and the rest before."""
     times = get_times("recent", size)
     whole = times[0] - times[-1]
     recent = sum(times[0] - at <= whole / 100 for at in times)

@@ -82,7 +82,7 @@ def test_rows_after_any_sort_key(size, seed, order, tie, density, data):
     model = make_model(account, order)
     known = [row[0] for row in model] or [NEWEST]
     nearby = st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2))
-    # This is in a gap between two bursts, or before or after all rows.
+    # The drawn time may be in a gap between two bursts, or before or after all rows.
     anywhere = st.integers(min(known) - 10**10, NEWEST + 10**6)
     ids = st.text(max_size=3) | st.sampled_from([row[1] for row in model] or [""])
     for ts in (data.draw(nearby), data.draw(anywhere)):
