@@ -84,9 +84,8 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
             includes more of them and logs a warning.
         until: Export only conversations whose last activity was at this moment or earlier. Same
             forms as ``since``.
-        incremental: Whether to fetch only the conversations that have changed since the last export
-            to this target began, and to merge them into the target. The first run fetches
-            everything. Default ``False``.
+        incremental: Whether to fetch only what has changed since the last export to this target
+            began, and to merge it into the target. The first run fetches all. Default ``False``.
         restart: Whether to discard the records of an unfinished export. Default ``False``.
         replace: Whether to replace a target that contains an export of another account or with
             other filters. The export then keeps no old conversations, even if some inboxes fail.
