@@ -44,9 +44,8 @@ class BaseBudget(ABC):
     ) -> BudgetAnswer:
         """Take one request from a budget of ``requests`` in any ``per`` seconds.
 
-        Both numbers may change from call to call. Changed numbers apply to earlier requests, too:
-        to those of the last minute, or of the last ``per`` seconds with which they were taken if
-        that is longer.
+        Both numbers may change from call to call. If the numbers change, earlier requests still
+        count: those of the last minute, or of the earlier ``per`` seconds if that is longer.
 
         Args:
             requests: The maximum number of requests that all processes together may take in any

@@ -32,14 +32,13 @@ class FileBudget(BaseBudget):
     number of tasks may call :meth:`take` at the same time. Each process must create its own
     ``FileBudget``. If the file was deleted since the last take, a take raises :exc:`OSError`.
 
-    All times are from the machine's monotonic clock, so changing the date has no effect. That clock
-    restarts together with the machine. Then requests whose time is in the future count as sent now,
-    and the learned rate is forgotten.
+    All times are from the machine's monotonic clock, so changing the date has no effect. After the
+    machine has restarted, requests whose time is in the future count as sent now, and the learned
+    rate is forgotten.
 
     Args:
         path: The file, in an existing folder on a disk of this machine. Do not use a disk that
-            several machines share, because its locks are not reliable, and the clocks of machines
-            differ.
+            several machines share, because locks and clocks are not reliable there.
         name: The name of the budget. All processes with the same name and file share it. Default
             ``"cekat"``.
         timeout: The seconds after which a take gives up. They include the wait for other tasks and

@@ -1,6 +1,7 @@
 """The log of a budget in Redis. pyrate-limiter counts it, and redis-py sends the commands."""
 
-# redis-py does not declare the types of a pool's options. pyright: reportUnknownMemberType=false
+# redis-py does not declare the types of a pool's options.
+# pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 

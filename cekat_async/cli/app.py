@@ -201,7 +201,7 @@ def doctor(context: click.Context, /, **server: Any) -> int:
 
     Sends one request, and does not retry unless you pass --attempts. Never shows the key.
     """
-    # Do not retry as other commands do, because that would delay the diagnosis.
+    # Unlike other commands, do not retry, because retries would delay the diagnosis.
     if not is_typed(context, "attempts"):
         server["attempts"] = 1
     connection = build_connection(**server)

@@ -62,7 +62,7 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run_until_terminated(command: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
-    """Await a command. SIGTERM cancels it, like Ctrl-C."""
+    """Await a command. SIGTERM cancels the command in the same way as Ctrl-C."""
     task = asyncio.ensure_future(command)
     loop = asyncio.get_running_loop()
     _LOGGER.debug("the event loop is that of %s", type(loop).__module__.partition(".")[0])

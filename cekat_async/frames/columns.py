@@ -88,7 +88,7 @@ def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str |
 def _utc(moment: datetime | None) -> datetime | None:
     try:
         return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:  # the first or last day that datetime can represent
+    except OverflowError:  # near the limits of datetime, in some time zones
         return None
 
 

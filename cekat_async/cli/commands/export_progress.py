@@ -35,7 +35,7 @@ _SHORTEST_WAIT = 1.0
 _MEANINGFUL_SECONDS = 10.0
 # The client's pacing allows it to be slightly ahead of the quota.
 _TOLERANCE = 1.05
-# The total width of the spinner before the text of the moving line and the elapsed time after it.
+# The width of the moving line without its text: the spinner and the elapsed time.
 _FRAME = len("* ") + len(" 10:00:00")
 _PAGE = 100
 # Descriptions for the values of ``LimiterSnapshot.waits_for`` that need an explanation.
@@ -145,9 +145,8 @@ class ProgressLog:
 def is_speed_meaningful(progress: ExportProgress) -> bool:
     """Return whether the speed and the share of the quota are meaningful.
 
-    They are not meaningful in the first seconds of a run, or while an initial burst dominates. Such
-    a burst occurs because a server may allow 300 requests at once, and the client sends all of
-    them.
+    They are not meaningful in the first seconds of a run, or while an initial burst dominates. For
+    example, if the server allows 300 requests at once, the client may begin with a burst of 300.
     """
     is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
     return progress.seconds >= _MEANINGFUL_SECONDS and not is_burst
@@ -212,7 +211,7 @@ def _describe_done(progress: ExportProgress) -> str:
         return "asking for the first page"
     # The text says "records" because a conversation that moves is fetched and counted again.
     expected = progress.expected
-    # If the export has more records than the last one already, its total is unknown.
+    # If there are already more records than in the last export, the total is unknown.
     if expected is not None and expected >= progress.conversations:
         return f"{progress.conversations:,} of about {expected:,} records"
     return pluralize(progress.conversations, "record")

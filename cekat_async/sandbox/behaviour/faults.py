@@ -40,14 +40,13 @@ class Fault(msgspec.Struct, frozen=True):
 
     Attributes:
         name: The name of the fault in the log. Empty for ``ok()``.
-        kind: The kind of fault: what the server does.
+        kind: The kind of fault, which decides what the server does.
         code: The HTTP status, for a fault that replaces the reply.
-        body: The body of a reply that replaces the usual one, or raw bytes to send. ``None`` for
-            the API's own error.
-        headers: The headers of a reply that replaces the usual one.
+        body: The body of such a reply, or raw bytes to send. ``None`` for the API's own error.
+        headers: The headers of such a reply.
         seconds: The delay in seconds.
-        keep: The fraction of the body that is sent, from 0 to 1. size: The number of bytes that are
-            sent between two delays.
+        keep: The fraction of the body that is sent, from 0 to 1.
+        size: The number of bytes that are sent between two delays.
     """
 
     name: str
@@ -260,13 +259,12 @@ class Faults(msgspec.Struct, frozen=True):
         too_many: The probability of a 429 even though the quota is not used up.
         slow: The probability that a reply is late.
         slow_by: The delay of a late reply in seconds. Default 0.05.
-        retry_after: The value of the ``Retry-After`` header on these 429s, in seconds. ``None`` for
-            no header. Default 0.
+        retry_after: The ``Retry-After`` header of these 429s in seconds, or ``None`` for no header.
+            Default 0.
         seed: The seed of the random faults. Default 0.
 
     Raises:
-        ValueError: A probability is not from 0 to 1, or the sum of all probabilities is more than
-            1.
+        ValueError: A probability is not from 0 to 1, or the sum of probabilities is above 1.
 
     Examples:
         >>> sandbox = Sandbox(faults=Faults(error=0.1, drop=0.05))

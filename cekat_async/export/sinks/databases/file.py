@@ -47,8 +47,9 @@ class DatabaseFileSink(DatabaseSink):
 
     The file is open only while it is read or written, so other programs can use it in between.
     While the export runs, it locks ``PATH.cekat.lock``, so that only one export at a time writes
-    the file, even if their tables are different. Until the export is complete, its checkpoint is
-    ``PATH.checkpoint``, or ``PATH.TABLE.checkpoint`` if the table does not have the default name.
+    the file, even if two exports write different tables. Until the export is complete, its
+    checkpoint is ``PATH.checkpoint``, or ``PATH.TABLE.checkpoint`` if the table does not have the
+    default name.
 
     Args:
         path: The file. If the file does not exist or is empty, the sink creates a database that
@@ -174,7 +175,7 @@ class DatabaseFileSink(DatabaseSink):
         with self.connect(self._new) as opened, self._interruptible(opened):
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
-        self._require_one_file()  # checked after the verification, which may write a log
+        self._require_one_file()  # checked again after the verification, which may write a log
         with translate_os_errors(self.target):
             self._take_name()
 
