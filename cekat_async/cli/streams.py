@@ -105,7 +105,7 @@ def write_json_lines(lines: Iterable[bytes]) -> None:
     r"""Write lines of JSON to standard output, each with a line break.
 
     In a pipe or a file, the bytes are written unchanged. On a terminal, an escape such as
-    ``\u009b`` replaces each character that would control the terminal, so the JSON value stays the
+    ``\u009b`` replaces each character that would control the terminal. The JSON value stays the
     same. The errors are those of :func:`write_stdout`.
     """
     if is_terminal():

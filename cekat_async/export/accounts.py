@@ -172,7 +172,7 @@ def _put_job(
     checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
 ) -> None:
     if not opened.resumes:
-        if opened.found:  # This export fetches at least the same conversations.
+        if opened.found:  # this export fetches at least the conversations of the found one
             checkpoint.open(restart=True)
         checkpoint.begin(job, positions)
     elif job != opened.job:

@@ -104,7 +104,7 @@ class CheckpointFile:
         return True
 
     def _empty(self) -> None:
-        """Replace the file with a new, empty checkpoint, if the file is a checkpoint."""
+        """If the file is a checkpoint, replace it with a new and empty one."""
         is_ours = self.path.name.endswith(CHECKPOINT) or self._folder or self._is_checkpoint()
         self._get_database().close()
         if not is_ours:

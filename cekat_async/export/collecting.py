@@ -95,7 +95,7 @@ class Collector:
             try:
                 await wait_until_done(storing)
             finally:
-                storing.result()  # raises a failure to store, even after a cancellation
+                storing.result()  # raises the error if storing failed, even after a cancellation
 
     async def _store(self, waiting: list[ConversationPage]) -> None:
         while waiting:

@@ -1,4 +1,4 @@
-"""Inboxes: renders their JSON, and assigns conversations to them."""
+"""Renders inboxes as JSON, and assigns conversations to them."""
 
 from __future__ import annotations
 

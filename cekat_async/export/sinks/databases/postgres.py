@@ -195,7 +195,7 @@ class PostgresSink(DatabaseSink):
         return make_queryable(super().encode_manifest(manifest))
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
-        """Return the message for a table with wrong columns, for version 0.1 with an ``ALTER``."""
+        """Return the message for a table with wrong columns. It may suggest an ``ALTER``."""
         if [*differences] != [describe_missing(_EXACT)]:
             return super().describe_refusal(table, differences)
         column = f"{quote_identifier(_EXACT)} {self.types['bytes']}"
