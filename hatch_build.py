@@ -48,7 +48,6 @@ def build_urls(address: str) -> dict[str, str]:
         return {}
     return {
         "Source": address,
-        "Documentation": f"{address}/blob/HEAD/docs/index.md",
         "Changelog": f"{address}/blob/HEAD/CHANGELOG.md",
         "Issues": f"{address}/issues",
     }

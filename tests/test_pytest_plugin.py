@@ -269,10 +269,14 @@ def test_options_have_names(run, name, fixture):
 )
 def test_an_unknown_option_names_its_marker(run, name, owner):
     """A misspelt option of a marker fails its test with the names of both."""
-    result = run(f"import pytest\n@pytest.mark.{name}(sise=5)\ndef test_it({name}):\n    pass\n")
+    result = run(
+        f"import pytest\n@pytest.mark.{name}(concurency=5)\ndef test_it({name}):\n    pass\n"
+    )
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(f"*the marker {name} has no option 'sise': *those of {owner}()*")
+    result.stdout.fnmatch_lines(
+        f"*the marker {name} has no option 'concurency': *those of {owner}()*"
+    )
 
 
 SHARED = """

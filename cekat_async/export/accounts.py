@@ -73,6 +73,11 @@ class Identity(msgspec.Struct, frozen=True):
             return self.business_id == other.business_id
         return None
 
+    def describe_difference(self, other: Identity) -> str:
+        """Return which part of two different fingerprints differs."""
+        hashes = {one.key.rpartition("#")[2] for one in (self, other)}
+        return "the hosts differ" if len(hashes) == 1 else "the keys differ"
+
 
 class _AccountRecord(NamedTuple):
     """A checkpoint or a target, which an export may use only if it belongs to the same account.

@@ -93,8 +93,8 @@ class OpenedExport(NamedTuple):
         """Return the error to raise if the target belongs to another account."""
         assert self.last is not None  # noqa: S101 - for type checkers
         text = (
-            f"{self.last.target} holds an export of another account ({self.last.account}; this is "
-            f"{self.wanted.account}; the keys differ, and {why})"
+            f"{self.last.target} holds an export of another account "
+            f"({self._describe_accounts(self.last, why)})"
         )
         if self.existing.is_replaced:
             return ReplacementRefusedError(text).advise(
@@ -108,11 +108,16 @@ class OpenedExport(NamedTuple):
         """Return the error to raise if the checkpoint belongs to another account."""
         assert self.found is not None  # noqa: S101 - for type checkers
         return CheckpointError(
-            f"the checkpoint {where} belongs to another account ({self.found.account}; this is "
-            f"{self.wanted.account}; the keys differ, and {why})"
+            f"the checkpoint {where} belongs to another account "
+            f"({self._describe_accounts(self.found, why)})"
         ).advise(
             "finish it with the other account's key, or start over with {option}", restart=True
         )
+
+    def _describe_accounts(self, other: Job | Manifest, why: str) -> str:
+        ours, theirs = Identity.from_record(self.wanted), Identity.from_record(other)
+        difference = ours.describe_difference(theirs)
+        return f"{other.account}; this is {self.wanted.account}; {difference}, and {why}"
 
 
 def open_export(

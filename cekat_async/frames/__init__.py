@@ -1,7 +1,7 @@
 """A listing as a table: an Arrow table, a polars or pandas DataFrame, or Arrow record batches.
 
 >>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
->>> frame.groupby("handled_by_name").size()
+>>> frame.groupby("handled_by_name", dropna=False).size()
 
 Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, including the
 tables of exports. ``arrow.py`` builds Arrow arrays for these columns.

@@ -185,7 +185,7 @@ async def to_pandas(
 
     Examples:
         >>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
-        >>> counts = frame.groupby("inbox_name").size()
+        >>> counts = frame.groupby("inbox_name", dropna=False).size()
     """
     if dtype_backend not in {None, "pyarrow"}:
         raise ConfigurationError(f"dtype_backend must be 'pyarrow' or None, not {dtype_backend!r}")

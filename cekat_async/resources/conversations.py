@@ -68,8 +68,8 @@ class Conversations:
                 (docs/api.md#requests).
             inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
                 Default: all inboxes.
-            stage_status: Only conversations with this status. An unknown status is sent unchanged,
-                with a warning in the log. Default: any status.
+            stage_status: Only conversations with this status. An unknown status is sent unchanged.
+                A warning is logged, which is shown only if logging is set up. Default: any status.
             cursor: Where the page begins: ``next_cursor`` of the page before it. Default: the
                 first page.
             on_malformed: A function that is called with each malformed record of the page. Without
@@ -126,7 +126,8 @@ class Conversations:
             inbox_id: Only conversations of this inbox: its id as text or as a :class:`uuid.UUID`.
                 Default: all inboxes.
             stage_status: Only conversations with this status. An unknown status is sent unchanged.
-                A warning in the log then suggests the most similar known status. Default: any.
+                A warning that suggests a known status is logged, which is shown only if logging is
+                set up (``logging.basicConfig()``). Default: any status.
             cursor: Where to begin: ``next_cursor`` of a page, or ``cursor`` of an error. Default
                 ``None``: the front of the listing.
             since: Only conversations whose last activity was at this moment or later: a datetime

@@ -97,7 +97,7 @@ def test_everything_works(doctor, served):
     assert found.mark("DNS", "TCP", "TLS") == "·✓·"
     assert re.match(r"1 conversation decoded in \d+\.\d\d s; ", found.texts["page"])
     assert found.texts["page"].endswith("no malformed record")
-    assert re.fullmatch(r"cekat: all \d checks passed\n", found.ended.err)
+    assert re.fullmatch(r"cekat: all \d checks from key to clock passed\n", found.ended.err)
 
 
 def test_a_sandbox_is_fine(doctor):

@@ -259,6 +259,7 @@ def test_a_port_that_is_taken(cekat, served):
 
     assert ended.code == ExitCode.USAGE
     assert ended.complaint.startswith("cekat: cannot listen on port ")
+    assert ended.complaint.endswith("choose another --port, or leave it out to use any free port")
     assert ended.out == b""
 
 

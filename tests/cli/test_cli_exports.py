@@ -168,7 +168,7 @@ def set_format(path):
     [
         (lambda path: path.write_bytes(b"no database" * 1000), (), 1, "is broken ("),
         (set_format, (), 1, "is of another version of cekat_async (format 99, "),
-        (None, (), 2, "belongs to another account (a; this is b; the keys differ, and "),
+        (None, (), 2, "belongs to another account (a; this is b; the hosts differ, and "),
         (None, ("--status", "open"), 1, "belongs to an export with other filters"),
     ],
 )

@@ -354,6 +354,7 @@ def test_a_file_that_is_no_database(tmp_path, name):
     with pytest.raises(TargetError, match=r"not a (valid DuckDB )?database") as refused:
         sink_for(path).open()
     assert "\n" not in str(refused.value)
+    assert str(refused.value).endswith(": move it away, or choose another target")
     assert path.read_bytes() == b"no database, " * 1000
     assert list_names(tmp_path) == [name]
 

@@ -147,8 +147,8 @@ def test_others_read_it(folder, kind):
 
 
 OTHERS = [
-    (pa.table({"x": [1]}), "has other columns .*and 21 more; it also has x. Choose another"),
-    (None, "is not a Parquet file: choose another target"),
+    (pa.table({"x": [1]}), "has other columns .*and 21 more; it also has x. Move it"),
+    (None, "is not a Parquet file: move it away, or choose another target"),
 ]
 
 
@@ -189,7 +189,7 @@ def test_different_columns_are_reported(target, change, difference):
     publish(ParquetSink(target), some_records(3))
     pq.write_table(change(pq.read_table(target)), target)
 
-    with pytest.raises(TargetError, match=f"than an export: {difference}. Choose another target"):
+    with pytest.raises(TargetError, match=f"than an export: {difference}. Move it away, or "):
         ParquetSink(target).open()
 
 

@@ -67,12 +67,9 @@ def test_what_is_dead_fails_the_build(text: str, message: str, tmp_path: Path) -
     page = tmp_path / "docs" / "index.md"
     page.parent.mkdir()
 
-    page.write_text("# Home\n", encoding="utf-8")
-    sound = build(tmp_path)
     page.write_text(f"# Home\n\n{text}\n", encoding="utf-8")
     dead = build(tmp_path)
 
-    assert sound.returncode == 0, sound.stdout + sound.stderr
     assert dead.returncode != 0
     assert message in dead.stdout + dead.stderr
 
@@ -101,4 +98,4 @@ def test_llms_txt_lists_each_page(site: Path) -> None:
     assert summary.startswith("> ")
     assert text.count("](") == len(entries)
     names = [f"{page.removesuffix('.md')}/".removesuffix("index/") or "./" for page in NAVIGATION]
-    assert sorted(entries) == sorted(names)
+    assert entries == names

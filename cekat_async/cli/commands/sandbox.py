@@ -34,7 +34,10 @@ async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any
             sandbox = await stack.enter_async_context(make_sandbox(rate, **options))
         except OSError as error:
             reason = os.strerror(error.errno or 0)
-            raise ConfigurationError(f"cannot listen on port {options['port']}: {reason}") from None
+            raise ConfigurationError(
+                f"cannot listen on port {options['port']}: {reason}. To continue, choose another "
+                "--port, or leave it out to use any free port"
+            ) from None
         banner = _BANNER.format(
             base_url=sandbox.base_url, api_key=sandbox.api_key, curl=sandbox.curl()
         )

@@ -46,7 +46,9 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
     checked = sum(one.state is not State.SKIPPED for one in answered)
     code = failed[0].code if failed else ExitCode.DONE
     reporter.report(
-        f"{len(failed)} of {checked} checks failed" if failed else f"all {checked} checks passed",
+        f"{len(failed)} of {checked} checks failed"
+        if failed
+        else f"all {checked} checks from {answered[0].topic} to {answered[-1].topic} passed",
         event="checked",
         level="error" if failed else "info",
         exit_code=code,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from abc import abstractmethod
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cekat_async.export.sinks.databases.base import Connection
 
 __all__ = ["DatabaseFileSink"]
+
+_NO_DATABASE = re.compile("is not a (valid DuckDB )?database")
 
 
 class DatabaseFileSink(DatabaseSink):
@@ -112,6 +115,11 @@ class DatabaseFileSink(DatabaseSink):
             yield
         except self.error as error:
             reason = str(error).partition("\n")[0]
+            if _NO_DATABASE.search(reason):
+                raise TargetError(
+                    f"{self.target} is not a database of this kind ({reason}): move it away, or "
+                    "choose another target"
+                ) from error
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
     def open(self) -> None:

@@ -95,7 +95,10 @@ class CsvSink(FileSink):
         return re.compile(rb"(?:%s,){%d}%s\r\n" % (_FIELD, len(before), _LAST), re.DOTALL)
 
     def _build_error(self, reason: str) -> TargetError:
-        return TargetError(f"{self.target} is not the CSV of an export: {reason}")
+        return TargetError(
+            f"{self.target} is not the CSV of an export, because {reason}: move it away, or choose "
+            "another target"
+        )
 
 
 def _format_time(value: datetime | None) -> str:

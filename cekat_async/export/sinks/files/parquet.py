@@ -130,12 +130,15 @@ class ParquetFormat:
             try:
                 found = self._parquet.read_schema(file)
             except (self._builder.pyarrow.ArrowException, OSError) as error:
-                raise TargetError(f"{path} is not a Parquet file: choose another target") from error
+                raise TargetError(
+                    f"{path} is not a Parquet file: move it away, or choose another target"
+                ) from error
         if not found.equals(self._schema):
             differences = describe_differences(_get_types(found), _get_types(self._schema))
             raise TargetError(
                 f"{path} has other columns than an export: "
-                f"{'; '.join(differences) or 'they are in another order'}. Choose another target"
+                f"{'; '.join(differences) or 'they are in another order'}. Move it away, or "
+                "choose another target"
             )
 
 
