@@ -70,7 +70,8 @@ class Conversations:
             inbox_id: The id of the inbox to read, as text or as a :class:`uuid.UUID`. Default: all
                 inboxes.
             stage_status: The status of the conversations to read. The client sends an unknown
-                status unchanged, and logs a warning. Default: any status.
+                status unchanged, and logs a warning. The warning is shown only if logging is set
+                up. Default: any status.
             cursor: The ``next_cursor`` of the previous page. Default: the first page.
             on_malformed: A function that receives each malformed record of the page. Without this
                 function, a malformed record raises a :class:`~cekat_async.MalformedRecordError`.
@@ -127,6 +128,7 @@ class Conversations:
                 inboxes.
             stage_status: The status of the conversations to read. The client sends an unknown
                 status unchanged, and logs a warning that suggests the most similar known status.
+                The warning is shown only if logging is set up (``logging.basicConfig()``).
                 Default: any status.
             cursor: The cursor at which the listing begins: the ``next_cursor`` of a page, or the
                 ``cursor`` of an error. Default ``None``: the front of the listing.

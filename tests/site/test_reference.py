@@ -29,12 +29,12 @@ MODULES = [
     )
 ]
 FIXTURES = ("cekat_sandbox", "cekat_client", "cekat_faults", "cekat_sandbox_options")
-# Names without a page of their own: the version, and the module with all errors.
+# These names have no page of their own: the version, and the module with all errors.
 NO_OBJECTS = {"cekat_async.__version__", "cekat_async.errors"}
 
 
 def find_objects() -> dict[str, object]:
-    """Return everything public under its path."""
+    """Return all public objects by their paths."""
     public = {
         f"{module.__name__}.{name}": getattr(module, name)
         for module in MODULES
@@ -53,7 +53,7 @@ OBJECTS = find_objects()
 CLASSES = {path: value for path, value in OBJECTS.items() if isinstance(value, type)}
 
 
-# The parts of the package call these. They have arguments that only the package can make.
+# Only other parts of the package call these, with arguments that only the package can make.
 INTERNAL = {
     "CekatError": {"advise", "locate"},
     "Hooks": {"pause_begun"},
@@ -96,7 +96,10 @@ def test_each_public_name_is_documented(path: str, site: Path) -> None:
 
 @pytest.mark.parametrize("path", CLASSES)
 def test_each_public_member_is_documented(path: str, site: Path) -> None:
-    """Each method, property and field of a public class is documented there, or where inherited."""
+    """The reference has each method, property and field of a public class.
+
+    An inherited one may be documented at the base class.
+    """
     inventory = read_inventory(site)
     missing = [
         name
@@ -114,7 +117,7 @@ def test_each_public_member_is_documented(path: str, site: Path) -> None:
 
 
 def test_internal_methods_are_not_shown(site: Path) -> None:
-    """The reference has no method that only the package itself can call."""
+    """The reference leaves out each method that only the package itself can call."""
     internal = {
         f"cekat_async.{owner}.{name}" for owner, names in INTERNAL.items() for name in names
     }
@@ -123,7 +126,10 @@ def test_internal_methods_are_not_shown(site: Path) -> None:
 
 
 def test_nothing_of_the_source_is_left(site: Path) -> None:
-    """No page shows a role, a prompt, a private name, or a reference or citation without a link."""
+    """No page shows a role, a prompt or a private name.
+
+    Each reference and each citation is a link.
+    """
     left = re.compile(
         r":(?:class|meth|func|attr|exc|mod|data):|</code>\]\[|>&gt;&gt;&gt; |```"
         r"|docs/\w+\.md|>_[A-Z]\w+<"
@@ -139,7 +145,7 @@ def test_nothing_of_the_source_is_left(site: Path) -> None:
 
 @pytest.mark.parametrize("command", [None, *app.commands])
 def test_each_option_is_documented(command: str | None, site: Path) -> None:
-    """The reference of the command line has each command, and an anchor for each option."""
+    """The reference of the command line has each command. It has an anchor for each option."""
     text = (site / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
     anchor = "cekat" if command is None else f"cekat-{command}"
     parameters = app.params if command is None else app.commands[command].params
@@ -152,7 +158,7 @@ def test_each_option_is_documented(command: str | None, site: Path) -> None:
 
 
 def test_the_errors_are_one_page(site: Path) -> None:
-    """Each error is on the page of errors."""
+    """The page of errors has each error."""
     text = (site / "reference" / "python" / "errors" / "index.html").read_text(encoding="utf-8")
 
     for name in cekat_async.errors.__all__:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _MARKS = {State.FINE: "✓", State.FAILED: "✗", State.SKIPPED: "·"}
-# For terminals that lack these characters.
+# The marks for terminals that cannot show the usual characters.
 _ASCII_MARKS = {State.FINE: "ok", State.FAILED: "!!", State.SKIPPED: "--"}
 _TOPIC_WIDTH = 10
 
@@ -33,7 +33,7 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
     Args:
         reporter: Reports the result of all checks.
         connection: The connection to check.
-        settings: A description of where the settings are from.
+        settings: A description of the file and profile that the settings are from.
     """
     findings = [describe_program(), Finding("settings", settings)]
     _print(findings)
@@ -46,7 +46,9 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
     checked = sum(one.state is not State.SKIPPED for one in answered)
     code = failed[0].code if failed else ExitCode.DONE
     reporter.report(
-        f"{len(failed)} of {checked} checks failed" if failed else f"all {checked} checks passed",
+        f"{len(failed)} of {checked} checks failed"
+        if failed
+        else f"all {checked} checks from {answered[0].topic} to {answered[-1].topic} passed",
         event="checked",
         level="error" if failed else "info",
         exit_code=code,
