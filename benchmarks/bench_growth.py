@@ -59,7 +59,7 @@ _STOPS = [Metric(key=key, heading=f"{key} s", digits=2) for key in growth_cases.
 
 
 def name_sample(case: str, size: int) -> str:
-    """Return the name of a case at a size."""
+    """Return the name of the samples of a case and a size."""
     return f"{case}, {size:,}"
 
 

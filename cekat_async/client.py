@@ -183,7 +183,7 @@ class CekatClient:
 
         Args:
             path: The path of the endpoint on the client's host, such as ``"/api/agents"``. It
-                appears in logs, events and errors, so put private data into ``params``.
+                appears in logs, events and errors, so put private data into ``params`` instead.
             params: The query, as a dict or as pairs. A value is text, a number, a bool (sent as
                 ``true`` or ``false``), a date, an aware datetime, a UUID or a list. A list repeats
                 its name for each element. A value of ``None`` is omitted. Default: no query.

@@ -140,7 +140,7 @@ def test_the_start(name):
 def test_a_configured_limit_that_is_too_high(name):
     """The client finds a fifth of the configured limit.
 
-    It gets at most 16 429s, and at most 5 of them after ten seconds.
+    It gets status 429 at most 16 times, and at most 5 times after the first ten seconds.
     """
     assert find_misses(name, run_case(name)) == []
 

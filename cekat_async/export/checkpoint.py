@@ -107,7 +107,7 @@ class Checkpoint:
         self.path = self._file.path
         self._has_pages = True
         self._seq = 0
-        # Cursors are closed explicitly: an error may refer to an open cursor, which locks the file.
+        # Closes cursors. An exception may keep an open cursor alive, which locks the file.
         self._cursors = ExitStack()
 
     def open(self, *, restart: bool = False) -> Job | None:

@@ -41,7 +41,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until_time: datetime | None = None
 
     def resolve(self, began: datetime) -> "Filters":
-        """Return the filters, with the moments that ``since`` and ``until`` mean for an export.
+        """Return the filters with ``since`` and ``until`` as absolute times for this export.
 
         Args:
             began: The time at which the export began, with a time zone.

@@ -53,8 +53,8 @@ class PlatformType(OpenEnum):
         LIVECHAT: ``"livechat"``
         MESSENGER: ``"messenger"``
         INSTAGRAM: ``"instagram"``
-        TELEGRAM: ``"telegram"``. Other pages of the API's documentation mention this channel
-            (docs/api.md#conversations).
+        TELEGRAM: ``"telegram"``. The documentation of conversations does not list this channel, but
+            other pages of the API's documentation do (docs/api.md#conversations).
 
     Examples:
         >>> PlatformType.WHATSAPP == "whatsapp"

@@ -98,7 +98,7 @@ async def test_what_catching_up_costs(account, target, messages):
     async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
-        # The three requests are for the account's business, a probe and a last look. A hundred
+        # The three requests fetch the account's business id, the page of a probe, and a last look. A hundred
         # moves add a probe, two pages and another look.
         assert report.requests <= 25 + 3 + (4 if messages else 0)
 

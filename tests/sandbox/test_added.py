@@ -207,7 +207,7 @@ def test_the_position_is_the_time_of_last_activity():
 
 
 def test_by_creation_the_position_is_the_time_of_creation():
-    """In creation order, a message changes no position."""
+    """In a listing in creation order, a new message does not move its conversation."""
     sandbox = Sandbox(10, dialect=Dialect(order="created"))
     first = sandbox.add(
         created_at="2030-01-01", last_message={"created_at": "2030-06-01T00:00:00Z"}

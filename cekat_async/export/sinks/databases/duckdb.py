@@ -128,7 +128,7 @@ class DuckdbSink(DatabaseFileSink):
 
     def _connect(self, path: str) -> Connection:
         try:
-            # All connections that a process has to a file share their settings. If a connection
+            # Within a process, all connections to the same file have the same settings. If a connection
             # already exists, this call fails, and the settings do not change.
             self._duckdb.connect(path, config={"memory_limit": _MEMORY}).close()
         except self._duckdb.ConnectionException:
