@@ -93,6 +93,11 @@ class CekatError(Exception):
         Args:
             advice: What to do. ``{option}`` in it stands for the argument.
             **argument: The one argument, with the value to pass.
+
+        Examples:
+            >>> error = TargetError("the file exists").advise("pass {option}", replace=True)
+            >>> str(error)
+            'the file exists: pass replace=True'
         """
         self.advice = advice
         ((self.option, value),) = argument.items()

@@ -13,7 +13,6 @@ from support.clock import until
 from cekat_async.budgets import FileBudget
 from cekat_async.sandbox import FaultInjector, Quota, Sandbox
 
-
 # Seconds. A budget forgets older requests, and a slow machine must not make it forget.
 WINDOW = 600
 
