@@ -38,7 +38,7 @@ SERVER_TESTS = [
     "tests/export/test_sink_databases.py",
     "tests/export/test_sink_postgres.py",
 ]
-# What the README's command exports.
+# The number of conversations that the README's command exports.
 EXPORTED = 5000
 # Every branch of these must be covered. fail_under in pyproject.toml is for the whole package.
 CORE = "cekat_async/*.py,cekat_async/_*/*,cekat_async/models/*,cekat_async/resources/*"

@@ -36,6 +36,6 @@ async def main() -> None:
         print(f"{status}\t{count}")
 
 
-# What has been recorded is sent in the background, and the rest when the program ends.
+# Spans and metrics are sent in the background, and the rest when the program ends.
 set_up_telemetry()
 asyncio.run(main())
