@@ -1,7 +1,7 @@
-"""Adapt the package's metadata to the project's address, which pyproject.toml has in one place.
+"""Add the project's address to the package's metadata. pyproject.toml has the address in one place.
 
-A package index shows the README on its own page, where relative links lead nowhere. With an address
-they become absolute. Without one, only their texts remain.
+A package index shows the README on its own page, where relative links lead nowhere. If the project
+has an address, the links become absolute. Otherwise only their texts remain.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 README = "README.md"
-# Code, which stays as it is, or a link or an image with a relative target.
+# Either code, which is not changed, or a link or an image with a relative target.
 CODE_OR_LINK = re.compile(
     r"^```.*?^```$|`[^`\n]*`"
     r"|(?P<image>!?)\[(?P<text>(?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*)\]"
@@ -24,9 +24,9 @@ CODE_OR_LINK = re.compile(
 
 
 def resolve_links(markdown: str, address: str, version: str) -> str:
-    """Make the relative links of a page absolute, or keep only their texts without an address.
+    """Make the relative links of a page absolute. Without an address, keep only their texts.
 
-    The links of a release lead to its tag, so that they show what was true at that time.
+    The links of a release lead to its tag, so that they show the files of that time.
     """
     ref = "HEAD" if "dev" in version else f"v{version}"
 
@@ -48,7 +48,6 @@ def build_urls(address: str) -> dict[str, str]:
         return {}
     return {
         "Source": address,
-        "Documentation": f"{address}/blob/HEAD/docs/index.md",
         "Changelog": f"{address}/blob/HEAD/CHANGELOG.md",
         "Issues": f"{address}/issues",
     }

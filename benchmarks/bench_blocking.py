@@ -1,8 +1,9 @@
-"""How long one response blocks the event loop at most, in CPU time of the loop's thread.
+"""The longest time for which one response blocks the event loop, in CPU time of the loop's thread.
 
-All other tasks, deadlines and cancellations wait that long. A hostile or broken server can send
-anything: 256 MiB in a few compressed bytes, an error without an end, a record that is nested a
-million levels deep. The client limits the size of a response, and processes it in steps.
+During that time, all other tasks, deadlines and cancellations wait. A hostile or broken server can
+send
+anything: 256 MiB in a few compressed bytes, an error without an end, or a record that is nested a
+    million levels deep. The client limits the size of a response, and processes it in steps.
 
 Each kind of response is an entry of ``RESPONSES`` in ``blocking_bodies.py``. The client reads it
 with ``page()``, ``pages()``, ``raw_pages()`` and ``get()``. The rival is the obvious loop:
@@ -58,7 +59,7 @@ async def pages(cekat: CekatClient) -> None:
 
 
 async def raw_pages(cekat: CekatClient) -> None:
-    """Walk all pages without decoding their records."""
+    """Walk all pages without decoding any record."""
     async for _ in cekat.conversations.list().raw_pages():
         pass
 
@@ -83,7 +84,7 @@ async def ours(read: Callable[[CekatClient], Awaitable[None]], base_url: str) ->
 
 
 async def naive(base_url: str) -> None:
-    """Read the response with aiohttp, and decode it."""
+    """Read the response with aiohttp and decode it."""
     import aiohttp  # noqa: PLC0415
 
     timeout = aiohttp.ClientTimeout(total=5)
@@ -111,8 +112,8 @@ _NOTES = [
 
 
 def measure(rival: str, base_url: str) -> Sample:
-    """Make one call; return how long it blocked the loop at most, and how much memory it took."""
-    # The rival would fill the memory of the machine. 2 GiB are enough to show that.
+    """Make one call. Return the longest block of the loop, and the memory that the call took."""
+    # The rival would fill the machine's memory. 2 GiB are enough to show that.
     resource.setrlimit(resource.RLIMIT_AS, (2048 * MIB, 2048 * MIB))
     probe = Probe()
 
@@ -134,7 +135,7 @@ def measure(rival: str, base_url: str) -> Sample:
 def _peak() -> int:
     """Return the peak memory of this process, in bytes."""
     with suppress(OSError):
-        # More exact than getrusage, which includes the memory of the parent process.
+        # This is more exact than getrusage, which includes the memory of the parent process.
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -187,7 +188,7 @@ async def _sent(response: Response) -> AsyncIterator[bytes]:
 
 
 def measured(name: str, rounds: int) -> list[Sample]:
-    """Measure one kind of response; return the figures of all rivals for each round."""
+    """Measure one kind of response. Return the figures of all rivals for each round."""
     with served(RESPONSES[name]()) as base_url:
         cases = {
             rival: partial(fresh, measure, rival=rival, base_url=base_url) for rival in _RIVALS
@@ -222,14 +223,17 @@ def result(names: list[str], rounds: int, at_most: float) -> Result:
 
 
 def _claim(rival: str, samples: Samples, at_most: float) -> Claim:
-    """Return the target of one rival, with the longest block among all responses per round."""
+    """Return the target of one rival.
+
+    It has the longest block among all responses, for each round.
+    """
     key = _LONGEST.format(rival)
     longest = [max(s[key] for s in of_round) for of_round in zip(*samples.values(), strict=True)]
     return Claim(what=f"longest block of {rival}, CPU", values=longest, wanted=at_most, unit="ms")
 
 
 def too_long(found: Result, at_most: float) -> list[str]:
-    """Return the responses that blocked the client's loop for longer than that, by the median."""
+    """Return the responses whose median block of the client's loop is longer than a limit."""
     keys = [_LONGEST.format(rival) for rival in _OURS]
     return [
         name

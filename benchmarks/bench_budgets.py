@@ -1,4 +1,4 @@
-"""How much of a quota several processes use that share it through a budget.
+"""The share of a quota that several processes use if they share the quota through a budget.
 
 The sandbox runs in its own process. It does not report its quota, so only the budget keeps the
 processes within it. Each process walks all conversations, one per page, with its own client and
@@ -41,7 +41,7 @@ class Job(NamedTuple):
         kind: The kind of the budget.
         place: The file of the budget, or the URL of its server.
         quota: The quota of the server.
-        share: The part of it that a process uses while the budget cannot be reached.
+        share: The part of the quota that a process uses while the budget cannot be reached.
     """
 
     where: Server
@@ -72,7 +72,7 @@ def walk(pipe: Connection, job: Job) -> None:
 
 
 def run(job: Job, processes: int) -> tuple[float, int]:
-    """Run the processes at the same time; return the share of the quota used, and the refusals."""
+    """Run the processes at the same time. Return the share of the quota used, and the refusals."""
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     for _ in range(processes):
@@ -102,7 +102,10 @@ def measure(quota: Quota, processes: int, pages: int, redis: str | None) -> Samp
 
 
 def main() -> int:
-    """Measure and print. With ``--at-least``, fail if a request is refused or less is used."""
+    """Measure and print.
+
+    With ``--at-least``, fail if a request is refused or a smaller share is used.
+    """
     parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--per", type=float, default=6.0)

@@ -1,9 +1,9 @@
-"""How much time latency costs one walk and many walks, compared with the lower bound.
+"""The time that latency costs one walk and many walks, compared with a lower bound.
 
 The sandbox runs in its own process and answers after 50 ms. It has no quota, except in the last two
-cases. A bare socket sees exactly 50 ms: the sandbox waits a little less, to make up for the delays
-of this machine's timers. The lower bound is the least time that the network and the caller's own
-work allow. A ratio is the measured time divided by that. The rival is a serial loop.
+cases. For a bare socket that is exactly 50 ms: the sandbox waits a little less, to make up for the
+delays of this machine's timers. The lower bound is the least time that the network and the caller's
+own work allow. A ratio is the measured time divided by the lower bound. The rival is a serial loop.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _METRICS = [
 
 
 class Server(NamedTuple):
-    """A sandbox: its address, its key, and how many pages each inbox has."""
+    """A sandbox: its address, its key, and the number of pages of each inbox."""
 
     base_url: str
     api_key: str
@@ -64,7 +64,7 @@ class Server(NamedTuple):
 class Row(NamedTuple):
     """One case: the lower bound, our time, and the time of the serial loop, in seconds.
 
-    ``requests`` is the number of requests, divided by that of a walk in order.
+    ``requests`` is the number of requests, divided by the number for a walk in order.
     """
 
     case: str
@@ -94,7 +94,7 @@ def serve(
             dialect=Dialect(density=density),
         ) as sandbox:
             for _ in sandbox.records():
-                pass  # so that making up records is not measured
+                pass  # so that the time to build records is not measured
             pages = {id_: max(1, -(-sandbox.count(id_) // PER_PAGE)) for id_ in sandbox.inbox_ids}
             pipe.send(Server(sandbox.base_url, sandbox.api_key, pages))
             await asyncio.to_thread(pipe.recv)
@@ -105,7 +105,7 @@ def serve(
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in a loop with exact timers.
 
-    The usual selectors round waits up to whole milliseconds, which is too inexact here.
+    The usual selectors round each wait up to whole milliseconds, which is not exact enough here.
     """
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
@@ -128,7 +128,7 @@ def server(
         target=serve, args=(theirs, conversations, inboxes, latency, quota, density)
     )
     process.start()
-    theirs.close()  # so that recv() fails if the server ends early
+    theirs.close()  # so that recv() fails if the server exits early
     try:
         yield ours.recv()
     finally:
@@ -137,13 +137,16 @@ def server(
 
 
 def lateness() -> float:
-    """Return how many seconds too late a bare socket gets its reply."""
+    """Return the number of seconds that a reply arrives too late at a bare socket."""
     with server(PER_PAGE, 1) as where:
         return statistics.median(bare_exchange(where) for _ in range(41)) - LATENCY
 
 
 def bare_exchange(where: Server) -> float:
-    """Return the seconds that a page takes on a bare socket, without opening the socket."""
+    """Return the seconds that a page takes on a bare socket.
+
+    Opening the socket is not included.
+    """
     address = urlsplit(where.base_url)
     request = (
         f"GET /api/conversations?limit={PER_PAGE} HTTP/1.1\r\nHost: {address.netloc}\r\n"
@@ -165,7 +168,7 @@ def make_client(where: Server, concurrency: int = 8) -> CekatClient:
 
 
 async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list[Any]]:
-    """Walk as the obvious script does: one page, then the work, then the next page."""
+    """Walk like the obvious script: one page, then the work, then the next page."""
     headers = {"Authorization": f"Bearer {where.api_key}"}
     url = f"{where.base_url}/api/conversations"
     async with aiohttp.ClientSession(headers=headers) as session:
@@ -180,7 +183,7 @@ async def serial_pages(where: Server, *inbox_ids: str) -> AsyncGenerator[list[An
 
 
 async def timed(work: Awaitable[int], expected: int) -> float:
-    """Return the seconds that some work takes. Exit if it did not find all pages."""
+    """Return the seconds that some work takes. Exit if the work did not find all pages."""
     begin = time.perf_counter()
     found = await work
     seconds = time.perf_counter() - begin
@@ -200,7 +203,7 @@ async def worked(pages: AsyncGenerator[object, None], work: float) -> int:
 
 
 async def one_walk(where: Server, pages: int, work: float) -> Row:
-    """Walk all pages while the caller works on each."""
+    """Walk all pages while the caller works on each of them."""
     async with make_client(where) as cekat:
         await cekat.conversations.page(limit=1)
         ours = await timed(worked(cekat.conversations.list().pages(), work), pages)
@@ -235,7 +238,7 @@ async def in_segments(where: Server, pages: int, density: str) -> Row:
 
 
 async def against_the_quota(where: Server, pages: int, quota: Quota) -> Row:
-    """Walk one inbox in enough segments that only the quota limits the speed."""
+    """Walk one inbox in so many segments that only the quota limits the speed."""
     limit = RateLimit(quota.requests, per=quota.per)
     async with CekatClient(
         where.api_key, base_url=where.base_url, rate_limit=limit, concurrency=WALKERS
@@ -248,7 +251,7 @@ async def against_the_quota(where: Server, pages: int, quota: Quota) -> Row:
 
 
 async def counted(pages: AsyncGenerator[ConversationPage, None]) -> int:
-    """Count the different conversations of some pages."""
+    """Count the distinct conversations of some pages."""
     return len({conversation.id async for page in pages for conversation in page})
 
 
@@ -273,7 +276,7 @@ async def empty_inboxes(where: Server) -> str:
 
 
 def resident() -> int:
-    """Return the memory of the process in bytes; 0 if the system does not report it."""
+    """Return the memory of the process in bytes, or 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
@@ -283,14 +286,14 @@ def measure(pages: int, latency: float) -> list[Row]:
     rows: list[Row] = []
     with server(PER_PAGE * pages, 1, latency) as where:
         rows += [run(one_walk(where, pages, work)) for work in (0, 0.02, 0.05, 0.1)]
-    # Most inboxes end in the middle of a page, so this makes about 3 x `pages` pages.
+    # Most inboxes end in the middle of a page. So this makes about 3 x `pages` pages.
     with server(PER_PAGE * max(3 * pages - INBOXES // 2, INBOXES), INBOXES, latency) as where:
         rows.append(run(many_walks(where)))
     return rows
 
 
 def measure_segments(pages: int, latency: float) -> list[Row]:
-    """Measure one listing in segments, limited by latency and then by a quota."""
+    """Measure one listing in segments, first limited by latency and then by a quota."""
     rows: list[Row] = []
     densities: tuple[Density, ...] = ("even", "bursty", "recent")
     for density in densities:

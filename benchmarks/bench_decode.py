@@ -1,7 +1,7 @@
 """The cost of decoding a page of 100 records: ours, other libraries, and rejected designs.
 
-In one process, every decoder decodes each page in turn. The figure of a round is the median over
-its pages, and the result is the median over all rounds.
+In one process, the decoders take turns on each page. The figure of a round is the median over its
+pages, and the result is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 OURS, BY_HAND = "cekat_async", "hand-written structs"
-# Many different pages, so that none stays in a cache.
+# There are many different pages, so that none of them stays in a cache.
 _PAGES = 100
 _METRICS = [Metric(key="page", heading="µs for a page", ratio=True)]
 _KINDS = {
@@ -77,7 +77,7 @@ def structs(
 
 
 def _nothing(_: object) -> None:
-    """Do nothing. It is called for each record."""
+    """Called for each record."""
 
 
 def options_considered() -> dict[str, Callable[[bytes], Any]]:
@@ -123,14 +123,14 @@ def theirs() -> dict[str, Callable[[bytes], Any]]:
 
 
 def measure(turns: int) -> dict[str, Sample]:
-    """Return the microseconds for a page, by decoder."""
+    """Return the microseconds that each decoder takes for a page."""
     ways = ours() | theirs() | options_considered()
     pages = Pages(Listing("decode", _PAGES))
     return _timed(ways, [pages.body(number) for number in range(_PAGES)], turns)
 
 
 def measure_kind(kind: str, turns: int) -> dict[str, Sample]:
-    """Return the microseconds of our decoder for a page with another kind of records."""
+    """Return the microseconds that our decoder takes for a page with another kind of records."""
     pages = Pages(Listing("decode", _PAGES, records=kind))
     bodies = [pages.body(number) for number in range(_PAGES)]
     found = _timed({OURS: ours()[OURS]}, bodies, turns)
@@ -141,7 +141,7 @@ def _timed(
     ways: dict[str, Callable[[bytes], Any]], bodies: list[bytes], turns: int
 ) -> dict[str, Sample]:
     names, found = list(ways), {name: list[float]() for name in ways}
-    # The order changes, because a decoder is faster if the one before it has read the page.
+    # The order changes: a decoder is faster if the previous one has read the same page.
     chance = Random(1)  # noqa: S311 - only for the order
     for body in bodies * turns:
         chance.shuffle(names)

@@ -1,4 +1,4 @@
-"""The cost of an export: speed, memory, and how long it blocks the event loop.
+"""The cost of an export: its speed, its memory, and how long it blocks the event loop.
 
 The sandbox runs in its own process, and so does each export. The rival is the obvious script:
 ``requests``, ``pandas``, ``to_parquet``. None of them has a rate limit, so that the machine is
@@ -62,7 +62,7 @@ _PLAIN = {
 
 
 async def serve(conversations: int) -> None:
-    """Print the address of a sandbox, and run it until standard input ends."""
+    """Print the address of a sandbox, and run the sandbox until standard input ends."""
     async with Sandbox(conversations, quota=None) as sandbox:
         print(json.dumps([sandbox.base_url, sandbox.api_key]), flush=True)
         await asyncio.to_thread(sys.stdin.read)
@@ -93,7 +93,7 @@ def peak() -> float:
 
 
 class Loop:
-    """Measures how long the event loop is blocked: how late a sleep of a millisecond wakes up."""
+    """Measures how long the event loop is blocked, by how late a sleep of a millisecond ends."""
 
     def __init__(self) -> None:
         self._late: list[tuple[float, float]] = []
@@ -113,7 +113,7 @@ class Loop:
 
 
 async def ours(base_url: str, api_key: str, target: str, conversations: int) -> dict[str, Any]:
-    """Export to a target; return the figures."""
+    """Export to a target, and return the figures."""
     loop, tenths = Loop(), list[float]()
     began, cpu = time.perf_counter(), time.process_time()
     walked = [began]
@@ -142,7 +142,7 @@ async def ours(base_url: str, api_key: str, target: str, conversations: int) -> 
 
 
 async def alone(base_url: str, api_key: str) -> dict[str, Any]:
-    """Walk as an export does, but store nothing, for comparison."""
+    """Walk like an export does, but store nothing, for comparison."""
     loop, count = Loop(), 0
     began, cpu = time.perf_counter(), time.process_time()
     watching = asyncio.create_task(loop.watch())
@@ -162,7 +162,7 @@ async def alone(base_url: str, api_key: str) -> dict[str, Any]:
 
 
 def theirs(base_url: str, api_key: str, target: str) -> dict[str, Any]:
-    """Export as the obvious script does: all pages in a list, and the list in a DataFrame."""
+    """Export like the obvious script: all pages in a list, and the list in a DataFrame."""
     import pandas as pd  # noqa: PLC0415 - only for the rival
     import requests  # noqa: PLC0415
 
@@ -198,7 +198,7 @@ def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str,
     """Run one export, or the script, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "one", what, *where, folder, str(conversations)]
-        # As the command line sets it.
+        # This is how the command line sets it.
         environ = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
         found: dict[str, Any] = json.loads(done.stdout)
@@ -211,7 +211,7 @@ def one(what: str, base_url: str, api_key: str, folder: str, conversations: int)
         return asyncio.run(alone(base_url, api_key))
     if what == RIVAL:
         return theirs(base_url, api_key, f"{folder}/x.parquet")
-    # Installed for the rival. Arrow would import it, although an export does not need it.
+    # Arrow would import this module, although an export does not need it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
     return asyncio.run(ours(base_url, api_key, f"{folder}/x{what}", conversations))
 

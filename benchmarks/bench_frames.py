@@ -4,7 +4,7 @@ The bodies of all pages are in memory, so no network is measured. Each case runs
 and reads a few pages before the measurement. CPU is the CPU time of all threads.
 """
 
-# pyarrow has no types of its own.
+# pyarrow does not include types.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def list_bodies(bodies: list[bytes]) -> Listing[Any, Any]:
 
 
 def by_dicts(bodies: list[bytes]) -> int:
-    """Build a DataFrame in the obvious way."""
+    """Build a DataFrame like the obvious script does."""
     import pandas as pd  # noqa: PLC0415
 
     records: list[dict[str, Any]] = []
@@ -92,8 +92,8 @@ def to_polars(bodies: list[bytes]) -> int:
 async def count_rows(table: Awaitable[Any]) -> int:
     """Return the number of rows of a table.
 
-    ``asyncio.run()`` must not return the table itself: when it looks up its signal handler, it
-    makes a ``repr`` of the result, which takes 80 ms for a large frame.
+    ``asyncio.run()`` must not return the table itself. When it looks up its signal handler, it
+    makes a ``repr`` of the result, and for a large frame that takes 80 ms.
     """
     return len(await table)
 
@@ -112,7 +112,7 @@ if find_spec("polars"):
 
 
 def measure(way: str, pages: int, records: str) -> Sample:
-    """Return the microseconds of CPU for a conversation, and the seconds for all."""
+    """Return the microseconds of CPU for one conversation, and the seconds for all of them."""
     made = Pages(Served("frames", pages, records=records))
     bodies = [made.body(number) for number in range(pages)]
     WAYS[way](bodies[:_WARM_UP])

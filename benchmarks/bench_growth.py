@@ -1,7 +1,7 @@
-"""Whether time, memory or delays grow with the number of conversations.
+"""Measures whether time, memory or delays grow with the number of conversations.
 
-Listings and exports of several sizes, each in its own process. One of the largest exports of each
-kind is also cancelled while it publishes.
+There are listings and exports of several sizes, each in its own process. One of the largest exports
+of each kind is also cancelled while it publishes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from suite import Claim, Metric, Result, Sample, Samples, argument_parser, fresh
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The segments of each listing, and the suffix of each target.
+# The number of segments of each listing, and the suffix of each target.
 LISTINGS = {"list()": 1, "list(segments=8)": 8}
 EXPORTS = {"JSON Lines": ".jsonl", "Parquet": ".parquet", "SQLite": ".sqlite"}
-# Under the names of the options.
+# The keys are the names of the options.
 CASES = {
     "list": "list()",
     "segments": "list(segments=8)",
@@ -36,7 +36,7 @@ AGAIN = "{}, 1 % changed"
 _PAGE = 100
 _WARM_UP = 20
 _BASE = 100_000
-# An export is cancelled this many seconds after a moment in ``MOMENTS``.
+# An export is cancelled at this many seconds after each moment in ``MOMENTS``.
 _DELAY = 0.3
 _MEGABYTE = 1_000_000
 _METRICS = [
@@ -64,9 +64,9 @@ def name_sample(case: str, size: int) -> str:
 
 
 def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
-    """Return the samples of a case at a size, and those of its stopped exports."""
+    """Return the samples of a case at a size, and those of its cancelled exports."""
     listings = Listing("walk", size // _PAGE), Listing("warm_up", _WARM_UP)
-    # Only the bundled server supports constructed cursors, and pages that move.
+    # Only the bundled server supports constructed cursors and pages that move.
     with tempfile.TemporaryDirectory() as folder, serving(*listings, server="raw") as urls:
         where: dict[str, str | int] = {
             "base_url": urls["walk"],
@@ -106,14 +106,14 @@ def stop_exports(case: str, where: dict[str, str | int], target: Path) -> Sample
 
 
 def _shown(case: str, size: int, sample: Sample) -> Sample:
-    """Print a sample at once, because all of them take long, and return it."""
+    """Print a sample immediately, because all of them together take long, and return it."""
     figures = ", ".join(f"{key} {value:.2f}" for key, value in sample.items())
     print(f"{name_sample(case, size)}: {figures}", file=sys.stderr, flush=True)
     return sample
 
 
 def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> list[Result]:
-    """Measure all cases at ``sizes``, and those in ``LARGE`` also at the sizes in ``also``."""
+    """Measure all cases at ``sizes``. Measure those in ``LARGE`` at the sizes in ``also``, too."""
     runs = [(case, size) for size in sizes for case in cases]
     runs += [(case, size) for size in also for case in LARGE if case in cases]
     samples, stopped = Samples(), Samples()
@@ -147,7 +147,7 @@ def _claims(samples: Samples, sizes: Sequence[int], remembered: float) -> Iterat
         ratio = _get(samples, case, most, "cpu") / _get(samples, case, least, "cpu")
         what = f"{case}: CPU per conversation, {most:,} compared with {least:,}"
         yield Claim(what=what, values=[ratio], wanted=1.3)
-    # 10 bytes for a cursor, and 8 for the records of its page.
+    # A cursor takes 10 bytes, and the records of its page take 8.
     yield Claim(what="list(): memory per page", values=[remembered], wanted=18, unit="bytes")
     if all(name_sample(case, min(sizes)) in samples for case in LISTINGS):
         yield _claim_of_segments(samples, sizes)
@@ -170,7 +170,10 @@ def _claim_of_segments(samples: Samples, sizes: Sequence[int]) -> Claim:
 
 
 def _extremes(samples: Samples, case: str, sizes: Sequence[int]) -> tuple[int, int]:
-    """Return the smallest and largest size to compare, from 100,000 on if possible."""
+    """Return the smallest and the largest size to compare.
+
+    If possible, the smallest is at least 100,000.
+    """
     measured = sorted(size for size in sizes if name_sample(case, size) in samples)
     return next((size for size in measured[:-1] if size >= _BASE), measured[0]), measured[-1]
 
@@ -180,7 +183,10 @@ def _get(samples: Samples, case: str, size: int, key: str) -> float:
 
 
 def main() -> None:
-    """Measure and print. Fail if a conversation takes more CPU in a larger export."""
+    """Measure and print.
+
+    Fail if a conversation takes more CPU in a larger export than in a smaller one.
+    """
     parser = argument_parser(__doc__)
     parser.add_argument("--cases", nargs="+", default=[*CASES], choices=CASES)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
@@ -191,7 +197,7 @@ def main() -> None:
         "--at-most", type=float, help="fail if the CPU per conversation grows by more"
     )
     options = parser.parse_args()
-    # As the command line sets it.
+    # This is how the command line sets it.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     results = growth([CASES[name] for name in options.cases], options.sizes, options.also)
     show(results, as_json=options.json)

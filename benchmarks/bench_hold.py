@@ -1,7 +1,7 @@
-"""How long one page blocks the event loop, so that nothing else can run.
+"""The time for which one page blocks the event loop. Nothing else can run during that time.
 
 A selector measures it: between two calls of ``select()``, the loop only runs callbacks. The figure
-of a page is the longest such time while the page was fetched.
+of a page is the longest time between two calls while the page was fetched.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Probe(selectors.DefaultSelector):
         return events
 
     def take(self) -> tuple[float, float]:
-        """Return the longest time since the last call of this method, and start over."""
+        """Return the longest time since the last call of this method, and start again from zero."""
         found, self._longest = self._longest, (0.0, 0.0)
         return found
 
@@ -101,7 +101,7 @@ _RECORDS = {UNKNOWN: "unknown", TWO_UNKNOWN: "two-unknown", MISTYPED: "mistyped"
 
 
 def measure(walk: str, base_url: str) -> Sample:
-    """Walk; return how long pages block the loop, in milliseconds."""
+    """Walk. Return how long pages block the loop, in milliseconds."""
     probe = Probe()
 
     async def holds() -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The cost of starting: imports, compared with a bare interpreter, and ``cekat --help``."""
+"""The cost of starting: imports and ``cekat --help``, compared with a bare interpreter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from suite import (
 )
 
 BARE, OURS = "an interpreter alone", "cekat_async"
-# The import is lazy, so the first client pays for the rest.
+# The import is lazy, so the first client takes the time for the rest.
 CLIENT = "cekat_async, a client made"
 _MAKE_CLIENT = "from cekat_async import CekatClient; CekatClient('benchmark')"
 HELP = "cekat_async, the command cekat --help"
@@ -32,7 +32,7 @@ _METRICS = [Metric(key="ms", heading="ms"), Metric(key="over", heading="over the
 
 
 def started(*arguments: str) -> Sample:
-    """Run Python; return how many milliseconds it took."""
+    """Run Python. Return the number of milliseconds that it took."""
     with tempfile.TemporaryDirectory() as elsewhere:
         begin = time.perf_counter()
         subprocess.run(
@@ -42,7 +42,10 @@ def started(*arguments: str) -> Sample:
 
 
 def cases() -> dict[str, partial[Sample]]:
-    """Return the cases by name, without packages that are not installed."""
+    """Return the cases by name.
+
+    Cases whose packages are not installed are left out.
+    """
     statements = {OURS: "import cekat_async", CLIENT: _MAKE_CLIENT}
     statements |= {name: f"import {name}" for name in _OTHERS if find_spec(name)}
     found = {name: partial(started, "-c", what) for name, what in statements.items()}
@@ -56,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     use_cpu(last=False)
     wanted = cases()
-    interleaved(wanted, 1)  # so that everything is compiled and cached
+    interleaved(wanted, 1)  # so that all modules are compiled and cached
     result = Result(
         title=f"starting, rounds: {options.rounds}",
         metrics=_METRICS,

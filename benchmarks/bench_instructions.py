@@ -24,7 +24,7 @@ _NOTE = "The hand-written loop ignores undocumented fields. It cannot read misty
 
 
 class Case(NamedTuple):
-    """A rival, the kind of its records, and its target: the most it may take, to the reference."""
+    """A rival, the kind of its records, and its target: the largest ratio to the reference."""
 
     rival: str
     records: str

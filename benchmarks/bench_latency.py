@@ -1,6 +1,6 @@
 """The time of one call: ``page(limit=10)`` on a warm client, compared with aiohttp alone.
 
-Both take turns of some calls each, over connections that are already open.
+Both take turns, with several calls in each turn, over connections that are already open.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _METRICS = [
 
 
 def measure(base_url: str, calls: int) -> dict[str, Sample]:
-    """Return the microseconds of a call, by contender."""
+    """Return the microseconds of a call for each contender."""
     return asyncio.run(_measure(base_url, calls))
 
 

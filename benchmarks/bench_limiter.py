@@ -15,7 +15,7 @@ from suite import Metric, Result, argument_parser, show
 from cekat_async import Limiter, RateLimit
 from cekat_async._api.replies import Reply
 
-# The tests' virtual clock, so that work is measured and not waiting.
+# The virtual clock of the tests, so that only work is measured and no waiting.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.clock import VirtualLoop
 
@@ -38,7 +38,10 @@ FREE = Reply(
 
 
 async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[float, float]:
-    """Return the cost of an acquire and an observe without waiting, each in its best round."""
+    """Return the cost of an ``acquire`` and of an ``observe`` without waiting.
+
+    Each is from its best round.
+    """
     # Before the first reply, the limiter sends only one request.
     limiter.observe(await limiter.acquire(), reply)
     acquires, observes = list[float](), list[float]()
@@ -54,7 +57,7 @@ async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[floa
 
 
 async def bare(rounds: int) -> float:
-    """Return the cost of an acquire of aiolimiter without waiting."""
+    """Return the cost of an ``acquire`` of aiolimiter without waiting."""
     limiter, spans = AsyncLimiter(MANY, 60), list[float]()
     for _ in range(rounds):
         begin = time.perf_counter()
@@ -79,7 +82,10 @@ async def crowd(
 
 
 def in_a_crowd(waiters: int, *, ours: bool, half_gives_up: bool) -> float:
-    """Return the cost of each of many waiters, on a clock on which waiting takes no time."""
+    """Return the cost of each of many waiters.
+
+    The clock is virtual, so that waiting takes no time.
+    """
 
     async def main() -> float:
         limiter = Limiter(RateLimit(300))
@@ -112,7 +118,7 @@ def measure(waiters: int, rounds: int) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure and print. Fail if an acquire without waiting costs too much."""
+    """Measure and print. Fail if an ``acquire`` without waiting costs too much."""
     parser = argument_parser(__doc__)
     parser.add_argument("--waiters", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=100)

@@ -1,7 +1,7 @@
 """The memory of a long walk, and of a conversation that the caller keeps.
 
-The memory of a walk is sampled while it runs: its peak, and the medians of its first and last
-tenth.
+The memory of a walk is sampled while it runs. The figures are its peak, and the medians of its
+first and last tenth.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _WALK_METRICS = [
 
 
 def resident() -> int:
-    """Return the memory of the process in bytes; 0 if the system does not report it."""
+    """Return the memory of the process in bytes, or 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
@@ -67,7 +67,7 @@ def peak() -> int:
 
 
 def measure_walk(rival: str, base_url: str, warm_up_url: str) -> Sample:
-    """Walk; return the megabytes that it took."""
+    """Walk. Return the megabytes that the walk took."""
     rivals.walk(rival, warm_up_url)  # so that all modules are imported
     over, found = threading.Event(), list[int]()
 
@@ -109,7 +109,7 @@ def decoder(kind: str) -> Callable[[bytes], Iterable[object]]:
 
 
 def measure_kept(kind: str, path: str) -> Sample:
-    """Keep all records of a file of pages; return the bytes of each."""
+    """Keep all records of a file of pages. Return the number of bytes of each record."""
     decode = decoder(kind)
     with Path(path).open("rb") as lines:
         decode(lines.readline())

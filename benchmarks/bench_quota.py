@@ -1,4 +1,4 @@
-"""How much of a quota a client uses, and how often it is refused: a matrix on a virtual clock.
+"""A matrix on a virtual clock: how much of a quota a client uses, and how often it is refused.
 
 The matrix combines every kind of window with every kind of headers, limit, round trip, number of
 workers and strangers. Each cell runs for ten periods. The rivals are what people use today.
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-# The servers, the strangers and the clock are those of the tests.
+# The servers, the strangers and the clock of the tests are used here.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from suite import Metric, Result, Sample, argument_parser, show
 from support import quota_model as model
@@ -33,7 +33,8 @@ TABLE = ROOT / "docs" / "explanation" / "benchmarks.md"
 CELLS = ROOT / "benchmarks" / "quota.tsv"
 OURS, *RIVALS = model.CONTENDERS
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
-# Periods by limit, for our client and for rivals. Fewer, if a period takes long to compute.
+# The number of periods for each limit, for our client and for rivals. It is smaller if a period
+# takes long to compute.
 _PERIODS, _PERIODS_OF_RIVALS = {60: 10, 300: 10, 1000: 3}, {60: 3, 300: 2, 1000: 1}
 _SEEDS = 20
 _METRICS = [
@@ -42,21 +43,21 @@ _METRICS = [
     Metric(key="refused", heading="429s per period, median", digits=1),
     Metric(key="most", heading="the most", digits=1),
 ]
-# The targets, alone and with strangers, and the headers with which they can be reached.
+# The targets with and without strangers, and the headers that make these targets possible.
 USED_ALONE, USED_TOGETHER = 0.98, 0.97
 USED_ALONE_BY_LIMIT = {60: 0.97}
 HONEST = ("X-RateLimit", "RateLimit")
 LYING = ("too much", "nothing left")
-# Sets of cells that show quickly whether a change made something worse.
+# These sets of cells show quickly whether a change made something worse.
 FAST: dict[str, Callable[[Cell], bool]] = {
     "32 workers": lambda cell: cell.workers == 32 and cell.strangers == "alone",
     "strangers": lambda cell: cell.workers == 8 and cell.strangers in ("30 %", "70 %", "bursts"),
-    # Two clients at a small bucket are left out: their figures vary too much by chance.
+    # Two clients at a small bucket are left out, because their figures vary too much by chance.
     "a client": lambda cell: cell.strangers == "a client" and cell.window != "small bucket",
 }
-# How much worse the mean of a set may be, and a single cell before it is printed: in the share
-# used, and in 429s per period. The same code gives the same figures. Other code may send a request
-# a little later, which changes a cell by some points, and a mean by less.
+# The tolerance for the mean of a set, and for a single cell before it is printed: in the share
+# used, and in 429s per period. The same code gives the same figures. Changed code may send a
+# request a little later. That changes a cell by some points, and a mean by less.
 TOLERANCE_OF_SETS, TOLERANCE_OF_CELLS = (0.01, 0.25), (0.05, 2.0)
 
 
@@ -81,7 +82,7 @@ def all_cells() -> Iterator[Cell]:
 
 
 def _is_wanted(cell: Cell) -> bool:
-    """Return False for most cells with another client, because a few of them suffice."""
+    """Return False for most cells with another client, because a few of those cells are enough."""
     return cell.strangers != "a client" or (cell.workers == 8 and cell.trip in {0.15, "jittered"})
 
 
@@ -94,7 +95,10 @@ def fast_cells() -> Iterator[Cell]:
 
 
 def few_cells() -> Iterator[Cell]:
-    """Yield a part of the matrix that takes seconds, with every kind of window and headers."""
+    """Yield a part of the matrix that takes seconds.
+
+    It has every kind of window and every kind of headers.
+    """
     return (
         cell
         for cell in all_cells()
@@ -113,13 +117,13 @@ def run_cell(cell: Cell) -> Row:
 
 
 def run_ours(cell: Cell) -> Row:
-    """Run a cell for our client only."""
+    """Run a cell only for our client."""
     logging.disable(logging.CRITICAL)
     return Row(cell, {OURS: model.run(cell, OURS, _PERIODS[cell.limit])})
 
 
 def is_reached(row: Row) -> bool:
-    """Whether a cell reaches its target."""
+    """Return whether a cell reaches its target."""
     cell, ours = row.cell, row.outcomes[OURS]
     if cell.strangers == "alone":
         # With a small bucket or wrong headers, all requests in flight may be refused once.
@@ -150,7 +154,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def same_without_headers(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return the cells without headers, in which rivals ran, for a group of cells."""
+    """Return those of the cells that have no headers, because rivals ran only in these."""
     wanted = {row.cell._replace(headers="none") for row in group}
     return [row for row in rows if row.cell in wanted]
 
@@ -184,7 +188,7 @@ def times(outcomes: Iterable[Outcome]) -> str:
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the cells that miss their target, although headers make it possible."""
+    """Yield the cells that miss their target although headers make it possible."""
     for row in rows:
         possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
         if possible and not is_reached(row):
@@ -193,10 +197,10 @@ def missed(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def idle_starts() -> list[tuple[float, Cell]]:
-    """Return how much longer 50 pages on an idle key take than without a limiter.
+    """Return how much longer 50 pages on an idle key take with our limiter than without one.
 
-    Small buckets are left out, because they refuse a client without a limiter. With random round
-    trips, the figure is the mean of several runs.
+    Small buckets are left out, because they refuse a client without a limiter. If round trips are
+    random, the figure is the mean of several runs.
     """
     logging.disable(logging.CRITICAL)
     found: list[tuple[float, Cell]] = []
@@ -213,7 +217,7 @@ def idle_starts() -> list[tuple[float, Cell]]:
 
 
 def idle_start() -> str:
-    """Return a line about the worst of them."""
+    """Return a line about the worst of these figures."""
     worst, where = max(idle_starts(), key=lambda pair: pair[0])
     return f"50 pages on an idle key, 8 workers, to no limiter: {worst:+.1%} at most ({where})"
 
@@ -234,7 +238,7 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def as_tsv(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the lines of the file of cells, one per cell."""
+    """Yield the lines of the file of cells, with one line per cell."""
     numbers = Outcome._fields
     names = [f"{name} {number}" for name in model.CONTENDERS for number in numbers]
     yield "\t".join([*Cell._fields, *names])
@@ -275,8 +279,8 @@ def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
     """Compare rows with those in the file of cells, which may lack some of them.
 
     Returns:
-        A line for each set and for each cell that is worse beyond the tolerance; and whether the
-        mean of a set is worse.
+        A line for each set, and a line for each cell that is worse by more than the tolerance. Then
+        whether the mean of a set is worse.
     """
     known, is_worse = known_rows(), False
     lines: list[str] = []
@@ -324,7 +328,7 @@ def facts(rows: Sequence[Row], every: int) -> Iterator[str]:
 
 
 def results(rows: Sequence[Row], every: int) -> list[Result]:
-    """Return the rows as results, with one row per contender."""
+    """Return the rows as results with one row per contender."""
     contenders = {name: _contender(name, rows) for name in (OURS, *RIVALS)}
     return [
         Result(
@@ -370,7 +374,7 @@ def write(rows: Sequence[Row]) -> None:
 
 
 def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
-    """Yield rows, and print the progress now and then."""
+    """Yield rows, and print the progress from time to time."""
     for number, row in enumerate(rows, 1):
         yield row
         if number % 100 == 0:
@@ -378,7 +382,7 @@ def followed(rows: Iterable[Row], count: int) -> Iterator[Row]:
 
 
 def main() -> int:
-    """Run the matrix and print it. Fail if too many cells miss their target."""
+    """Run the matrix and print it. Fail if too many cells miss their targets."""
     parser = argument_parser(__doc__)
     parser.add_argument("--few", action="store_true", help="run a part that takes a minute")
     parser.add_argument(

@@ -1,9 +1,9 @@
-"""The named cases of the limiter, on a virtual clock: one line each, with the targets it misses.
+"""The named cases of the limiter on a virtual clock. Each has one line, with its missed targets.
 
-These are servers and machines that are not in the matrix of ``bench_quota.py``: reported numbers
-that mean something else, several windows at once, refusals without a quota, and event loops that
-are blocked. ``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain one of
-the texts. ``--write`` puts a table of all cases into docs/explanation/benchmarks.md.
+The cases have servers and machines that are not in the matrix of ``bench_quota.py``: reported
+numbers that mean something else, several windows at the same time, refusals without a quota, and
+blocked event loops. ``bench_quota_cases.py stall sliding/none`` runs the cases whose names contain
+one of the two texts. ``--write`` puts a table of all cases into docs/explanation/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-# The servers and the clock are those of the tests.
+# The servers and the clock of the tests are used here.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import msgspec
 from suite import Metric, Result, argument_parser, show
@@ -67,7 +67,10 @@ _METRICS = [
 def measure(
     name: str, options: dict[str, Any] | None, periods: int | None, seeds: int
 ) -> CaseResult | str:
-    """Run a case. Return an error as text, so that the other cases still run."""
+    """Run a case.
+
+    Run a case. If it raises, return the error as text, so that the other cases still run.
+    """
     logging.disable(logging.CRITICAL)
     try:
         return run_seeds(name, options, periods, range(1, seeds + 1))
@@ -98,7 +101,10 @@ def missed(found: Mapping[str, CaseResult | str]) -> list[str]:
 
 
 def page_lines(found: Mapping[str, CaseResult | str]) -> Iterator[str]:
-    """Yield the table for the documentation: one line for cases with the same first two parts."""
+    """Yield the table for the documentation.
+
+    Cases with the same first two parts of their names share one line.
+    """
     lost = missed(found)
     yield f"{len(found) - len(lost)} of {len(found)} cases reach their targets."
     yield ""
@@ -110,7 +116,10 @@ def page_lines(found: Mapping[str, CaseResult | str]) -> Iterator[str]:
 
 
 def grouped(found: Mapping[str, CaseResult | str]) -> dict[str, list[CaseResult]]:
-    """Return the results by the first two parts of their names, without errors."""
+    """Return the results by the first two parts of their names.
+
+    Errors are left out.
+    """
     groups: dict[str, list[CaseResult]] = defaultdict(list)
     for name, result in found.items():
         if not isinstance(result, str):
@@ -184,7 +193,7 @@ def parse() -> Namespace:
 
 
 def run(chosen: Namespace, out: TextIO) -> dict[str, CaseResult | str]:
-    """Run the chosen cases. Print a line for each as soon as it has ended."""
+    """Run the chosen cases. Print a line for each case as soon as it ends."""
     names = [name for name in CASES if not chosen.names or any(t in name for t in chosen.names)]
     names = names[:: chosen.every]
     options = msgspec.json.decode(chosen.options) if chosen.options else None
@@ -199,7 +208,7 @@ def run(chosen: Namespace, out: TextIO) -> dict[str, CaseResult | str]:
 
 
 def main() -> int:
-    """Run the chosen cases and print the table. Fail if too many miss their targets."""
+    """Run the chosen cases and print the table. Fail if too many cases miss their targets."""
     chosen = parse()
     found = run(chosen, sys.stderr if chosen.json else sys.stdout)
     if chosen.json:

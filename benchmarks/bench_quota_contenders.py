@@ -1,8 +1,8 @@
-"""How much of a quota each contender uses over real sockets, and how often it is refused.
+"""The share of a quota that each contender uses over real sockets, and its refusals.
 
 The sandbox runs in its own process and grants 300 requests in 3 seconds. Each contender requests
-pages for some periods. The contenders are our client, our export, and hand-written loops that obey
-the ``Retry-After`` of a 429: one paced by aiolimiter, and one without pacing.
+pages for several periods. The contenders are our client, our export, and hand-written loops that
+obey the ``Retry-After`` of a 429: one paced by aiolimiter, and one without pacing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Server(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How many pages and how many 429s a contender received."""
+    """The number of pages and of 429s that a contender received."""
 
     pages: int
     refused: int
@@ -104,7 +104,7 @@ async def cekat(where: Server, seconds: float, quota: Quota) -> Outcome:
 
 
 async def export(where: Server, seconds: float, quota: Quota) -> Outcome:
-    """Export with one conversation per page. The export reports the share used."""
+    """Export with one conversation per page. The export itself reports the share used."""
     async with make_client(where, quota) as client:
         with tempfile.TemporaryDirectory() as folder:
             report = await export_conversations(client, Path(folder) / "x.jsonl", page_size=1)
@@ -162,7 +162,7 @@ def contenders(
 
 
 def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, float, int]]:
-    """Return the share used and the refusals of each window and contender."""
+    """Return the share used, and the number of refusals, for each window and contender."""
     found: list[tuple[str, str, float, int]] = []
     for window in WINDOWS:
         quota = Quota(requests, per=per, window=window, phase=time.monotonic() % per)
@@ -176,7 +176,10 @@ def measure(requests: int, per: float, periods: int) -> list[tuple[str, str, flo
 
 
 def main() -> int:
-    """Measure and print. With ``--at-least``, fail if we are refused or use less."""
+    """Measure and print.
+
+    With ``--at-least``, fail if our client is refused or uses a smaller share.
+    """
     parser = argument_parser(__doc__)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--per", type=float, default=3.0)

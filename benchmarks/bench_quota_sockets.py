@@ -1,10 +1,10 @@
-"""Named cases over real sockets: how much of the quota is used, and how often a client is refused.
+"""Named cases over real sockets: how much of the quota a client uses, and how often it is refused.
 
-Each case has a process for the server (``quota_server.py``), which counts, and one for the client
-(``quota_client.py``). A case takes four minutes, or ten periods with a stranger. ``--jobs`` cases
-run at once. In most cases there is a rival: a hand-written loop that is paced by aiolimiter, knows
-the true limit, and obeys the ``Retry-After`` of a 429. A case is discarded if an event loop was
-more than 50 ms late, unless it is blocked on purpose.
+Each case has a process for the server (``quota_server.py``), which counts requests, and a process
+for the client (``quota_client.py``). A case takes four minutes, or ten periods with a stranger.
+``--jobs`` cases run at once. In most cases there is a rival: a hand-written loop that is paced by
+aiolimiter, knows the true limit, and obeys the ``Retry-After`` of a 429. If an event loop was more
+than 50 ms late, the case is discarded, unless it blocks the loop on purpose.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Bound(NamedTuple):
     is_least: bool = False
 
     def miss(self, sample: Sample) -> str | None:
-        """Return how a sample misses the bound; ``None`` if it does not."""
+        """Return how a sample misses the bound, or ``None`` if it does not."""
         value = sample.get(self.key)
         if value is None or (value >= self.wanted if self.is_least else value <= self.wanted):
             return None
@@ -66,8 +66,8 @@ class Case(NamedTuple):
         bounds: The figures that our client should reach.
         options: Arguments of ``RateLimit``.
         seconds: How long it takes.
-        stall: How the client's event loop is blocked.
-        has_rival: Whether the hand-written loop runs too.
+        stall: The way in which the client's event loop is blocked.
+        has_rival: True if the hand-written loop runs too.
     """
 
     server: Mapping[str, Any]
@@ -80,7 +80,7 @@ class Case(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A case, with one of the contenders."""
+    """A case with one of the contenders."""
 
     name: str
     contender: str
@@ -157,11 +157,11 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
 
     Args:
         job: The case and the contender.
-        starting: Held while processes start. Starting takes a whole CPU, so that starting two at
-            once would delay the clients that already run.
+        starting: Held while processes start. A start takes a whole CPU, so two starts at once would
+            delay the clients that already run.
 
     Returns:
-        The server's report, with the lag of the slower event loop; empty if the client failed.
+        The server's report with the lag of the slower event loop. It is empty if the client failed.
     """
     case = CASES[job.name]
     with ExitStack() as processes:
@@ -189,7 +189,7 @@ def _read_line(process: subprocess.Popen[str]) -> str:
 
 
 def _server(job: Job) -> dict[str, Any]:
-    """Return the settings of the server. Each case has other random numbers."""
+    """Return the settings of the server. The random numbers differ between cases."""
     return {**CASES[job.name].server, "seed": f"{job.name} {job.seed}"}
 
 
@@ -227,7 +227,7 @@ def sample(job: Job, report: Mapping[str, Any]) -> Sample:
 
 
 def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) -> list[Job]:
-    """Return the jobs to run, the longest first."""
+    """Return the jobs to run, with the longest first."""
     found = [Job(name, _OURS, scale * CASES[name].seconds, seed) for name in names]
     if with_rivals:
         found += [job._replace(contender=_RIVAL) for job in found if CASES[job.name].has_rival]
@@ -235,7 +235,10 @@ def jobs(names: Sequence[str], scale: float, seed: int, *, with_rivals: bool) ->
 
 
 def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
-    """Return the table in the order of the cases, with notes about misses and failures."""
+    """Return the table in the order of the cases.
+
+    Its notes list the misses and the failures.
+    """
     samples, notes = Samples(), list[str]()
     for job in sorted(reports, key=lambda job: ([*CASES].index(job.name), job.contender != _OURS)):
         label = f"{job.contender}, {job.name}"
@@ -258,7 +261,7 @@ def result(reports: Mapping[Job, Mapping[str, Any]], scale: float) -> Result:
 
 
 def missed(samples: Samples) -> Iterator[str]:
-    """Yield each bound that our client misses."""
+    """Yield each bound that our client does not meet."""
     for name, case in CASES.items():
         for one in samples.get(f"{_OURS}, {name}", ()):
             for text in filter(None, (bound.miss(one) for bound in case.bounds)):
@@ -266,7 +269,7 @@ def missed(samples: Samples) -> Iterator[str]:
 
 
 def main() -> int:
-    """Run the chosen cases and print them. With ``--check``, fail if one misses its figures."""
+    """Run the chosen cases and print them. With ``--check``, fail if a case misses its figures."""
     parser = argument_parser(__doc__)
     known = "; ".join(CASES).replace("%", "%%")
     parser.add_argument(

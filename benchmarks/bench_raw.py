@@ -48,7 +48,7 @@ async def by_page(base_url: str, path: Path) -> int:
 
 
 async def by_export(base_url: str, path: Path) -> int:
-    """Export: with a checkpoint, with catch-up, and with one write at the end."""
+    """Export with a checkpoint, with catch-up, or with one write at the end."""
     from cekat_async import CekatClient  # noqa: PLC0415
     from cekat_async.export import export_conversations  # noqa: PLC0415
 
@@ -58,7 +58,10 @@ async def by_export(base_url: str, path: Path) -> int:
 
 
 async def by_hand(base_url: str, path: Path, *, cut: bool = False) -> int:
-    """Write with aiohttp and msgspec alone. Encode each record again, or cut out its bytes."""
+    """Write with aiohttp and msgspec alone.
+
+    Either encode each record again, or cut out its bytes.
+    """
     import aiohttp  # noqa: PLC0415
     import msgspec  # noqa: PLC0415
     from rivals.by_hand import Metadata, Page  # noqa: PLC0415
@@ -91,7 +94,7 @@ _WAYS: dict[str, Callable[[str, Path], Coroutine[Any, Any, int]]] = {
 
 
 def measure(way: str, base_url: str, warm_up_url: str, pages: int) -> Sample:
-    """Write all conversations; return CPU microseconds per conversation, and the throughput."""
+    """Write all conversations. Return the CPU microseconds per conversation, and the throughput."""
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(_WAYS[way](warm_up_url, Path(folder) / "warm_up.jsonl"))
         wall, cpu = time.perf_counter(), time.process_time()

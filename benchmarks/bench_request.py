@@ -1,8 +1,8 @@
 """The cost of each part of a request: aiohttp with one more option at a time, and our layers.
 
-All cases take turns in one process, some requests each. The reply is small, so that the rest of the
-request shows. The figure of a round is the median over its turns, and the result is the median over
-all rounds.
+All cases take turns in one process, with several requests in each turn. The reply is small, so that
+the other parts of the request dominate. The figure of a round is the median over its turns, and the
+result is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _METRICS = [
 
 
 def measure(base_url: str, turns: int) -> dict[str, Sample]:
-    """Return the CPU microseconds of a request, by case."""
+    """Return the CPU microseconds of a request for each case."""
     return asyncio.run(_measure(base_url, turns))
 
 
@@ -61,7 +61,10 @@ async def _measure(base_url: str, turns: int) -> dict[str, Sample]:
 def _of_aiohttp(
     least: aiohttp.ClientSession, usual: aiohttp.ClientSession, base_url: str
 ) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return requests of aiohttp alone, each with one option that a caller may want."""
+    """Return requests of aiohttp alone.
+
+    Each has one option that a caller may want.
+    """
     import aiohttp  # noqa: PLC0415
     from yarl import URL  # noqa: PLC0415
 
@@ -70,7 +73,7 @@ def _of_aiohttp(
     parts = URL(path)
 
     def url() -> URL:
-        # A new URL each time, because cursors differ too.
+        # Each request has a new URL, because cursors differ too.
         return URL.build(
             scheme=parts.scheme,
             authority=parts.raw_authority,
@@ -115,7 +118,10 @@ def _undecoded(_: object) -> Iterator[None]:
 
 
 def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Return requests through our layers, with one more layer each."""
+    """Return requests through our layers.
+
+    Each has one more layer than the previous one.
+    """
     from cekat_async._api.requests import Request  # noqa: PLC0415
 
     numbers = count()
@@ -152,7 +158,10 @@ async def _timed(
 
 
 def _figures(found: dict[str, list[float]]) -> dict[str, Sample]:
-    """Return the medians, and those of the differences to the first case in the same turn."""
+    """Return the medians of the cases.
+
+    Also return the medians of their differences to the first case in the same turn.
+    """
     first = found[LEAST]
     return {
         name: {

@@ -34,7 +34,7 @@ def _make_sdk_hook() -> Any:
 
     from cekat_async.telemetry import OpenTelemetry  # noqa: PLC0415
 
-    # Without a span processor, because the cost of exporters is not measured.
+    # There is no span processor, because the cost of exporters is not measured.
     return OpenTelemetry(
         tracer_provider=TracerProvider(), meter_provider=MeterProvider([InMemoryMetricReader()])
     )
@@ -59,7 +59,7 @@ HOOKS: dict[str, Callable[[], Any]] = {
 
 
 def walk(case: str, base_url: str) -> None:
-    """Walk a listing in the way of a case."""
+    """Walk a listing in the way that a case describes."""
     asyncio.run(_walk(HOOKS[case](), base_url))
 
 

@@ -1,7 +1,7 @@
-"""The cost of a walk: ``list()``, compared with other clients that do the same work.
+"""The cost of a walk: The cost of ``list()``, compared with other clients that do the same work.
 
-In each round the rivals run one after another, each in its own process. Each walks all pages over
-one connection, against a server on another CPU.
+In each round the rivals run one after another, each in its own process. Each rival walks all pages
+over one connection. The server runs on another CPU.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from page_server import SERVERS, Listing, chosen, serving
 from rivals import BY_HAND, BY_HAND_UVLOOP, OPENAI, OURS, OURS_UVLOOP, PYDANTIC, RIVALS
 from suite import Claim, Metric, Result, argument_parser, fresh, interleaved, ratios, show
 
-# After these pages, modules are imported, connections are open and the allocator is warm.
+# After these pages, all modules are imported, connections are open and the allocator is warm.
 _WARM_UP = 50
 _METRICS = [
     Metric(key="per_second", heading="conversations/s", ratio=True),
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),
 ]
-# Two rivals to compare, the name of the second one, and the target: the most CPU.
+# Two rivals to compare, the name of the second one, and the target: the maximum of CPU.
 _WANTED = (
     (OURS, BY_HAND, "the hand-written loop", 1.5),
     (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop, both with uvloop", 1.75),
@@ -32,7 +32,7 @@ _WANTED = (
 
 
 def measure(rival: str, base_url: str, warm_up_url: str) -> dict[str, float]:
-    """Walk with a rival; return conversations per second, and CPU microseconds per conversation."""
+    """Walk with a rival. Return conversations per second, and CPU microseconds per conversation."""
     rivals.walk(rival, warm_up_url)
     wall, cpu = time.perf_counter(), time.process_time()
     count = rivals.walk(rival, base_url)
@@ -84,7 +84,7 @@ def claims(result: Result, names: list[str]) -> list[Claim]:
 
 
 def notes(names: list[str]) -> list[str]:
-    """Return which rivals could not be measured."""
+    """Return the rivals that could not be measured."""
     return [
         f"Skipped, without {' and '.join(RIVALS[name].missing)}: {RIVALS[name].title}."
         for name in names

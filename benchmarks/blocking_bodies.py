@@ -25,12 +25,12 @@ redacts it."""
 _BOUND, _BOMB, _ERROR = 8 * MIB, 256 * MIB, MIB
 # The client decodes up to this many bytes in one call of msgspec.
 _AT_ONCE = 250 * 1024
-# With records of this many bytes, a page has 49,000 of them.
+# If each record has this many bytes, a page has 49,000 records.
 _SMALL = 168
 
 
 class Response(NamedTuple):
-    """A response. An endless one repeats its body until the client closes the connection."""
+    """A response. An endless response repeats its body until the client closes the connection."""
 
     body: bytes
     status: int = 200
@@ -44,13 +44,13 @@ def _filled(head: bytes, unit: bytes, tail: bytes, size: int = _BOUND) -> bytes:
 
 
 def _page(record: bytes, size: int = _BOUND) -> bytes:
-    """Return a page that repeats one or more records, up to ``size`` bytes."""
+    """Return a page that repeats one or more records until it has ``size`` bytes."""
     last = b'{"id":"last"}],"metadata":null}'
     return _filled(b'{"success":true,"data":[', record + b",", last, size)
 
 
 def _small(record: bytes) -> bytes:
-    """Return a page of about as many small records as the client decodes: 50,000."""
+    """Return a page of 50,000 small records, about as many as the client decodes."""
     return _page(record.ljust(_SMALL))
 
 
@@ -59,7 +59,7 @@ def _documented(size: int = _BOUND) -> bytes:
 
 
 def _record(unit: bytes, *, inside: bytes, size: int = _BOUND) -> bytes:
-    """Return a page of one record: ``inside``, with as many units as fit in place of its ``@``."""
+    """Return a page of one record: ``inside``, with its ``@`` replaced by as many units as fit."""
     head, tail = inside.split(b"@")
     return _filled(
         b'{"success":true,"data":[{"id":"x",' + head, unit, tail + b'}],"metadata":null}', size
@@ -67,13 +67,16 @@ def _record(unit: bytes, *, inside: bytes, size: int = _BOUND) -> bytes:
 
 
 def _records(unit: bytes, inside: bytes) -> bytes:
-    """Return a page of records, each as large as the client decodes in one call of msgspec."""
+    """Return a page of records.
+
+    Each is as large as the client decodes in one call of msgspec.
+    """
     head, tail = inside.split(b"@")
     return _page(_filled(b'{"id":"x",' + head, unit, tail + b"}", _AT_ONCE))
 
 
 def _once(unit: bytes, inside: bytes, last: bytes) -> bytes:
-    """Return a page that one call of msgspec could decode, if its last field were as expected."""
+    """Return a page that one call of msgspec could decode if its last field were as expected."""
     return _record(unit, inside=inside + b"," + last, size=_AT_ONCE)
 
 
@@ -88,7 +91,10 @@ def _nested(opening: bytes, closing: bytes) -> bytes:
 
 
 def _names(size: int) -> bytes:
-    """Return members of an object with different names, each after a comma."""
+    """Return members of an object.
+
+    They have different names, and there is a comma before each.
+    """
     return b"".join(b',"%06d":1' % number for number in range(size // len(b',"000000":1')))
 
 
@@ -97,7 +103,7 @@ def _escaped_key(form: str) -> bytes:
 
 
 def _error(unit: bytes, *, is_json: bool = True) -> Response:
-    """Return an error of 1 MiB whose message repeats a text; in JSON, or as plain text."""
+    """Return an error of 1 MiB whose message repeats a text, either in JSON or as plain text."""
     head, tail = (b'{"error":{"message":"', b'"}}') if is_json else (b"", b"")
     kind = "application/json" if is_json else "text/plain"
     return Response(_filled(head, unit, tail, _ERROR), 400, (f"Content-Type: {kind}",))
@@ -142,7 +148,7 @@ def _chunked(body: bytes, size: int) -> Response:
 
 _HALF = rb"\ud83d"
 
-# Bodies of pages with the status 200. They are functions, because some take a while to make.
+# Bodies of pages with the status 200. They are functions, because some bodies take a while to make.
 _PAGES: dict[str, Callable[[], bytes]] = {
     "page": _documented,
     "unknown-fields": lambda: _page(b",".join(make_records("unknown", 1000))),

@@ -1,8 +1,8 @@
 """Counts the instructions per page of a walk, with ``valgrind --tool=callgrind``.
 
 Each case walks two listings of different length, each in a child process. The difference between
-the two counts is divided by the difference in pages. So everything that happens once is left out:
-imports, connecting, the first page.
+the two counts is divided by the difference in pages. So the result leaves out everything that
+happens once: imports, connecting, the first page.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def measure(
     *,
     reference: str,
 ) -> Result:
-    """Measure each case once, because another run differs by less than 1 %.
+    """Measure each case only once, because runs differ by less than 1 %.
 
     Args:
-        code: The Python code of a child process, which walks a listing.
+        code: The Python code of a child process that walks a listing.
         walks: The arguments of that process for the shorter and the longer listing, by case.
         pages: The lengths of the two listings.
-        reference: The case that the others are compared with.
+        reference: The case with which the others are compared.
     """
     title = f"pages of 100, {pages[1]} of them minus {pages[0]}"
     result = Result(title=title, metrics=_METRICS, samples={}, reference=reference)
@@ -48,7 +48,7 @@ def measure(
         result.notes = [_MISSING]
         return result
     each = [arguments for pair in walks.values() for arguments in pair]
-    # In parallel, because the counts do not depend on the load of the machine.
+    # The processes run in parallel, because the counts do not depend on the load of the machine.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = [*pool.map(partial(_count, valgrind, code), each)]
     for case, few, many in zip(walks, counts[::2], counts[1::2], strict=True):
@@ -57,7 +57,7 @@ def measure(
 
 
 def _count(valgrind: str, code: str, arguments: Arguments) -> int:
-    """Return how many instructions a process executes."""
+    """Return the number of instructions that a process executes."""
     child = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(
         [valgrind, "--tool=callgrind", f"--callgrind-out-file={os.devnull}", *child],
@@ -65,7 +65,7 @@ def _count(valgrind: str, code: str, arguments: Arguments) -> int:
         capture_output=True,
         text=True,
         cwd=HERE,
-        # Otherwise each process has other hashes, and so other collisions.
+        # Without this, each process has other hashes and so other collisions.
         env=os.environ | {"PYTHONHASHSEED": "0"},
     )
     print(*arguments, sep=", ", file=sys.stderr, flush=True)

@@ -20,9 +20,9 @@ def main() -> None:
 
 
 def use_cpu(*, last: bool) -> None:
-    """Run on one CPU only, the first or the last, so that server and rival do not share one.
+    """Run only on the first or the last CPU, so that the server and the rival do not share a CPU.
 
-    Do nothing if there is only one CPU, or if the system does not support it.
+    Do nothing if there is only one CPU, or if the system cannot bind a process to a CPU.
     """
     if hasattr(os, "sched_setaffinity") and len(cpus := sorted(os.sched_getaffinity(0))) > 1:
         os.sched_setaffinity(0, {cpus[-1 if last else 0]})

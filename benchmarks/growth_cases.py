@@ -58,7 +58,7 @@ class Meter:
         self._note_hold("fetching")
 
     def note_publishing(self) -> None:
-        """Note that the export has reported its progress while it publishes."""
+        """Note that the export has reported progress while it publishes."""
         now = time.perf_counter()
         self._silence = max(self._silence, now - self._reported_at)
         self._reported_at = now
@@ -90,14 +90,14 @@ class Meter:
 
 
 def run(work: Callable[[Probe], Coroutine[Any, Any, Sample]]) -> Sample:
-    """Run a coroutine on a loop with a probe."""
+    """Run a coroutine on a loop that has a probe."""
     probe = Probe()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(probe)) as runner:
         return runner.run(work(probe))
 
 
 def measure_listing(base_url: str, warm_up_url: str, total: int, segments: int) -> Sample:
-    """Walk a listing; return the figures."""
+    """Walk a listing and return the figures."""
 
     async def work(probe: Probe) -> Sample:
         await _walk(warm_up_url, segments, lambda _: None)
@@ -121,7 +121,7 @@ async def _walk(base_url: str, segments: int, note: Callable[[int], None]) -> in
 def measure_export(
     base_url: str, warm_up_url: str, total: int, target: str, changed: int = 0
 ) -> Sample:
-    """Export all conversations, or those that have changed; return the figures."""
+    """Export all conversations, or only the changed ones, and return the figures."""
     _leave_out_numpy()
 
     async def work(probe: Probe) -> Sample:
@@ -155,17 +155,17 @@ async def _export(
 
 
 def is_preparing(progress: ExportProgress) -> bool:
-    """Whether nothing is written yet, because records are being sorted or compared."""
+    """Return True if nothing is written yet, because records are being sorted or compared."""
     return progress.published == 0
 
 
 def is_writing(progress: ExportProgress) -> bool:
-    """Whether half of the conversations are written."""
+    """Return True if half of the conversations are written."""
     return progress.to_publish is not None and 2 * (progress.published or 0) >= progress.to_publish
 
 
 def is_finishing(progress: ExportProgress) -> bool:
-    """Whether all conversations are written, and the target is checked or synced."""
+    """Return True if all conversations are written, and the target is being checked or synced."""
     return progress.published is not None and progress.published == progress.to_publish
 
 
@@ -173,9 +173,9 @@ MOMENTS = {"preparing": is_preparing, "writing": is_writing, "finishing": is_fin
 
 
 def measure_stops(base_url: str, target: str, delay: float, *, incremental: bool) -> Sample:
-    """Cancel an export at each moment while it publishes; return the seconds until it ended.
+    """Cancel an export at each moment while it publishes. Return the seconds until it ended.
 
-    Each export resumes the one before. It is cancelled ``delay`` seconds after the moment.
+    Each export resumes the previous one. It is cancelled ``delay`` seconds after the moment.
     """
     _leave_out_numpy()
 
@@ -196,7 +196,10 @@ async def _stop(
     *,
     incremental: bool,
 ) -> float:
-    """Return how many seconds an export ran after it was cancelled; 0 if it had already ended."""
+    """Return the number of seconds that an export ran after it was cancelled.
+
+    The number is 0 if the export had already ended.
+    """
     reached = asyncio.Event()
 
     def note(progress: ExportProgress) -> None:
@@ -216,7 +219,7 @@ async def _stop(
 
 
 def measure_remembered(pages: int) -> Sample:
-    """Return how many bytes a walk remembers for each page, to recognize an endless listing."""
+    """Return the bytes that a walk stores for each page, to recognize an endless listing."""
     walk = CursorWalk()
     tracemalloc.start()
     for number in range(pages):
@@ -229,7 +232,7 @@ def _client(base_url: str) -> CekatClient:
 
 
 def _leave_out_numpy() -> None:
-    # Arrow imports it if it is installed, and an export never needs it.
+    # If it is installed, Arrow imports it. An export never needs it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
 
 

@@ -1,9 +1,9 @@
 """A fast server with prepared pages: nginx, or a bundled server on a raw asyncio protocol.
 
-It supports only the cursor of the API. nginx reads the cursor's id, which is the number of a page.
-The bundled server reads its time, with one minute per page. Each listing has its own port. Use
-``serving`` to run it in its own process. The process prints the ports, and serves until its
-standard input ends.
+Both servers support only the cursor of the API. nginx reads the cursor's id, which is the number of
+a page. The bundled server reads the cursor's time, with one minute per page. Each listing has its
+own port. Use ``serving`` to run a server in its own process. The process prints the ports, and
+serves until its standard input ends.
 
 With the bundled server, ``move_last`` moves the last pages of a listing to its front, as if their
 conversations had changed.
@@ -38,24 +38,24 @@ if TYPE_CHECKING:
 
 SERVERS = ("auto", "nginx", "raw")
 RECORDS = ("documented", "unknown", "two-unknown", "mistyped")
-# All pages are made of this many different records, of about 1 kB each.
+# All pages consist of this many different records, of about 1 kB each.
 _MOST_RECORDS = 10_000
 # nginx serves files. This many already have 200 MB.
 _MOST_FILES = 2_000
 _BEGIN = datetime(2026, 4, 10, 9, 51, 19, 885_000, tzinfo=UTC)
 _STEP = timedelta(minutes=1)
-# The beginning of a record, and how many digits of its id are replaced.
+# The beginning of a record, and the number of digits of its id that are replaced.
 _HEAD, _DIGITS = b'{"id":"', 8
 _ENOUGH = 1 << 20
 
 
 class Listing(NamedTuple):
-    """The listing of one port: how many pages it has, of how many records, and of which kind.
+    """The listing of one port: its number of pages, and the number and the kind of their records.
 
-    ``documented`` records are as on the API's documentation page. 15 % of ``unknown`` records have
-    one other field, ``two-unknown`` records have two each, and ``mistyped`` ones a number as a
-    name. With a ``quota`` (requests per minute), the headers of the bundled server report what is
-    left for each key. It refuses no request.
+    ``documented`` records are as on the API's documentation page. Of the ``unknown`` records, 15 %
+    have one other field. Each ``two-unknown`` record has two other fields, and each ``mistyped``
+    record has a number as its name. With a ``quota`` (requests per minute), the headers of the
+    bundled server report the remaining requests of each key. It refuses no request.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Listing(NamedTuple):
 class Pages:
     """The bodies of a listing, built when they are requested.
 
-    They repeat a limited number of records, each time with other ids.
+    The bodies repeat a limited number of records, each time with other ids.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -88,7 +88,7 @@ class Pages:
         self.first = -count
 
     def body(self, number: int) -> bytes:
-        """Return a page. After the last one, pages are empty."""
+        """Return a page. After the last page, pages are empty."""
         end = self._count + self.first
         if number >= end:
             return b'{"success":true,"data":[' + _end(number, 0)
@@ -134,7 +134,7 @@ def _end(following: int, count: int) -> bytes:
 
 
 class Quota:
-    """The headers of a quota of ``limit`` requests per minute for each key."""
+    """The headers of a quota that allows each key ``limit`` requests per minute."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -142,7 +142,7 @@ class Quota:
         self._used = Counter[bytes]()
 
     def headers(self, head: bytes) -> bytes:
-        """Count a request; return the headers of its reply."""
+        """Count a request. Return the headers of its reply."""
         minute, second = divmod(int(time.time()), 60)
         if minute != self._minute:
             self._minute, self._used = minute, Counter[bytes]()
@@ -168,7 +168,7 @@ class RawProtocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # as of every TCP connection
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each request that has arrived completely."""
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
@@ -188,7 +188,7 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length
 
 
 def _page_asked_for(head: bytes, first: int) -> int:
-    """Return the page of a cursor's time, also for a cursor that an export has constructed."""
+    """Return the page for the time in a cursor, even if an export has constructed the cursor."""
     _, found, rest = head.partition(b"cursor_ts=")
     if not found:
         return first
@@ -197,7 +197,7 @@ def _page_asked_for(head: bytes, first: int) -> int:
 
 
 def move_last(base_url: str, pages: int) -> None:
-    """Move the last pages of a listing to its front; with 0, move them back."""
+    """Move the last pages of a listing to its front. With 0 pages, move them back."""
     urlopen(f"{base_url}/move-last/{pages}").close()  # noqa: S310 - our own server
 
 
@@ -244,7 +244,7 @@ def _write_pages(folder: Path, pages: Pages) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return unused ports. All are open at the same time, so that they differ."""
+    """Return unused ports. All ports are open at the same time, so that they differ."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -310,7 +310,7 @@ def nginx_program() -> str | None:
 
 
 def chosen(server: str, listings: list[Listing]) -> str:
-    """Return the server to use. ``auto`` is nginx, if it is installed and there are few pages."""
+    """Return the server to use. ``auto`` is nginx if nginx is installed and there are few pages."""
     if server != "auto":
         return server
     few = sum(listing.pages for listing in listings) <= _MOST_FILES + 100
@@ -321,9 +321,9 @@ def chosen(server: str, listings: list[Listing]) -> str:
 def serving(
     *listings: Listing, server: str = "auto", certificate: str | None = None
 ) -> Generator[dict[str, str]]:
-    """Run a server in its own process; yield the base URL of each listing.
+    """Run a server in its own process, and yield the base URL of each listing.
 
-    With a ``certificate`` (a file with a key and its certificates) the bundled server uses TLS.
+    With a ``certificate`` (a file with a key and its certificates), the bundled server uses TLS.
     """
     scheme = "https" if certificate else "http"
     command = [sys.executable, __file__, "--server", chosen(server, [*listings])]

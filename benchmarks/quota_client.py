@@ -1,7 +1,7 @@
-"""A client in its own process, for ``bench_quota_sockets.py``: ours, or a hand-written loop.
+"""A client in its own process, for ``bench_quota_sockets.py``: our client or a hand-written loop.
 
-The only argument is a JSON object with the fields of ``Settings``. It prints a line when it starts.
-At the end it prints how late its event loop was at most, in seconds.
+The only argument is a JSON object with the fields of ``Settings``. The process prints a line when
+it starts. At the end, it prints the maximum delay of its event loop in seconds.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Settings:
         options: Arguments of ``RateLimit``.
         by_hand: Requests and seconds of an ``AsyncLimiter`` for the hand-written loop; ``None`` for
             our client.
-        stall: How many seconds the event loop is blocked, and every how many seconds; ``None`` for
-            never.
+        stall: The seconds for which the event loop is blocked, and the seconds between two such
+            blocks. ``None`` for never.
     """
 
     base_url: str
@@ -70,7 +70,7 @@ async def ours(settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[obje
 
 @asynccontextmanager
 async def loop_by_hand(settings: Settings) -> AsyncGenerator[Callable[[], Awaitable[object]]]:
-    """Yield a function that sends one request, and obeys the ``Retry-After`` of a 429."""
+    """Yield a function that sends one request and obeys the ``Retry-After`` of a 429."""
     limiter = AsyncLimiter(*settings.by_hand) if settings.by_hand else None
     headers = {"Authorization": f"Bearer {_KEY}"}
     async with aiohttp.ClientSession(settings.base_url, headers=headers) as session:
@@ -93,14 +93,14 @@ async def repeat(fetch: Callable[[], Awaitable[object]]) -> None:
 
 
 async def block(seconds: float, every: float) -> None:
-    """Block the event loop again and again."""
+    """Block the event loop repeatedly."""
     while True:
         await asyncio.sleep(every - seconds)
         time.sleep(seconds)  # noqa: ASYNC251 - on purpose
 
 
 async def watch(seconds: float) -> float:
-    """Wait; return how late the event loop was at most."""
+    """Wait. Return the maximum delay of the event loop."""
     lag, end = 0.0, time.monotonic() + seconds
     while (due := time.monotonic() + _WATCH) < end:
         await asyncio.sleep(_WATCH)
@@ -109,7 +109,7 @@ async def watch(seconds: float) -> float:
 
 
 async def main(settings: Settings) -> float:
-    """Send requests for a while; return how late the event loop was at most."""
+    """Send requests for a while. Return the maximum delay of the event loop."""
     async with loop_by_hand(settings) if settings.by_hand else ours(settings) as fetch:
         print("started", flush=True)
         tasks = [asyncio.ensure_future(repeat(fetch)) for _ in range(settings.workers)]
@@ -119,7 +119,7 @@ async def main(settings: Settings) -> float:
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            # If a worker ended early, the measurement is worthless.
+            # If a worker ended early, the measurement would be worthless.
             if ended is not None and not isinstance(ended, asyncio.CancelledError):
                 raise ended
         return lag

@@ -35,13 +35,15 @@ class Settings:
 
     Attributes:
         windows: Arguments of ``Fixed``, ``Sliding`` or ``Bucket``, with the ``kind`` of each. A
-            request must fit into all of them. The headers report the first one.
+            request must fit into all of them. The headers report the first of them.
         headers: ``"epoch"``, ``"no reset"``, or ``None`` for no headers.
-        faults: The share of all requests that is refused at random, with ``Retry-After: 0``.
-        at_once: How many requests it handles at once. It refuses more with ``Retry-After: 0``.
+        faults: The share of all requests that the server refuses at random, with ``Retry-After:
+            0``.
+        at_once: The number of requests that the server handles at once. It refuses more with
+            ``Retry-After: 0``.
         service: Seconds that a granted request takes, without the network.
         way: The least and the most seconds that a message takes in one direction.
-        stranger: Requests per second that others send at random, without retries.
+        stranger: The number of requests per second that others send at random, without retries.
         seed: The seed of all random numbers.
     """
 
@@ -56,7 +58,7 @@ class Settings:
 
 
 class Fixed:
-    """Fixed windows, which begin at multiples of their length on the server's clock."""
+    """Fixed windows. They begin at multiples of their length on the server's clock."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit, self.per = limit, per
@@ -72,14 +74,14 @@ class Fixed:
         self._used[number] = self._used.get(number, 0) + 1
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request fits, if none does now."""
+        """Return the seconds until a request fits, if none fits now."""
         return self.per - now % self.per
 
     reset = wait
 
 
 class Sliding:
-    """A sliding window: no span of its length has more requests than the limit."""
+    """A sliding window: no span of that length has more requests than the limit."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit, self.per = limit, per
@@ -95,7 +97,7 @@ class Sliding:
         self._times.append(now)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request fits, if none does now."""
+        """Return the seconds until a request fits, if none fits now."""
         return self._times[-self.limit] + self.per - now
 
     def reset(self, now: float) -> float:
@@ -121,7 +123,7 @@ class Bucket:
         self._arrival = max(now, self._arrival) + self._interval
 
     def wait(self, now: float) -> float:
-        """Return the seconds until a request fits, if none does now."""
+        """Return the seconds until a request fits, if none fits now."""
         return self._arrival - (self._size - 1) * self._interval - now
 
     def reset(self, now: float) -> float:
@@ -134,7 +136,7 @@ _KINDS = {"fixed": Fixed, "sliding": Sliding, "bucket": Bucket}
 
 @dataclass
 class Report:
-    """The times of all requests, in seconds since the first one, and how late the loop was."""
+    """The times of all requests, in seconds since the first one, and the lag of the loop."""
 
     granted: list[float] = field(default_factory=list[float])
     refused: list[float] = field(default_factory=list[float])
@@ -154,7 +156,8 @@ class Server:
             _KINDS[window["kind"]](**{key: value for key, value in window.items() if key != "kind"})
             for window in settings.windows
         ]
-        # Separate generators, so that faults do not depend on how many messages were sent.
+        # There are separate generators, so that faults do not depend on the number of messages
+        # sent.
         self._way, self._fault, self._stranger = (
             random.Random(f"{settings.seed} {what}")  # noqa: S311 - repeatable
             for what in ("way", "fault", "stranger")
@@ -164,7 +167,7 @@ class Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Reply to the requests of one connection."""
-        # CancelledError: a request was still in flight when the case ended.
+        # CancelledError: a request was still in flight at the end of the case.
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await reader.readuntil(b"\r\n\r\n"):
                 await asyncio.sleep(self._way.uniform(*self._settings.way))
@@ -175,7 +178,7 @@ class Server:
         writer.close()
 
     async def be_strangers(self) -> None:
-        """Use the quota as a stranger does, from the first request on."""
+        """Use the quota like a stranger, from the first request on."""
         await self._first
         while True:
             await asyncio.sleep(self._stranger.expovariate(self._settings.stranger))
@@ -186,7 +189,7 @@ class Server:
             seen.append(self._since_first(now))
 
     async def watch(self) -> None:
-        """Record how late the event loop is."""
+        """Record the lag of the event loop."""
         while True:
             due = time.monotonic() + _WATCH
             await asyncio.sleep(_WATCH)

@@ -1,6 +1,6 @@
 """Writes the results of benchmarks into the page of the documentation, and draws its picture."""
 
-# matplotlib has no types for some arguments.
+# matplotlib does not have types for some arguments.
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAGE, PICTURE = DOCS / "benchmarks.md", DOCS / "benchmarks.svg"
 # The rest of the page is written by hand.
 BEGIN, END = "<!-- the results begin -->", "<!-- the results end -->"
 _OURS, _THEIRS, _REFERENCE = "#2f7ed8", "#9aa5b1", "#5b6876"
-# Readable on white and on black.
+# These colors are readable on white and on black.
 _INK = "#808890"
 _TITLES = {
     "walk": "A walk",
@@ -55,7 +55,10 @@ _IMAGE = "![CPU microseconds per conversation of a walk, by client](benchmarks.s
 
 
 def write(document: dict[str, Any]) -> None:
-    """Write page and picture. Without matplotlib or a walk, the page has no picture."""
+    """Write page and picture.
+
+    Without matplotlib, or without results of a walk, the page has no picture.
+    """
     results = {
         name: msgspec.convert(found, list[Result])
         for name, found in document["benches"].items()
@@ -113,7 +116,10 @@ def _machine(document: dict[str, Any]) -> str:
 
 
 def draw(walk: Result, path: Path) -> None:
-    """Draw the CPU of each rival of a walk as a bar. The same figures give the same bytes."""
+    """Draw the CPU of each rival of a walk as a bar.
+
+    The same figures always give the same bytes.
+    """
     import matplotlib as mpl  # noqa: PLC0415 - it takes a second
 
     mpl.use("svg")

@@ -1,4 +1,4 @@
-"""Run all benchmarks, or the given ones, one after another, each in its own process.
+"""Run all benchmarks or the given ones. They run one after another, each in its own process.
 
 The results go into one document, with the versions of all packages. ``--write`` puts them into
 docs/explanation/benchmarks.md, with a picture.
@@ -69,7 +69,7 @@ BENCHES = {
 
 
 def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
-    """Run a benchmark; return its results, and whether it failed. It prints the reason itself."""
+    """Run a benchmark. Return its results and whether it failed."""
     print(f"--- {name}", file=sys.stderr, flush=True)
     done = subprocess.run(
         BENCHES[name].command(size), stdout=subprocess.PIPE, text=True, check=False
@@ -78,7 +78,7 @@ def run(name: str, size: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def document(names: list[str], size: str) -> dict[str, Any]:
-    """Run benchmarks and print their tables; return the document."""
+    """Run benchmarks and print their tables. Return the document."""
     found: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "size": size,
@@ -95,7 +95,7 @@ def document(names: list[str], size: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run the chosen benchmarks. Fail if one of them fails."""
+    """Run the chosen benchmarks. Fail if one of the benchmarks fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("benches", nargs="*", metavar="BENCH", help=", ".join(BENCHES))
     parser.add_argument("--size", choices=("tiny", "full"), default="full")

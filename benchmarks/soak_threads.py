@@ -3,15 +3,15 @@
     python benchmarks/soak_threads.py --seconds 3600
 
 Each thread has its own event loop, sandbox and client, like an application with several loops.
-Every walk must return all ids of the sandbox, in the order of the listing. If one does not, the
+Every walk must return all ids of the sandbox, in the order of the listing. If a walk does not, the
 script fails and writes evidence to a file: the ids, every request as the client sent it, every
 request as the sandbox received it, and every cursor. The two lists of requests show whether the
 client, the HTTP library or the sandbox lost the page.
 
 Other processes keep each core busy. Between rounds, the script changes how often Python switches
-threads. With ``--collect``, other threads run during garbage collections. Test suites do that too:
-hypothesis measures collections in a callback that is written in Python. This is how we found that
-aiohttp before 3.13 builds the requests of all threads in one buffer.
+threads. With ``--collect``, other threads run during garbage collections. The same happens in test
+suites: hypothesis measures collections in a callback that is written in Python. This script showed
+    that aiohttp before 3.13 builds the requests of all threads in one buffer.
 
 This is not a benchmark and has no rival, so ``run.py`` does not run it.
 """
@@ -37,10 +37,10 @@ from cekat_async import CekatClient, RetryPolicy
 from cekat_async.sandbox import Dialect, Faults, Sandbox
 
 _PACKAGES = ("cekat-async", "aiohttp", "yarl", "multidict", "msgspec", "tenacity", "aiolimiter")
-# Python's own interval, and two at which threads switch a hundred times as often.
+# Python's own interval, and two other intervals at which threads switch a hundred times as often.
 _SWITCH_INTERVALS = (0.005, 0.000_05, 0.000_001)
 _REPORT_EVERY = 60.0
-# The process ends when its parent has ended, even if the parent was killed.
+# The process exits when its parent has exited, even if the parent was killed.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
@@ -64,7 +64,7 @@ class Totals:
 
 
 class Soak:
-    """Runs rounds of walks, one walk in each thread, and keeps the evidence of a wrong one."""
+    """Runs rounds of walks, one walk per thread, and keeps the evidence of a wrong walk."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.totals = Totals()
@@ -94,7 +94,8 @@ class Soak:
         async with (
             sandbox,
             CekatClient(
-                # Each sandbox has its own key, and refuses requests with the key of another thread.
+                # Each sandbox has its own key. It refuses requests that have the key of another
+                # thread.
                 sandbox.api_key,
                 base_url=sandbox.base_url,
                 rate_limit=None,
@@ -119,7 +120,8 @@ class Soak:
         expected = [id_ for id_, _ in sandbox.records()]
         if walk.ids == expected and walk.sent == received and walk.error is None:
             return
-        # The sandbox may have closed before it received the last request, which was given up.
+        # If the last request was given up, the sandbox may have closed before it received that
+        # request.
         if walk.ids == expected and walk.error is None and walk.sent[:-1] == received:
             return
         path = Path(self._options.evidence) / f"soak-{os.getpid()}-{time.time_ns()}.json"
@@ -206,7 +208,7 @@ def _run(soak: Soak, seconds: float) -> None:
 
 
 def main() -> None:
-    """Run for the given time. Fail if a walk was wrong."""
+    """Run for the given time. Fail if a walk returned wrong records."""
     options = _options()
     print(json.dumps(_versions()), flush=True)
     logging.getLogger("cekat_async").setLevel(logging.ERROR)  # retries are expected here

@@ -2,7 +2,7 @@
 
 In each round the rivals run one after another, each in its own process. The outcome is a
 ``Result``: samples by rival and round, from which medians, ranges and ratios are computed. A ratio
-is taken between two samples of the same round. The reported ratio is the median over all rounds.
+compares two samples of the same round. The reported ratio is the median over all rounds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ Samples: TypeAlias = dict[str, list[Sample]]
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure of a sample, and its format. With ``ratio``, a ratio to the reference follows."""
+    """A figure of a sample, and its format.
+
+    With ``ratio``, the ratio to the reference follows it.
+    """
 
     key: str
     heading: str
@@ -54,7 +57,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_reached(self) -> bool:
-        """Whether the median reaches the target."""
+        """True if the median reaches the target."""
         reached = statistics.median(self.values)
         return reached >= self.wanted if self.at_least else reached <= self.wanted
 
@@ -71,14 +74,14 @@ class Result(msgspec.Struct, kw_only=True):
 
 
 class Spread(NamedTuple):
-    """The median, the least and the most of some values."""
+    """The median, the minimum and the maximum of some values."""
 
     median: float
     least: float
     most: float
 
     def shown(self, digits: int) -> str:
-        """Return it as text, with the range in brackets if there is one."""
+        """Return the text, with the range in brackets if there is a range."""
         middle, least, most = (f"{value:,.{digits}f}" for value in self)
         return middle if least == most else f"{middle} ({least} to {most})"
 
@@ -106,7 +109,10 @@ def values(result: Result, name: str, key: str) -> list[float]:
 
 
 def fresh(function: Callable[..., Any], **arguments: Any) -> Any:
-    """Call a function of a benchmark in its own process; return its result, decoded from JSON."""
+    """Call a function of a benchmark in its own process.
+
+    Return its result, decoded from JSON.
+    """
     where = f"{Path(inspect.getfile(function)).stem}:{function.__name__}"
     command = [sys.executable, str(HERE / "child.py"), where, json.dumps(arguments)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -114,7 +120,7 @@ def fresh(function: Callable[..., Any], **arguments: Any) -> Any:
 
 
 def interleaved(cases: Mapping[str, Callable[[], Sample]], rounds: int) -> Samples:
-    """Run all cases in each round. Each round begins with another case."""
+    """Run all cases in each round. Each round begins with a different case."""
     names, found = list(cases), Samples()
     for number in range(rounds):
         first = number % len(names)
@@ -125,7 +131,7 @@ def interleaved(cases: Mapping[str, Callable[[], Sample]], rounds: int) -> Sampl
 
 
 def together(rounds: Iterable[Mapping[str, Sample]]) -> Samples:
-    """Return the samples of rounds, if one process measures all cases of a round."""
+    """Return the samples of rounds in which one process measures all cases."""
     found = Samples()
     for samples in rounds:
         for name, sample in samples.items():
@@ -151,7 +157,7 @@ def _has(result: Result, name: str, metric: Metric) -> bool:
 
 
 def _get_reference(result: Result, metric: Metric) -> str | None:
-    """Return the rival that a figure is compared with; ``None`` for no comparison."""
+    """Return the rival with which a figure is compared, or ``None`` for no comparison."""
     return result.reference if metric.ratio and result.reference in result.samples else None
 
 
@@ -164,7 +170,7 @@ def _cells(result: Result, name: str, columns: list[Metric]) -> Iterator[str]:
 
 
 def claims_table(claims: Iterable[Claim]) -> list[list[str]]:
-    """Return a table of targets and what was reached, as rows of text cells."""
+    """Return a table of the targets and of the values that were reached, as rows of text cells."""
     rows = [["", "target", "reached", ""]]
     for claim in claims:
         bound = "at least" if claim.at_least else "at most"
@@ -206,7 +212,7 @@ def _bold(cell: str) -> str:
 
 
 def as_data(result: Result) -> dict[str, Any]:
-    """Return a result as plain values, with the figures that are computed from its samples."""
+    """Return a result as plain values. Include the figures that are computed from its samples."""
     summary = {name: _summary(result, name) for name in result.samples}
     claims = [
         msgspec.to_builtins(claim)

@@ -1,4 +1,4 @@
-"""Print how many conversations each inbox has, by status, in columns separated by tabs."""
+"""Print the number of conversations of each inbox by status, in columns separated by tabs."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ async def main() -> None:
     async with CekatClient() as cekat:
         # Reads eight inboxes at once. They share one rate limit.
         async for conversation in cekat.conversations.across(concurrency=8):
-            # Every field but the id may be missing.
+            # Every field except the id may be missing.
             inbox = conversation.inbox_name or "(no name)"
             counts[inbox, conversation.stage_status or "(no status)"] += 1
 

@@ -1,4 +1,4 @@
-"""Count conversations by status, within a quota that several machines share through Redis.
+"""Count conversations by status. Several machines share one quota through Redis.
 
 pip install 'cekat-async[redis]'
 REDIS_URL=redis://:password@redis.internal:6379/0 python share_quota.py
@@ -13,8 +13,8 @@ from cekat_async.budgets import RedisBudget
 
 
 async def main() -> None:
-    """Print how many conversations have each status."""
-    # All processes behind one public address need the same name.
+    """Print the number of conversations with each status."""
+    # All processes with the same public address need the same name.
     async with RedisBudget(os.environ["REDIS_URL"], name="office") as budget:
         # While Redis cannot be reached, this process uses half of the quota.
         limiter = Limiter(RateLimit(300), budget=budget, share=0.5)

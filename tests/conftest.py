@@ -15,9 +15,9 @@ from support.parts import make_client
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
-# A busy machine is no failure: no example has a deadline, and slow generation is allowed. In CI a
-# short run tries the same examples each time. Developers and long runs try new ones, so that a new
-# example does not fail an unrelated change.
+# No example has a deadline, and slow generation is allowed, so a busy machine fails no test. Short
+# runs in CI try the same examples each time, so that a new example does not fail an unrelated
+# change. Developers' runs and long runs try new examples.
 settings.register_profile(
     "calm",
     deadline=None,
@@ -29,17 +29,17 @@ settings.load_profile("calm")
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from scanning thousands of collected tests repeatedly."""
+    """Freeze the collected tests, so that the garbage collector does not scan them repeatedly."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals_reach_processes() -> Iterator[None]:
-    """Give child processes the default action of each signal that this process ignores.
+    """Let child processes handle signals by default, even if this process ignores some of them.
 
-    A process inherits ignored signals: Ctrl-C in a background job, a hangup under nohup. It
-    does not inherit handlers. A handler that does nothing ignores the signal here all the same.
+    A background job ignores Ctrl-C, and a process under nohup ignores hangups. Child processes
+    inherit ignored signals, but not handlers. So this fixture sets handlers that do nothing.
     """
     python_ignores = {signal.SIGPIPE, signal.SIGXFSZ} if os.name == "posix" else set()
     ignored = [
@@ -56,10 +56,10 @@ def _signals_reach_processes() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let child processes compile the package once, not once per process.
+    """Let child processes share bytecode files, even if the environment forbids writing them.
 
-    They do so anyway unless the environment forbids bytecode files. In that case they write
-    them into a temporary folder, and the source tree is not changed.
+    The files are in a temporary folder, so the source tree is not changed. Without them, each
+    process would compile the package again.
     """
     with pytest.MonkeyPatch.context() as environment:
         if os.environ.get("PYTHONDONTWRITEBYTECODE"):
@@ -94,13 +94,13 @@ def _no_task_left(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A server with 250 conversations in 3 inboxes that grants any number of requests."""
+    """A sandbox with 250 conversations in 3 inboxes, and without a quota."""
     async with Sandbox(conversations=250, inboxes=3, quota=None, cache=1000) as running:
         yield running
 
 
 @pytest.fixture
 async def client(sandbox: Sandbox) -> AsyncIterator[CekatClient]:
-    """A client of that sandbox, without a rate limit and with almost no backoff."""
+    """A client that uses the sandbox, without a rate limit and with almost no backoff."""
     async with make_client(sandbox) as running:
         yield running

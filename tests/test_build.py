@@ -1,4 +1,4 @@
-"""The package as it is built: its metadata with and without an address, and what the sdist has."""
+"""Built packages: the metadata with and without a project address, and the files of the sdist."""
 
 import re
 import shutil
@@ -11,6 +11,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 import cekat_async
 
@@ -31,7 +32,7 @@ row[0](column)
 
 
 def copy_project(folder, address, readme=README):
-    """Copy what a build reads, with another address and another README."""
+    """Copy the files that a build reads, with this project address and this README."""
     for name in ("LICENSE", "hatch_build.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     package = folder / "cekat_async"
@@ -47,7 +48,7 @@ def copy_project(folder, address, readme=README):
 
 
 def build(kind, source, target):
-    """Build an sdist or a wheel, without a network, and return its path."""
+    """Build an sdist or a wheel without using a network, and return its path."""
     subprocess.run(  # noqa: S603 - our own build
         [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", target],
         cwd=source,
@@ -59,7 +60,7 @@ def build(kind, source, target):
 
 
 def read_metadata(wheel):
-    """Return the metadata of a wheel. Its body is the README."""
+    """Return the metadata of a wheel. The body of the metadata is the README."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA")]
         return BytesParser().parsebytes(archive.read(name))
@@ -67,7 +68,7 @@ def read_metadata(wheel):
 
 @pytest.fixture
 def metadata_with(tmp_path):
-    """Return a function that builds a wheel with an address, and returns its metadata."""
+    """Return a function that builds a wheel with a given address, and returns its metadata."""
 
     def metadata_with(address, **options):
         source = tmp_path / "source"
@@ -79,7 +80,7 @@ def metadata_with(tmp_path):
 
 
 def test_an_address_makes_links_absolute(metadata_with):
-    """With an address, relative links of the README lead to the tag of the version."""
+    """With a project address, relative links of the README point to the version's tag."""
     metadata = metadata_with(ADDRESS)
     readme = metadata.get_payload(decode=True).decode()
     blob, raw = (f"{ADDRESS}/{kind}/v{metadata['Version']}" for kind in ("blob", "raw"))
@@ -92,7 +93,7 @@ def test_an_address_makes_links_absolute(metadata_with):
 
 
 def test_without_an_address_links_become_text(metadata_with):
-    """Without an address, relative links and pictures of the README become their texts."""
+    """Without a project address, the README's relative links and pictures become plain text."""
     readme = metadata_with("").get_payload(decode=True).decode()
 
     assert "A picture, a page, two\nlines, [a section](#more), [elsewhere](https:" in readme
@@ -101,22 +102,22 @@ def test_without_an_address_links_become_text(metadata_with):
 
 
 def test_an_address_gives_the_links_of_the_project(metadata_with):
-    """With an address, the metadata links to the source, the documentation and the changelog."""
+    """With a project address, the metadata has links to source, changelog and issues."""
     links = dict(line.split(", ") for line in metadata_with(f"{ADDRESS}/").get_all("Project-URL"))
 
     assert links["Source"] == ADDRESS
-    assert {"Documentation", "Changelog", "Issues"} < set(links)
+    assert {"Changelog", "Issues"} < set(links)
     assert all(link.startswith(ADDRESS) for link in links.values())
 
 
 def test_without_an_address_there_are_no_links(metadata_with):
-    """Without an address, the metadata has no link that could be dead."""
+    """Without a project address, the metadata has no links, because they would be dead."""
     assert metadata_with("").get_all("Project-URL") is None
 
 
 @pytest.mark.parametrize("address", ["", ADDRESS])
 def test_the_readme_has_no_relative_link_when_it_is_built(metadata_with, address):
-    """No link of the real README is relative in the metadata, in Markdown or in HTML."""
+    """In the metadata, the project's README has no relative links, in Markdown or in HTML."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     readme = metadata_with(address, readme=text).get_payload(decode=True).decode()
     prose = re.sub(r"^```.*?^```$|`[^`\n]*`", "", readme, flags=re.MULTILINE | re.DOTALL)
@@ -126,7 +127,7 @@ def test_the_readme_has_no_relative_link_when_it_is_built(metadata_with, address
 
 
 def test_the_sdist_has_all_files_of_the_project(tmp_path):
-    """The sdist has each file of the repository, so that its tests run from it."""
+    """The sdist has every file of the repository, so that the tests can run from an sdist."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         pytest.skip("this is not a clone of the repository")
@@ -141,10 +142,26 @@ def test_the_sdist_has_all_files_of_the_project(tmp_path):
 
 
 def test_classifiers_name_supported_pythons():
-    """Each Python in the classifiers is one that pyproject.toml allows."""
+    """Each Python version in the classifiers satisfies ``requires-python``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     oldest = project["requires-python"].removeprefix(">=")
     named = [c.rpartition(" ")[2] for c in project["classifiers"] if " :: Python :: 3." in c]
 
     assert named[0] == oldest
     assert named == sorted(named, key=lambda version: int(version.partition(".")[2]))
+
+
+def test_pre_commit_has_the_linters_of_the_lint_session():
+    """pre-commit and ``nox -s lint`` use the same versions of the linters."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    pinned = {
+        requirement
+        for repo in hooks["repos"]
+        for hook in repo["hooks"]
+        for requirement in hook["additional_dependencies"]
+        if not requirement.startswith("pre-commit-hooks")
+    }
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+    assert pinned <= set(groups["dependency-groups"]["lint"])
+    assert len(pinned) == 3

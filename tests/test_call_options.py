@@ -1,4 +1,4 @@
-"""``client.with_options``: other time limits and retries over the same connections and budgets."""
+"""``client.with_options``: new clients with other options that share connections and budgets."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ def make_body(answer) -> bytes:
 
 
 def with_options(pipeline, **options):
-    """Return a pipeline with other options, as the client makes it."""
+    """Return the pipeline that a client makes for these options."""
     parent, _ = make_pipeline([], **options)
     return pipeline.with_options(parent._config)
 
@@ -42,7 +42,7 @@ def with_options(pipeline, **options):
 
 
 async def test_other_retries(sandbox, client):
-    """The calls of the new client follow its policy. Those of the old one keep theirs."""
+    """The new client uses the new retry policy, and the original client keeps its own."""
     once = client.with_options(retry=ONCE)
     sandbox.fail_next(Fault.status(503), Fault.status(503))
 
@@ -63,7 +63,7 @@ async def test_other_retries(sandbox, client):
     ids=["deadline", "request"],
 )
 def test_other_limits_of_a_call(limits, error):
-    """``deadline`` and ``request`` are those of the new client."""
+    """Calls of the new client use its own ``deadline`` and ``request``."""
     pipeline, _ = make_pipeline([reply()] * 2, latency=50, timeout=Timeout(attempt=100))
     hasty = with_options(pipeline, timeout=limits)
 
@@ -77,7 +77,7 @@ def test_other_limits_of_a_call(limits, error):
 
 @pytest.mark.parametrize("limits", [Timeout(read=5), Timeout(attempt=5)], ids=["read", "attempt"])
 async def test_other_limits_of_an_attempt(limits):
-    """``read`` and ``attempt`` reach the transport, even on a caller's session."""
+    """The new client's ``read`` and ``attempt`` take effect, even with a caller's session."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         for own in (None, session):
             async with make_client(server, session=own, retry=ONCE) as client:
@@ -95,7 +95,7 @@ async def test_other_limits_of_an_attempt(limits):
 
 
 async def test_another_limit_for_connecting(monkeypatch):
-    """``connect`` is that of the new client."""
+    """New connections for the new client use its own ``connect``."""
 
     async def never(*_args, **_options):
         await asyncio.sleep(3600)
@@ -109,14 +109,14 @@ async def test_another_limit_for_connecting(monkeypatch):
 
 @pytest.mark.parametrize("option", [{"timeout": 5}, {"retry": 3}, {"timeout": RetryPolicy()}])
 async def test_a_wrong_option_is_refused(client, option):
-    """A wrong option raises at once, by name."""
+    """A wrong option raises an error immediately, and the error names the option."""
     (name,) = option
     with pytest.raises(ConfigurationError, match=f"{name} must be a"):
         client.with_options(**option)
 
 
 async def test_options_that_are_not_given_are_kept(sandbox):
-    """Each option can be changed separately, and all others keep their values."""
+    """Each option can be changed separately, and all other options keep their values."""
     async with make_client(sandbox, retry=ONCE, timeout=Timeout(deadline=7)) as client:
         derived = client.with_options(timeout=Timeout(deadline=3)).with_options()
         again = derived.with_options(retry=RetryPolicy(attempts=2))
@@ -130,7 +130,7 @@ async def test_options_that_are_not_given_are_kept(sandbox):
 
 
 async def test_connections_limiter_traffic_and_hooks_are_shared(sandbox):
-    """Both clients use one connection, limiter, request count and decoder, and the same hooks."""
+    """Both clients use the same connections, limiter, request count, decoder and hooks."""
     events = []
     async with make_client(sandbox, hooks=events.append, rate_limit=RateLimit(600)) as client:
         derived = client.with_options(timeout=Timeout(deadline=50))
@@ -152,7 +152,7 @@ async def test_connections_limiter_traffic_and_hooks_are_shared(sandbox):
 
 
 def test_the_concurrency_is_shared():
-    """All derived clients together send no more requests at the same time."""
+    """All derived clients together keep the original client's limit of concurrent requests."""
     pipeline, transport = make_pipeline([reply()] * 20, latency=1, concurrency=3)
     pipelines = [with_options(pipeline) for _ in range(5)]
 
@@ -165,7 +165,7 @@ def test_the_concurrency_is_shared():
 
 
 def test_the_retry_budget_is_shared():
-    """A retry of one client leaves fewer for the others."""
+    """A retry of one client uses up part of the retry budget of all clients."""
     pipeline, transport = make_pipeline(
         [reply(503)] * 40, retry=RetryPolicy(attempts=4, backoff=0, budget=5)
     )
@@ -178,14 +178,14 @@ def test_the_retry_budget_is_shared():
 
     run_virtual(main())
 
-    # 3 retries, then 2, and then none is left.
+    # 3 retries, then 2, and then the budget is used up.
     assert len(transport.requests) == 4 + 3 + 1 + 1
 
 
 async def test_a_retry_budget_of_its_own_is_refused(sandbox):
-    """A different retry budget raises, because it would not be used.
+    """A different retry budget raises an error, because it would not be used.
 
-    The client's own is accepted.
+    The client's own retry budget is accepted.
     """
     async with make_client(sandbox, retry=RetryPolicy(budget=7)) as client:
         client.with_options(retry=RetryPolicy(attempts=2))
@@ -199,7 +199,7 @@ async def test_a_retry_budget_of_its_own_is_refused(sandbox):
 
 
 async def test_closing_it_ends_its_own_calls_only():
-    """Its calls in flight end, later ones are refused, and the original continues."""
+    """Closing a derived client ends its calls and refuses new ones. The original continues."""
     async with RawServer(lambda _: http()) as server, make_client(server) as client:
         derived = client.with_options(timeout=Timeout(deadline=60))
         server.gate.clear()
@@ -225,9 +225,9 @@ async def test_closing_it_ends_its_own_calls_only():
 
 
 async def test_closing_the_original_ends_the_calls_of_all():
-    """Closing the original also ends calls of derived clients, at any depth.
+    """Closing the original client ends the calls of clients that were derived at any depth.
 
-    The session is the caller's, so that nothing else ends them.
+    The test uses a caller's session, so that nothing else ends these calls.
     """
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         client = make_client(server, session=session)
@@ -248,7 +248,7 @@ async def test_closing_the_original_ends_the_calls_of_all():
 
 
 async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
-    """Only the last client of the chain is referenced, by its call."""
+    """This also works if only the last client of the chain is referenced, by its running call."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         client = make_client(server, session=session)
         chained = client.with_options(retry=ONCE).with_options(timeout=Timeout(deadline=60))
@@ -262,7 +262,7 @@ async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
 
 
 async def test_it_can_be_entered_and_left(sandbox, client):
-    """Each client can be entered once with ``async with``, even while the original is."""
+    """Each client can be entered once with ``async with``, even inside the original's block."""
     async with client.with_options(retry=ONCE) as derived:
         assert len(await derived.conversations.page()) == 100
         with pytest.raises(ConfigurationError, match="enter it only once"):
@@ -272,7 +272,7 @@ async def test_it_can_be_entered_and_left(sandbox, client):
 
 
 async def test_it_needs_no_closing(sandbox, client):
-    """A derived client can be dropped without a warning and without leaking."""
+    """A derived client can be dropped without closing it. There is no warning and no leak."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(3):
@@ -283,9 +283,9 @@ async def test_it_needs_no_closing(sandbox, client):
 
 
 async def test_it_keeps_the_original_alive(sandbox):
-    """If only the derived client is kept, the connections stay open.
+    """If only the derived client is referenced, the connections stay open.
 
-    A warning reports them later.
+    When the derived client is dropped as well, a warning reports the open connections.
     """
     kept = [make_client(sandbox).with_options(retry=ONCE)]
     await kept[0].conversations.page()

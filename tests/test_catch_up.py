@@ -1,4 +1,4 @@
-"""Catch-up reads again until one request shows everything that moved, as of one moment."""
+"""Catch-up re-reads a listing until a single request shows everything that moved in between."""
 
 from itertools import pairwise
 from math import inf
@@ -12,13 +12,13 @@ from cekat_async.positions import Cursor, Edge, Stage, WalkState
 
 
 def page(depth: float) -> PageSummary:
-    """Return a page that ends at a depth. An infinite depth makes it the last one."""
+    """Return a page whose cursor is at a depth. A page at an infinite depth is the last one."""
     name = None if depth == inf else Cursor(f"id-{depth}", f"ts-{depth}")
     return PageSummary(["a"], name, depth)
 
 
 class Walk:
-    """Plays the rest of a walk: takes the next request, and replies as the test says."""
+    """Plays the other parts of a walk: takes requests from catch-up, and replies to them."""
 
     def __init__(self, state=WalkState(), start=None, order=-1):  # noqa: B008 - frozen
         self.catch_up = CatchUp(state, start)
@@ -28,13 +28,13 @@ class Walk:
         return self.catch_up.next(self._order)
 
     def probe(self, depth):
-        """Take the next request, which must be a probe, and reply with the newest at this depth."""
+        """Reply to the next request, which must be a probe. The newest record is at ``depth``."""
         segment = self.next()
         assert (segment.stage, segment.walk.cursor) == (Stage.PROBE, None)
         self.catch_up.note_probe(page(depth))
 
     def read(self, *depths):
-        """Take and return the next request, and reply with pages that end at these depths."""
+        """Take and return the next request, and reply with pages at these depths."""
         segment = self.next()
         assert segment.stage is not Stage.PROBE
         cursor = segment.walk.cursor
@@ -44,7 +44,7 @@ class Walk:
         return segment
 
     def read_first(self, *depths, newest=0):
-        """Read the listing for the first time: the first page, the probe, and the other pages."""
+        """Play the first pass: the first page, the probe, and the other pages."""
         self.read(depths[0])
         if depths[0] < inf:
             assert self.catch_up.needs_probe
@@ -55,7 +55,7 @@ class Walk:
 
 
 def ends_at(segment: Segment, depth: float) -> bool:
-    """Return whether a pass ends with the first page that is deeper than that."""
+    """Return whether a pass ends with the first page that is deeper than ``depth``."""
     segment.advance(page(depth - 1))
     continues = not segment.is_over
     segment.advance(page(depth + 1))
@@ -63,7 +63,7 @@ def ends_at(segment: Segment, depth: float) -> bool:
 
 
 def test_the_first_page_needs_no_probe():
-    """A walk begins at the front, and a listing of one page is complete without a probe."""
+    """A walk begins at the front. If the listing has a single page, no probe is needed."""
     walk = Walk()
     first = walk.read(inf)
 
@@ -74,7 +74,7 @@ def test_the_first_page_needs_no_probe():
 
 
 def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
-    """A page that ends after the former newest record has everything that moved since."""
+    """A page from the front to below the former newest record has every record that moved."""
     walk = Walk()
     walk.read_first(100, inf)
 
@@ -84,7 +84,7 @@ def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
 
 @pytest.mark.parametrize("depth", [-20, 0])
 def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
-    """A page that ends exactly at the former newest is not enough: equal timestamps may follow."""
+    """A page must end below the former newest record, because equal timestamps may follow it."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(depth)
@@ -95,7 +95,7 @@ def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
 
 
 def test_each_pass_ends_where_the_pass_before_the_last_began():
-    """Records after that point have not moved since the last pass began."""
+    """Records below that point have not moved since the last pass began."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-500)
@@ -108,7 +108,7 @@ def test_each_pass_ends_where_the_pass_before_the_last_began():
 
 
 def test_a_pass_of_one_page_is_the_last():
-    """One page that reaches the former newest record has seen all records at one moment."""
+    """A page that reaches the former newest record shows all moved records at one moment."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-5)
@@ -144,7 +144,7 @@ def test_after_twenty_passes_it_is_an_error():
 
 @pytest.mark.parametrize("start", [None, Cursor("id-0", "ts-0")])
 def test_in_an_ascending_listing_the_last_page_is_read_again(start):
-    """Records move to the end, where one more request finds them."""
+    """In an ascending listing, records move to the end, so the last page is read again."""
     walk = Walk(start=start, order=1)
     if start:
         walk.read(100, 200, inf)
@@ -156,7 +156,7 @@ def test_in_an_ascending_listing_the_last_page_is_read_again(start):
 
 
 def test_if_the_order_is_unknown_both_ends_are_read_again():
-    """Records may have moved to either end."""
+    """If the order is unknown, records may have moved to either end."""
     walk = Walk(order=0)
     walk.read_first(100, inf)
 
@@ -175,7 +175,7 @@ def test_nothing_before_a_start_cursor_is_read():
 
 
 def test_another_walk_begins_with_a_look():
-    """It looks as deep as known to be needed, or at the last page of an ascending listing."""
+    """A walk with a saved state reads the front first, or the last page of an ascending listing."""
     again = WalkState(top=Edge(None, 5.0), newest=Edge(None, 5.0))
     walk = Walk(again)
     assert walk.read(6).stage is Stage.LOOK
@@ -186,7 +186,7 @@ def test_another_walk_begins_with_a_look():
 
 
 def test_an_incremental_walk_probes_and_reads_down_to_the_watermark():
-    """An incremental walk reads down to the watermark, and the overlap further."""
+    """An incremental walk probes first, and then reads to the watermark and through the overlap."""
     walk = Walk(WalkState(down_to=Cursor("a", "b"), overlap=7))
     walk.probe(-100)
 
@@ -200,7 +200,7 @@ def test_an_incremental_walk_probes_and_reads_down_to_the_watermark():
     + [(stage, 0, False) for stage in ("look", "settled", "behind", "tail")],
 )
 def test_only_the_first_pass_is_worth_several_walkers(stage, passes, is_first):
-    """All other passes are too short for several walkers."""
+    """Only the first pass is long enough for several walkers."""
     catch_up = CatchUp(WalkState(stage=Stage(stage), passes=passes))
 
     assert catch_up.is_first_pass is is_first

@@ -1,4 +1,4 @@
-"""The client: its options, its life and its end."""
+"""The client: its options, and how it is opened and closed."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from cekat_async.sandbox import Fault, Sandbox
 
 
 async def test_the_key_and_the_address_come_from_the_environment(sandbox, monkeypatch):
-    """Without arguments, the key and the base URL are those of the environment."""
+    """Without arguments, the client reads the key and the base URL from the environment."""
     monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
     monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
 
@@ -36,7 +36,7 @@ async def test_arguments_override_the_environment(sandbox, monkeypatch):
 
 
 def test_without_a_key_it_says_what_to_do():
-    """Without a key the error names the argument and the variable."""
+    """If there is no key, the error names the argument and the environment variable."""
     with pytest.raises(ConfigurationError, match=r"api_key=… or set CEKAT_API_KEY"):
         CekatClient()
 
@@ -81,7 +81,7 @@ async def test_a_wrong_key_is_reported(sandbox):
 
 
 async def test_leaving_closes_the_connections(sandbox):
-    """At the end of ``async with`` the client's connections are closed."""
+    """At the end of ``async with``, the client's connections are closed."""
     async with CekatClient(sandbox.api_key, base_url=sandbox.base_url) as client:
         await client.conversations.page()
         assert sandbox.log.open_connections == 1
@@ -91,7 +91,7 @@ async def test_leaving_closes_the_connections(sandbox):
 
 
 async def test_leaving_by_an_error_closes_too(sandbox):
-    """An exception in the body is raised, and the client is closed."""
+    """An exception in the body of ``async with`` reaches the caller, and the client is closed."""
     client = CekatClient(sandbox.api_key, base_url=sandbox.base_url)
 
     async def body() -> None:
@@ -105,7 +105,7 @@ async def test_leaving_by_an_error_closes_too(sandbox):
 
 
 async def test_closing_twice_is_fine(sandbox):
-    """``aclose`` may be called any number of times, used or not."""
+    """``aclose`` may be called any number of times, even on a client that sent no request."""
     unused = CekatClient("key")
     await unused.aclose()
     await unused.aclose()
@@ -147,7 +147,7 @@ async def test_entering_a_closed_client_says_so():
 
 
 async def test_entering_twice_says_so():
-    """A client can be entered once, because the inner exit would close it for the outer body."""
+    """A client can be entered only once: the inner exit would close it for the outer block."""
     async with CekatClient("key") as client:
         with pytest.raises(ConfigurationError, match="enter it only once"):
             async with client:
@@ -165,7 +165,7 @@ async def test_a_client_works_without_async_with(sandbox):
 
 
 async def test_a_client_that_was_never_closed_warns(sandbox):
-    """A client that is dropped with open connections warns and says what to write."""
+    """If a client is dropped with open connections, a warning says how to close a client."""
     clients = [CekatClient(sandbox.api_key, base_url=sandbox.base_url)]
     await clients[0].conversations.page()
     session = clients[0]._transport.session.open()
@@ -176,7 +176,7 @@ async def test_a_client_that_was_never_closed_warns(sandbox):
 
 
 async def test_a_client_that_opened_nothing_does_not_warn():
-    """A client that was never used, or uses a caller's session, has nothing to close."""
+    """There is no warning if the client was never used, or if it uses a caller's session."""
     async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -218,7 +218,7 @@ async def test_connections_grow_with_concurrency():
 
 
 async def test_tasks_share_the_pace_of_a_client(sandbox):
-    """Tasks that share a client share its rate limit: together they take as long as one."""
+    """Tasks that share a client share its rate limit, so they are not faster than one task."""
     async with CekatClient(
         sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(99, per=0.5)
     ) as client:
@@ -229,7 +229,7 @@ async def test_tasks_share_the_pace_of_a_client(sandbox):
 
 
 def test_the_environment_is_read_at_the_constructor_only(monkeypatch):
-    """Later changes of the environment do not change a client."""
+    """Changes to the environment do not affect a client that exists already."""
     monkeypatch.setenv("CEKAT_API_KEY", "key")
     client = CekatClient()
     monkeypatch.setenv("CEKAT_BASE_URL", "https://elsewhere.invalid")

@@ -1,4 +1,4 @@
-"""The options of a client together: which are refused, and that the key stays hidden."""
+"""All options of a client: refused values, and secrecy of the key."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ def config(**options) -> ClientConfig:
 
 
 def refused(**options) -> str:
-    """Return everything that a person or a log sees of a refused option."""
+    """Return everything that a person or a log sees when an option is refused."""
     with pytest.raises(ConfigurationError) as caught:
         config(**options)
     return "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
@@ -56,7 +56,7 @@ def refused(**options) -> str:
     ],
 )
 def test_options_of_the_wrong_kind(options: dict, words: str) -> None:
-    """An option of another type is refused, and the error names the expected type."""
+    """An option of a wrong type is refused, and the error names the expected type."""
     assert words in refused(**options)
 
 
@@ -84,12 +84,12 @@ def test_all_options_are_stored() -> None:
 
 
 def test_no_key() -> None:
-    """Without a key the error names both places for one."""
+    """If there is no key, the error names the argument and the environment variable."""
     assert "pass api_key=… or set CEKAT_API_KEY" in refused(api_key=None)
 
 
 def test_key_from_the_environment() -> None:
-    """The key is read from CEKAT_API_KEY if none is passed."""
+    """If no key is passed, it is read from CEKAT_API_KEY."""
     environ = {"CEKAT_API_KEY": "from-env"}
 
     assert config(api_key=None, environ=environ).api_key.reveal() == "from-env"
@@ -98,7 +98,7 @@ def test_key_from_the_environment() -> None:
 
 @pytest.mark.parametrize("key", ["", " ", "\t \n", "\u00a0"])
 def test_empty_key(key: str) -> None:
-    """An empty or blank key is refused, also in the environment or if another one is there."""
+    """An empty or blank key is refused, both as an argument and in the environment."""
     assert "the API key is empty" in refused(api_key=key)
     assert "the API key is empty" in refused(api_key=None, environ={"CEKAT_API_KEY": key})
     assert "the API key is empty" in refused(api_key=key, environ={"CEKAT_API_KEY": KEY})
@@ -124,7 +124,7 @@ def test_empty_key(key: str) -> None:
     ],
 )
 def test_key_that_no_header_can_carry(around: str) -> None:
-    """A key with a line break or similar is refused without showing it."""
+    """A key that no header can carry is refused, and the error does not show the key."""
     said = refused(api_key=around.format(KEY))
 
     assert "copy only the key itself" in said
@@ -134,7 +134,7 @@ def test_key_that_no_header_can_carry(around: str) -> None:
 
 @pytest.mark.parametrize("key", [KEY.encode(), 4711, ["sk"], Secret(KEY), False])
 def test_key_that_is_no_text(key: object) -> None:
-    """A key of another type is refused, and the error names the type."""
+    """A key that is not a string is refused, and the error names the key's type."""
     said = refused(api_key=key)
 
     assert f"must be text, not {type(key).__name__}" in said
@@ -162,7 +162,7 @@ def test_key_is_taken_as_it_is() -> None:
     ],
 )
 def test_config_never_shows_the_key(show) -> None:
-    """No way of printing a config or a secret shows the key."""
+    """A config or a secret never shows the key, no matter how it is printed."""
     made = config()
 
     assert KEY not in show(made)
@@ -215,7 +215,7 @@ def test_secret_does_not_leave_the_process(leave, make) -> None:
     ],
 )
 def test_base_url(given_url: str | None, url: str) -> None:
-    """A base URL has a scheme, a host and perhaps a gateway's prefix. A final slash is removed."""
+    """A base URL has a scheme, a host and optionally a path prefix. A final slash is removed."""
     assert url == config(base_url=given_url).base_url
 
 
@@ -259,7 +259,7 @@ GOOD_HOSTS = f"""
 @pytest.mark.parametrize("host", BAD_HOSTS.split())
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_a_host_that_is_none(scheme: str, host: str) -> None:
-    """A host is refused if no resolver knows it or reads it as an address that it does not show."""
+    """A host is refused if it is invalid, or if it is an unusual form of an IP address."""
     said = refused(base_url=f"{scheme}://{host}:8080/api", allow_http=True)
 
     assert "has no valid host" in said or "is not a URL" in said
@@ -267,11 +267,11 @@ def test_a_host_that_is_none(scheme: str, host: str) -> None:
 
 @pytest.mark.parametrize("host", GOOD_HOSTS.split())
 def test_a_host_that_is_one(host: str) -> None:
-    """Names of all kinds and complete addresses are accepted."""
+    """Host names of all kinds and complete IP addresses are accepted."""
     assert config(base_url=f"https://{host}").base_url == f"https://{host}"
 
 
-# without scheme or host, with a bad port, or with a bad address
+# These URLs have no scheme, no host, a bad port, or a bad IP address.
 NO_URLS = """
     api.cekat.ai  //api.cekat.ai  /api  ftp://api.cekat.ai  file:///etc/passwd  localhost:8080
     https:  https://  https:///path  https://:443  https:api.cekat.ai  https://api.cekat.ai:0
@@ -282,7 +282,7 @@ NO_URLS = """
 
 @pytest.mark.parametrize("url", [*NO_URLS.split(), "https://api.cekat.ai:44 3"])
 def test_base_url_that_is_none(url: str) -> None:
-    """A base URL needs HTTP, a host and a valid port. The error shows how to write it."""
+    """A base URL needs a scheme (HTTP or HTTPS), a host and a valid port. The error shows a URL."""
     assert "write it as 'https://api.cekat.ai'" in refused(base_url=url)
 
 
@@ -310,7 +310,7 @@ USER_INFO = """
 
 @pytest.mark.parametrize("url", [*USER_INFO.split(), "https://user:hunter2@a b"])
 def test_base_url_with_user_info(url: str) -> None:
-    """A base URL with a user or a password is refused without showing it."""
+    """A base URL with a user or a password is refused, and the error does not show them."""
     said = refused(base_url=url)
 
     assert "must not contain a user name, a password" in said
@@ -319,13 +319,13 @@ def test_base_url_with_user_info(url: str) -> None:
 
 @pytest.mark.parametrize("tail", ["?limit=5", "?", "#top", "#", "/?a", "/x#y", "?a#b"])
 def test_base_url_with_query_or_fragment(tail: str) -> None:
-    """A query or a fragment is refused instead of ignored."""
+    """A base URL with a query or a fragment is refused, so that neither is silently ignored."""
     assert "must not contain a query or fragment" in refused(base_url=DEFAULT_BASE_URL + tail)
 
 
 @pytest.mark.parametrize("url", ["", " ", "\n", 0, False, b"https://api.cekat.ai", ["https://a"]])
 def test_an_empty_base_url(url: object) -> None:
-    """An empty base URL, or one that is no text, is refused instead of replaced by the default."""
+    """An empty base URL, or a wrong type, is refused and not replaced with the default."""
     assert "base_url must be text that is not blank" in refused(base_url=url)
 
 
@@ -333,7 +333,7 @@ def test_an_empty_base_url(url: object) -> None:
     "path", ["/a b", "/\r\nHost:x", "/\x00", "\t.x", " x", "\u200b.x", "\u00a0.x"]
 )
 def test_base_url_with_blanks(path: str) -> None:
-    """Spaces and control characters inside a base URL are refused instead of removed."""
+    """A base URL with spaces or control characters is refused, and they are not removed."""
     assert "contains a blank or a control character" in refused(base_url=f"https://api{path}")
 
 
@@ -342,12 +342,12 @@ def test_base_url_with_blanks(path: str) -> None:
     ["https://bücher.example", "https://api。cekat.ai", "https://gw.example/café", "https://a℀b"],
 )
 def test_base_url_that_is_not_ascii(url: str) -> None:
-    """An international host must be in ASCII form, because there are several ways to convert it."""
+    """An international host name must be in ASCII, because there are several conversions."""
     assert "write its host as xn--… and its path as %…" in refused(base_url=url)
 
 
 def test_base_url_from_the_environment() -> None:
-    """The base URL is read from CEKAT_BASE_URL if none is passed. An empty variable is ignored."""
+    """If no base URL is passed, it is read from CEKAT_BASE_URL. An empty variable is ignored."""
     environ = {"CEKAT_BASE_URL": "https://gw.example/"}
 
     assert config(environ=environ).base_url == "https://gw.example"
@@ -356,7 +356,7 @@ def test_base_url_from_the_environment() -> None:
 
 
 def test_base_url_from_the_environment_is_checked() -> None:
-    """A bad base URL in the environment is refused like one that is passed."""
+    """A bad base URL in the environment is refused, like a bad argument."""
     assert "unencrypted" in refused(environ={"CEKAT_BASE_URL": "http://api.cekat.ai"})
 
 
@@ -369,7 +369,7 @@ def test_base_url_from_the_environment_is_checked() -> None:
 )
 @settings(max_examples=80 * EFFORT)
 def test_any_base_url(text: str) -> None:
-    """Any text is refused with our own error or is a safe base URL."""
+    """Any text is either a safe base URL, or our own error refuses it."""
     try:
         url = config(base_url=text).base_url
     except ConfigurationError:
@@ -388,11 +388,11 @@ def test_any_base_url(text: str) -> None:
 @given(key=st.one_of(st.text(), st.binary(), st.integers()))
 @settings(max_examples=60 * EFFORT)
 def test_any_key(key: object) -> None:
-    """Any text is refused without showing it or is a key that a header can carry."""
+    """Any text is either a key that a header can carry, or an error that hides it refuses it."""
     try:
         made = config(api_key=key).api_key.reveal()
     except ConfigurationError as error:
-        # the message may contain a short one by chance
+        # The error's message may contain a short key by chance.
         assert len(str(key)) < 12 or str(key) not in str(error)  # noqa: PT017 - both are right
     else:
         assert key == made

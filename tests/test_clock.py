@@ -10,7 +10,7 @@ from cekat_async._ratelimit.clock import time_now
 
 
 async def measure_a_turn() -> float:
-    """Return how much time this clock shows in an iteration that takes 20 ms."""
+    """Return how far the clock advances in an iteration of the loop that takes 20 ms."""
     before = time_now()
     time.sleep(0.02)  # noqa: ASYNC251 - on purpose
     return time_now() - before
@@ -18,7 +18,7 @@ async def measure_a_turn() -> float:
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
 def test_it_continues_during_a_turn_of_the_loop(library):
-    """It shows the current time, and not the start of the loop's current iteration."""
+    """The clock shows the current time, and not the start of the loop's current iteration."""
     module = pytest.importorskip(library, reason=f"{library} is not installed")
 
     with asyncio.Runner(loop_factory=module.new_event_loop) as runner:
@@ -27,7 +27,7 @@ def test_it_continues_during_a_turn_of_the_loop(library):
 
 @pytest.mark.parametrize("library", ["asyncio", "uvloop"])
 def test_it_is_the_clock_of_timers(library):
-    """A callback that is scheduled for a time of this clock does not run earlier."""
+    """A callback that is scheduled for a time on this clock does not run before that time."""
     module = pytest.importorskip(library, reason=f"{library} is not installed")
 
     async def main() -> None:
@@ -43,7 +43,7 @@ def test_it_is_the_clock_of_timers(library):
 
 @virtual
 async def test_a_virtual_clock_counts():
-    """On another kind of event loop, that loop's own clock is used."""
+    """On any other kind of event loop, the limiter uses that loop's own clock."""
     assert time_now() == asyncio.get_running_loop().time()
     await asyncio.sleep(3600)
     assert 3600 <= time_now() < 3601

@@ -1,4 +1,4 @@
-"""The number of requests in flight, and how it follows what the server allows."""
+"""The limit of concurrent requests, and how it adapts to the number that the server allows."""
 
 import asyncio
 import random
@@ -35,18 +35,18 @@ def make_body(reply: Reply) -> bytes:
 
 
 def send(limit: AdaptiveLimit, count: int) -> list[Flight]:
-    """Send some requests that are in flight together."""
+    """Start ``count`` concurrent requests."""
     return [limit.depart(number) for number in range(1, count + 1)]
 
 
 def succeed(limit: AdaptiveLimit, count: int) -> None:
-    """Send successful requests, as many at the same time as the limit allows."""
+    """Send ``count`` successful requests, with as many in flight as the limit allows."""
     for _ in range(count):
         limit.succeed(limit.depart(limit.now))
 
 
 def test_the_limit_falls_to_the_number_that_succeeded():
-    """If three of eight requests in flight together are refused, the limit is five."""
+    """If the server refuses three of eight concurrent requests, the limit falls to five."""
     limit = AdaptiveLimit(8)
     flights = send(limit, 8)
     for flight in flights[:5]:
@@ -58,14 +58,14 @@ def test_the_limit_falls_to_the_number_that_succeeded():
 
 
 def test_a_refusal_of_few_lowers_the_limit_below_that():
-    """A refused request with two others in flight lowers the limit to two."""
+    """If a request is refused while two others are in flight, the limit falls to two."""
     limit = AdaptiveLimit(8)
     limit.refuse(send(limit, 3)[-1])
     assert limit.now == 2
 
 
 def test_a_request_sent_before_the_change_is_ignored():
-    """Requests sent before the limit fell neither lower nor raise it."""
+    """Requests that were sent before the limit fell neither lower nor raise the limit."""
     limit = AdaptiveLimit(8)
     limit.refuse(send(limit, 6)[-1])
     limit.refuse(limit.depart(7))
@@ -79,7 +79,7 @@ def test_a_request_sent_before_the_change_is_ignored():
 
 
 def test_the_limit_rises_by_one_after_two_rounds():
-    """Without refusals the limit rises by one after twice as many successes as it allows."""
+    """Without refusals, a limit of N rises by one after 2 N successful requests."""
     limit = AdaptiveLimit(8)
     limit.refuse(limit.depart(4))
     steps = []
@@ -92,7 +92,7 @@ def test_the_limit_rises_by_one_after_two_rounds():
 
 
 def count_rounds_until_it_rises(limit: AdaptiveLimit) -> float:
-    """Let requests succeed until the limit rises, and return the number of rounds."""
+    """Let requests succeed until the limit rises, and return how many rounds that took."""
     before, successes = limit.now, 0
     while limit.now == before:
         succeed(limit, 1)
@@ -101,7 +101,7 @@ def count_rounds_until_it_rises(limit: AdaptiveLimit) -> float:
 
 
 def test_each_rise_that_is_refused_doubles_the_rounds_before_the_next():
-    """A server that never allows more is tested ever less often, up to every sixteenth round."""
+    """Each refused rise doubles the wait before the next one, up to sixteen rounds."""
     limit = AdaptiveLimit(8)
     limit.refuse(limit.depart(6))
     rounds = []
@@ -113,7 +113,7 @@ def test_each_rise_that_is_refused_doubles_the_rounds_before_the_next():
 
 
 def test_after_a_rise_that_was_not_refused_the_next_are_soon():
-    """When the server allows more again, the limit rises as if nothing had been refused before."""
+    """After a rise without a refusal, the limit rises at its normal speed again."""
     limit = AdaptiveLimit(8)
     limit.refuse(limit.depart(6))
     for _ in range(6):
@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """One refusal changes nothing if as many concurrent requests succeeded twenty times."""
+    """One refusal is ignored if the same number of concurrent requests succeeded twenty times."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -144,7 +144,7 @@ def test_a_refusal_after_many_successes_is_not_for_the_number():
     st.lists(st.tuples(st.integers(0, 20), st.integers(1, 12), st.booleans()), max_size=200),
 )
 def test_any_replies_leave_a_limit_that_recovers(most, replies):
-    """After any refusals the limit stays within its bounds and recovers."""
+    """After any series of refusals, the limit is within its bounds and can rise again."""
     limit = AdaptiveLimit(most)
     flights = [limit.depart(1)]
     for age, under_way, refused in replies:
@@ -171,7 +171,7 @@ async def test_slots_are_granted_first_come_first_served():
         order.append(number)
         await asyncio.sleep(1)
         slots.release()
-        # immediately again: the slot is free, but others wait
+        # Ask for a slot again: a slot is free, but other calls are waiting.
         if not slots.take():
             await slots.wait()
         order.append(number)
@@ -183,7 +183,7 @@ async def test_slots_are_granted_first_come_first_served():
 
 @virtual
 async def test_a_limit_that_rises_frees_a_slot_at_once():
-    """A waiting call gets its slot when the limit rises, and not only when another request ends."""
+    """When the limit rises, a waiting call gets a slot before any other request ends."""
     slots = ConcurrencyLimit(2)
     slots.refuse(slots.depart())
     assert (slots.now, slots.take(), slots.take()) == (1, True, False)
@@ -198,7 +198,7 @@ async def test_a_limit_that_rises_frees_a_slot_at_once():
 @pytest.mark.parametrize("granted_first", [True, False])
 @virtual
 async def test_a_slot_that_is_granted_to_a_cancelled_waiter_is_passed_on(granted_first):
-    """A waiter that is cancelled as it gets a slot passes the slot to the next one."""
+    """If a waiting call is cancelled at the moment it gets a slot, the next call gets the slot."""
     slots = ConcurrencyLimit(1)
     assert slots.take()
     first, second = (asyncio.create_task(slots.wait()) for _ in range(2))
@@ -216,18 +216,18 @@ async def test_a_slot_that_is_granted_to_a_cancelled_waiter_is_passed_on(granted
     st.integers(1, 5),
     st.lists(
         st.tuples(
-            st.integers(0, 8),  # tenths of a second until it is called
-            st.integers(1, 8),  # its duration
-            st.booleans(),  # whether it is refused
-            st.one_of(st.none(), st.integers(0, 20)),  # when it is cancelled
+            st.integers(0, 8),  # start of the call, in tenths of a second
+            st.integers(1, 8),  # duration of the request
+            st.booleans(),  # whether the server refuses the request
+            st.one_of(st.none(), st.integers(0, 20)),  # time of cancellation, if any
         ),
         max_size=40,
     ),
 )
 def test_any_pattern_keeps_the_limit_and_ends(most, pattern):
-    """The limit holds, no slot is lost, and every waiting call gets one in its order.
+    """The limit is kept, no slot is lost, and waiting calls get slots in the order of arrival.
 
-    Requests arrive, are refused and are cancelled at any time, in the queue and in flight.
+    Requests start and are refused at any time. They are cancelled in the queue or in flight.
     """
     slots = ConcurrencyLimit(most)
     under_way = 0
@@ -276,7 +276,7 @@ def test_any_pattern_keeps_the_limit_and_ends(most, pattern):
 
 
 class Overloading(Limiter):
-    """A limiter that reads every 429 as an overload."""
+    """A limiter that treats every 429 as a sign of overload."""
 
     def observe(self, permit: Permit, reply: Reply) -> RefusalKind | None:
         super().observe(permit, Reply(200, reply.headers, reply.body))
@@ -284,7 +284,7 @@ class Overloading(Limiter):
 
 
 class Server:
-    """Answers after some seconds, and refuses too many concurrent requests and some at random."""
+    """Replies after a delay. It refuses excess concurrent requests, and some others at random."""
 
     def __init__(
         self, allowed: Callable[[], int], seconds: float, refused_at_random: float = 0.0
@@ -314,19 +314,19 @@ class Server:
         return reply()
 
     def share_refused(self, begin: float) -> float:
-        """Return the share of the requests since a time that was refused."""
+        """Return the fraction of requests after the time ``begin`` that were refused."""
         refused, granted = (
             sum(time >= begin for time in times) for times in (self.refused, self.granted)
         )
         return refused / (refused + granted)
 
     def pages_per_second(self, begin: float, end: float) -> float:
-        """Return the number of granted requests in each second of an interval."""
+        """Return the number of granted requests per second in an interval."""
         return sum(begin <= time < end for time in self.granted) / (end - begin)
 
 
 def run_workers(server: Server, seconds: float, *, workers: int = 8) -> Pipeline:
-    """Let workers request pages of a server, at 300 requests a minute."""
+    """Let workers request pages from a server, with a rate limit of 300 per minute."""
     config = make_config(retry=RetryPolicy(budget=None), timeout=PATIENT, concurrency=workers)
     pipeline = Pipeline(config, Overloading(RateLimit(300)), server)
 
@@ -344,7 +344,7 @@ def run_workers(server: Server, seconds: float, *, workers: int = 8) -> Pipeline
 @pytest.mark.parametrize("workers", [8, 32])
 @pytest.mark.parametrize("allowed", [2, 5])
 def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
-    """After ten seconds few requests are refused, and the server's capacity is used."""
+    """After ten seconds, few requests are refused, and the server's capacity is used."""
     server = Server(lambda: allowed, 1.5)
     pipeline = run_workers(server, 120, workers=workers)
 
@@ -355,7 +355,7 @@ def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
 
 
 def test_a_server_that_recovers_is_used_in_full_again():
-    """When a server allows eight again after minutes at five, all are used within 40 seconds."""
+    """If a server allows eight requests after minutes of five, the client uses eight in 40 s."""
     server = Server(lambda: 5 if now() < 200 else 100, 1.5)
     pipeline = run_workers(server, 300)
 
@@ -364,7 +364,7 @@ def test_a_server_that_recovers_is_used_in_full_again():
 
 
 def test_a_server_that_allows_fewer_all_at_once_is_followed():
-    """When a server falls from eight to three at once, the client follows within seconds."""
+    """If a server suddenly allows three requests instead of eight, the client adapts in seconds."""
     server = Server(lambda: 8 if now() < 60 else 3, 1.5)
     run_workers(server, 180)
 
@@ -374,7 +374,7 @@ def test_a_server_that_allows_fewer_all_at_once_is_followed():
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])
 def test_refusals_at_random_do_not_slow_the_client(seconds):
-    """With 1 % random refusals the client still gets at least 96 % of the rate."""
+    """With 1 % random refusals, the client still reaches at least 96 % of the rate."""
     server = Server(lambda: 100, seconds, refused_at_random=0.01)
     run_workers(server, 300)
 
@@ -382,7 +382,7 @@ def test_refusals_at_random_do_not_slow_the_client(seconds):
 
 
 def test_other_failures_do_not_lower_the_concurrency():
-    """A 503, or a 429 that is no overload, does not change the limit."""
+    """The limit is not lowered by a 503, or by a 429 that is not due to overload."""
     script = [reply(503), reply(429, Retry_After="1"), reply(500), reply()]
     pipeline, _ = make_pipeline(script, concurrency=3)
     run_virtual(pipeline.fetch(REQUEST, make_body))
@@ -390,7 +390,7 @@ def test_other_failures_do_not_lower_the_concurrency():
 
 
 def test_other_failures_do_not_raise_the_concurrency():
-    """After an overload only successful requests raise the limit."""
+    """After an overload, only successful requests raise the limit."""
     script = [reply(429, Retry_After="0"), *[reply(503)] * 5, reply(), reply(404), reply()]
     pipeline, _ = make_pipeline(script, limiter=Overloading(RateLimit(300)), concurrency=3)
 
@@ -406,14 +406,14 @@ def test_other_failures_do_not_raise_the_concurrency():
 
 
 def test_a_refusal_counts_before_the_next_request_is_sent():
-    """A slot is released only after its reply was evaluated: of two, one is refused."""
+    """A reply takes effect before its slot is released, so two workers get only one refusal."""
     server = Server(lambda: 1, 10)
     run_workers(server, 15, workers=2)
     assert len(server.refused) == 1
 
 
 def test_the_client_shows_how_many_it_sends_at_once(caplog):
-    """``client.concurrency`` is the current number, and each change is logged at DEBUG."""
+    """``client.concurrency`` is the current limit, and each change is logged at level DEBUG."""
     caplog.set_level("DEBUG", "cekat_async")
     slots = ConcurrencyLimit(4)
     slots.refuse(slots.depart())

@@ -1,4 +1,4 @@
-"""The options of a client: accepted and refused values."""
+"""Accepted and refused values of each client option."""
 
 import copy
 import math
@@ -28,14 +28,14 @@ def test_share(value: float) -> None:
 
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
 def test_share_refused(value: object) -> None:
-    """Another value is refused, and the error names the option and says what to write."""
+    """A wrong share is refused, and the error names the option and says what to write."""
     with pytest.raises(ConfigurationError, match=r"^share must be a number above 0 and at most 1"):
         require_share("share", value)
 
 
 @pytest.mark.parametrize("value", [1, 2, 100, 10**30])
 def test_count(value: int) -> None:
-    """A whole number of at least 1 is a count."""
+    """A count is a whole number of at least 1."""
     assert value == require_count("limit", value)
 
 
@@ -43,7 +43,7 @@ def test_count(value: int) -> None:
     "value", [0, -1, -(10**30), True, False, "5", 1.0, 0.5, math.nan, None, [1], b"1", Decimal(1)]
 )
 def test_no_count(value: object) -> None:
-    """Zero, negative numbers, bools, texts and fractions are refused with an explanation."""
+    """Zero, negative numbers, bools, strings and fractions are no counts. The error explains it."""
     with pytest.raises(ConfigurationError) as caught:
         require_count("limit", value)
 
@@ -59,20 +59,20 @@ def test_count_from_another_bound() -> None:
 
 @pytest.mark.parametrize("value", ["a", " a ", "日本", "0", "a\nb", "\N{GRINNING FACE}"])
 def test_text(value: str) -> None:
-    """A text that is not empty is accepted unchanged."""
+    """A string that is not empty is accepted unchanged."""
     assert value == require_text("inbox_id", value)
 
 
 @pytest.mark.parametrize("value", ["", " ", "\t\n", "\u00a0", None, 1, b"abc", ["a"], True])
 def test_no_text(value: object) -> None:
-    """Empty and blank texts, bytes and numbers are refused."""
+    """Empty strings, blank strings, bytes and numbers are refused."""
     with pytest.raises(ConfigurationError, match="inbox_id must be text that is not blank"):
         require_text("inbox_id", value)
 
 
 @pytest.mark.parametrize("value", ["\ud83d", "a\udc80b"])
 def test_text_that_cannot_be_sent(value: str) -> None:
-    """A lone surrogate is refused here, and not by the codec when a request is sent."""
+    """A lone surrogate is refused as an option, and not later when a request is encoded."""
     with pytest.raises(ConfigurationError, match="inbox_id cannot be sent as UTF-8"):
         require_text("inbox_id", value)
 
@@ -110,7 +110,10 @@ BAD_SECONDS = [
 )
 @pytest.mark.parametrize("value", BAD_SECONDS, ids=lambda value: repr(value)[:12])
 def test_seconds_refused(make, name: str, value: object) -> None:
-    """Seconds are finite numbers: nothing negative, no NaN, no infinity, no bool, no text."""
+    """Seconds are finite numbers.
+
+    Negative numbers, NaN, infinity, bools and strings are refused.
+    """
     with pytest.raises(ConfigurationError, match=f"^{name} must be a finite number of seconds"):
         make(value)
 
@@ -128,13 +131,13 @@ def test_seconds_refused(make, name: str, value: object) -> None:
     ],
 )
 def test_no_time_at_all(make) -> None:
-    """A window or a timeout of no time at all is refused."""
+    """A window or a timeout of 0 seconds is refused."""
     with pytest.raises(ConfigurationError, match="seconds above 0, not"):
         make()
 
 
 def test_backoff_may_be_nothing() -> None:
-    """A backoff of 0 is allowed, and the error about a negative one says so."""
+    """A backoff of 0 is allowed, and the error about a negative backoff says so."""
     assert RetryPolicy(backoff=0, backoff_max=0).backoff == 0
     with pytest.raises(ConfigurationError, match="seconds of at least 0, not -1"):
         RetryPolicy(backoff=-1)
@@ -154,7 +157,7 @@ def test_backoff_may_be_nothing() -> None:
     ids=["requests", "per_day", "attempts", "budget"],
 )
 def test_counts_refused(make, value: object) -> None:
-    """Requests, attempts and retries are whole numbers of at least 1."""
+    """Numbers of requests, attempts and retries must be whole numbers of at least 1."""
     with pytest.raises(ConfigurationError, match="must be a whole number of at least 1, not"):
         make(value)
 
@@ -169,7 +172,7 @@ def test_counts_refused(make, value: object) -> None:
     ],
 )
 def test_absurd_rates_are_refused(make) -> None:
-    """Numbers beyond the precision of a clock are refused, and the error names the limits."""
+    """A rate that a clock cannot measure is refused, and the error names the accepted range."""
     with pytest.raises(
         ConfigurationError, match=r"must be at (most 1,000,000,000|least 0\.001 sec)"
     ):
@@ -179,7 +182,7 @@ def test_absurd_rates_are_refused(make) -> None:
 @pytest.mark.parametrize("value", [0, -0.1, 1.01, math.nan, math.inf, True, "1", None, 10**400])
 @pytest.mark.parametrize("name", ["share", "burst"])
 def test_parts_of_the_limit_refused(name: str, value: object) -> None:
-    """The share and the burst are parts of the limit: above 0 and at most 1."""
+    """The share and the burst are fractions of the limit, so they are above 0 and at most 1."""
     message = rf"^RateLimit.{name} must be a number above 0 and at most 1, not "
     with pytest.raises(ConfigurationError, match=message):
         RateLimit(**{name: value})
@@ -188,19 +191,19 @@ def test_parts_of_the_limit_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
 @pytest.mark.parametrize("name", ["share", "burst"])
 def test_parts_of_the_limit(name: str, value: float) -> None:
-    """All of the limit is allowed, and so is a very small part of it."""
+    """The full limit is an accepted fraction, and so is a very small one."""
     assert getattr(RateLimit(**{name: value}), name) == value
 
 
 @pytest.mark.parametrize("value", [0, 1, None, "False", 1.0], ids=repr)
 def test_trust_is_a_switch(value: object) -> None:
-    """``trust_server`` is True or False, because every text would count as true."""
+    """``trust_server`` must be a bool, because any nonempty string would count as true."""
     with pytest.raises(ConfigurationError, match=r"^RateLimit.trust_server must be True or False"):
         RateLimit(trust_server=value)
 
 
 def test_documented_defaults() -> None:
-    """The defaults are those of the documentation: the quota of the endpoint, 8 attempts, …."""
+    """The defaults are those that the documentation states, such as 8 attempts."""
     assert RateLimit() == RateLimit(
         None,
         per=60.0,
@@ -216,7 +219,7 @@ def test_documented_defaults() -> None:
 
 
 def test_bounds_may_be_off() -> None:
-    """Two of the timeouts and the retry budget can be switched off."""
+    """The retry budget and two of the timeouts can be switched off."""
     assert Timeout(request=None).request is None
     assert Timeout(deadline=None).deadline is None
     assert RetryPolicy(budget=None).budget is None
@@ -226,7 +229,7 @@ def test_bounds_may_be_off() -> None:
     "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(request=None)], ids=repr
 )
 def test_values_are_frozen(value: msgspec.Struct) -> None:
-    """A checked option cannot be changed. It can be compared, hashed and pickled."""
+    """Option objects are immutable. They can be compared, hashed and pickled."""
     name = value.__struct_fields__[0]
     with pytest.raises(AttributeError):
         setattr(value, name, -1)

@@ -1,4 +1,4 @@
-"""Cursor times: the depth of a cursor, and constructed cursors in the server's own format."""
+"""The depth of a cursor in a listing, and constructed cursors in the server's own format."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from cekat_async._paging.constructed_cursors import CursorTimes
 from cekat_async.positions import Cursor
 
 SECOND = 1_000_000
-# 50 years: from 2026 back to 1976, or forward to 2076.
+# 50 years, which lead from 2026 back to 1976 or forward to 2076.
 FAR = 50 * 365 * 86400 * SECOND
 SPELLINGS = [
     "2026-03-01T10:20:30.123Z",
@@ -32,7 +32,7 @@ UNREADABLE = [
     "2026-03-01x10:20:30Z",
     "2026-03-01T10:20:30+07:00:30",
     "2026-03-01T10:20:30.1234567890Z",
-    # They match the pattern, and are no times.
+    # These texts match the pattern of a timestamp, but are not valid times.
     "2026-13-01T10:20:30Z",
     "2026-03-01T10:20:60Z",
     "0000-03-01T10:20:30Z",
@@ -45,7 +45,7 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
 
 
 def make_cursor_times(*timestamps: str) -> CursorTimes:
-    """Return times that have seen cursors with these timestamps, in this order."""
+    """Return cursor times that have learned from cursors with these timestamps, in order."""
     times, before = CursorTimes(), None
     for number, timestamp in enumerate(timestamps):
         times.learn(cursor(timestamp, f"id-{number}"), before)
@@ -54,7 +54,7 @@ def make_cursor_times(*timestamps: str) -> CursorTimes:
 
 
 def get_shape(timestamp: str) -> str:
-    """Return a timestamp with a # for each digit and its zone unchanged."""
+    """Replace each digit of a timestamp with ``#``, but keep its zone."""
     moment, zone = re.fullmatch(r"(.{19}(?:\.\d+)?)(.*)", timestamp).groups()
     return re.sub(r"\d", "#", moment) + zone
 
@@ -62,7 +62,7 @@ def get_shape(timestamp: str) -> str:
 @pytest.mark.parametrize("like", SPELLINGS)
 @given(depth=st.integers(0, FAR), is_rising=st.booleans())
 def test_a_constructed_cursor_has_the_servers_format_and_the_given_depth(like, depth, is_rising):
-    """It has the first cursor's separator, digits, zone and id, and is off by less than a digit."""
+    """A constructed cursor has the first cursor's format and id, and nearly the requested depth."""
     times = make_cursor_times(like, "2027-01-01T00:00:00Z" if is_rising else "2025-01-01T00:00:00Z")
 
     made = times.cursor_at(depth)
@@ -83,7 +83,7 @@ def test_a_constructed_cursor_has_the_servers_format_and_the_given_depth(like, d
     ],
 )
 def test_constructed_cursors(like, made):
-    """A cursor 1.5 seconds after the first one, by its clock. Missing digits are cut off."""
+    """A cursor is constructed 1.5 seconds after the first one, and extra digits are cut off."""
     assert make_cursor_times(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
 
 
@@ -108,7 +108,10 @@ def test_depths_are_microseconds_after_the_first_cursor(timestamp, microseconds)
 
 
 def test_the_order_shows_with_the_first_other_timestamp_and_stays():
-    """Until then all depths are 0 and no cursor can be built. Later cursors do not reverse it."""
+    """The first different timestamp shows the order, and later cursors do not change it.
+
+    Before that, all depths are 0, and the only constructed cursor is the first one.
+    """
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-03-01T10:20:30.000Z")
     assert times.order == 0
     assert times.depth(cursor("2026-01-01T00:00:00Z")) == 0
@@ -131,7 +134,7 @@ def test_the_order_shows_with_the_first_other_timestamp_and_stays():
     ],
 )
 def test_depths_of_an_unknown_order_are_counted_as_descending_ones(timestamps, order, deeper):
-    """An unknown order is then assumed to be descending. A known one stays."""
+    """An unknown order can be assumed to be descending, but a known order does not change."""
     times = make_cursor_times(*timestamps)
 
     times.assume_descending()
@@ -146,7 +149,7 @@ def test_depths_of_an_unknown_order_are_counted_as_descending_ones(timestamps, o
 
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_a_text_that_is_no_timestamp_has_no_depth(text):
-    """Its depth cannot be compared, and the next readable cursor counts as the first."""
+    """An unreadable timestamp has no depth, and the first readable cursor counts as the first."""
     times = make_cursor_times(text, "2026-03-01T10:20:30Z", "2026-03-01T10:20:29Z", text)
 
     assert math.isnan(times.depth(cursor(text)))
@@ -156,7 +159,7 @@ def test_a_text_that_is_no_timestamp_has_no_depth(text):
 
 @pytest.mark.parametrize("timestamps", [[], ["ts-1", "ts-2"]])
 def test_no_cursor_is_constructed_without_an_example(timestamps):
-    """Without a readable cursor none is constructed, even at the front or with a known order."""
+    """No cursor is constructed before a readable one is seen, even for depth 0."""
     times = make_cursor_times(*timestamps)
     times.assume_descending()
 
@@ -189,7 +192,7 @@ def test_no_cursor_is_constructed_without_an_example(timestamps):
     ],
 )
 def test_no_cursor_points_before_1970_or_after_the_year_9999(first, second, last, deepest):
-    """The latest possible moment is the last one, by the cursor's own clock or by UTC."""
+    """No cursor is constructed for a time outside these years, in its own zone or in UTC."""
     times = make_cursor_times(first, second)
 
     assert times.cursor_at(deepest).cursor_ts == last
@@ -207,7 +210,7 @@ def test_no_cursor_points_before_1970_or_after_the_year_9999(first, second, last
     ],
 )
 def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
-    """A cursor without a zone may be in any zone. An unreadable one has no moment."""
+    """A timestamp without a zone may be in any zone. An unreadable timestamp is at no moment."""
     moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
 
     assert CursorTimes.is_at(cursor(timestamp), moment) is is_at
@@ -226,9 +229,10 @@ def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
     ],
 )
 def test_a_page_is_after_the_cursor_of_its_request(requested, depth, is_out_of_order):
-    """A page does not end before its request's cursor.
+    """A page that ends before its request's cursor is out of order.
 
-    Without two readable cursors it is unknown.
+    So is a page with an unreadable cursor. The order is not checked if the request's cursor is
+    unreadable.
     """
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
 
@@ -238,7 +242,7 @@ def test_a_page_is_after_the_cursor_of_its_request(requested, depth, is_out_of_o
 
 
 def test_depths_can_be_counted_from_another_cursor():
-    """Constructed cursors then also have that cursor's id."""
+    """Depths can be counted from another cursor. Constructed cursors then have that cursor's id."""
     times = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
     times.count_from(cursor("2026-03-01T10:20:31Z", "other"))
 

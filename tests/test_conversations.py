@@ -1,4 +1,4 @@
-"""The conversations resource against the sandbox: single pages, all pages, all records."""
+"""The conversations resource, tested with the sandbox: single pages, all pages, all records."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ from cekat_async.sandbox.options import End, Order, Timestamps
 
 
 def make_conversations(steps, **options) -> tuple[Conversations, ScriptedTransport]:
-    """Return the conversations resource over a transport that plays ``steps``."""
+    """Return a conversations resource whose transport replies with ``steps``, one after another."""
     pipeline, transport = make_pipeline(steps, **options)
     return Conversations(pipeline, Inboxes(pipeline).list), transport
 
@@ -68,7 +68,7 @@ def get_ids(sandbox: Sandbox) -> list[str]:
 
 
 async def test_a_page_is_one_request(client, sandbox):
-    """A page has typed conversations and the next cursor, and costs one request."""
+    """A page takes one request, and has typed conversations and the next cursor."""
     page = await client.conversations.page()
 
     assert isinstance(page, ConversationPage)
@@ -79,7 +79,7 @@ async def test_a_page_is_one_request(client, sandbox):
 
 
 async def test_pages_cover_the_listing(client, sandbox):
-    """The pages have every record once, byte for byte, in the server's order."""
+    """The pages contain every record once, with unchanged bytes and in the server's order."""
     pages = await collect(client.conversations.list().pages())
 
     raw = [bytes(record) for page in pages for record in page.raw]
@@ -97,7 +97,7 @@ async def test_list_yields_every_conversation(client, sandbox):
 
 
 async def test_a_walk_begins_at_a_cursor(client, sandbox):
-    """All three ways can begin at the cursor of a page."""
+    """Each way to read a listing can begin at the cursor of a page."""
     first = await client.conversations.page(limit=40)
 
     second = await client.conversations.page(limit=40, cursor=first.next_cursor)
@@ -112,7 +112,7 @@ async def test_a_walk_begins_at_a_cursor(client, sandbox):
 
 @pytest.mark.parametrize("status", ["assigned", StageStatus.RESOLVED, "open", "nobody-knows"])
 async def test_a_status_narrows_the_listing(client, sandbox, status):
-    """Only conversations of the status are returned. An unknown status is sent unchanged."""
+    """Only conversations with this status are returned. An unknown status is sent unchanged."""
     found = await collect(client.conversations.list(stage_status=status))
 
     assert len(found) == sandbox.count(stage_status=str(status))
@@ -121,7 +121,7 @@ async def test_a_status_narrows_the_listing(client, sandbox, status):
 
 
 async def test_an_inbox_narrows_the_listing(client, sandbox):
-    """Every page of the walk has only conversations of the inbox."""
+    """With ``inbox_id``, all pages of a walk contain only conversations of this inbox."""
     inbox = sandbox.inbox_ids[1]
 
     found = await collect(client.conversations.list(inbox_id=inbox, page_size=20))
@@ -132,7 +132,7 @@ async def test_an_inbox_narrows_the_listing(client, sandbox):
 
 
 async def test_an_account_without_conversations():
-    """An empty account gives an empty page and an empty walk."""
+    """In an empty account, a page has no records, and a walk yields nothing."""
     async with Sandbox(conversations=0, inboxes=0) as sandbox, make_client(sandbox) as client:
         assert len(await client.conversations.page()) == 0
         assert await collect(client.conversations.list()) == []
@@ -147,7 +147,7 @@ NASTY = [
 
 
 def queries(heads: list[bytes]) -> list[dict[str, str]]:
-    """Parse the queries of requests without reading a plus as a space."""
+    """Return the parsed queries of requests. A plus sign is not read as a space."""
     found = []
     for head in heads:
         target = head.split(b" ")[1].decode("ascii")
@@ -158,7 +158,7 @@ def queries(heads: list[bytes]) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("text", NASTY)
 async def test_a_cursor_is_sent_back_unchanged(text):
-    """Both halves of a cursor are sent with the server's exact characters."""
+    """The client sends both strings of a cursor exactly as it received them."""
     metadata = {"next_cursor": {"cursor_id": text, "cursor_ts": f"{text}.000"}}
     first = http(page_body(["1"], metadata=metadata))
     answers = iter([first, http(page_body(["2"]))])
@@ -177,7 +177,7 @@ async def test_a_cursor_is_sent_back_unchanged(text):
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip))
 def test_any_text_survives_the_query(text):
-    """The server reads the same inbox id, for any text."""
+    """Any inbox id is the same after the client encodes a query and a server parses it."""
     query = encode_query(("inbox_id", text), ("limit", "1"))
 
     line = f"GET /api?{query} HTTP/1.1"
@@ -187,7 +187,7 @@ def test_any_text_survives_the_query(text):
 
 @pytest.mark.parametrize("text", [text for text in NASTY if text.strip()])
 async def test_an_inbox_id_is_sent_unchanged(text):
-    """An inbox id with spaces, slashes, ampersands or letters of any script is sent unchanged."""
+    """A server receives an inbox id with special characters or of any script unchanged."""
     async with (
         RawServer(lambda _: http()) as server,
         CekatClient("key", base_url=server.base_url) as client,
@@ -198,7 +198,7 @@ async def test_an_inbox_id_is_sent_unchanged(text):
 
 
 async def test_nothing_is_sent_that_was_not_asked_for(client, sandbox):
-    """Without arguments a query has only the limit. A large limit is sent unchanged."""
+    """Without arguments, the query contains only the limit. A large limit is sent unchanged."""
     await client.conversations.page()
     await client.conversations.page(limit=7000)
 
@@ -209,7 +209,7 @@ async def test_nothing_is_sent_that_was_not_asked_for(client, sandbox):
 
 
 def make_walks(client: CekatClient, inbox) -> dict:
-    """Return every way to read one inbox, as an iterator over its conversations or pages."""
+    """Return an iterator over conversations or pages for each way to read one inbox."""
     read = client.conversations
     return {
         "list": read.list(inbox_id=inbox),
@@ -224,7 +224,7 @@ def make_walks(client: CekatClient, inbox) -> dict:
 
 @pytest.mark.parametrize("way", ["page", *make_walks(CekatClient("key"), "id")])
 async def test_an_inbox_id_may_be_a_uuid(client, sandbox, way):
-    """Every inbox id may be a UUID instead of its text."""
+    """Each way to read an inbox accepts a UUID as well as a string."""
     inbox = sandbox.inbox_ids[1]
     if way == "page":
         found = [await client.conversations.page(inbox_id=UUID(inbox))]
@@ -238,7 +238,7 @@ async def test_an_inbox_id_may_be_a_uuid(client, sandbox, way):
 
 
 async def test_an_export_of_inboxes_by_uuid(client, sandbox, tmp_path):
-    """An export accepts UUIDs, and its manifest has the same inboxes as for their texts."""
+    """An export accepts UUIDs as inbox ids, and writes them to its manifest as strings."""
     inbox = sandbox.inbox_ids[1]
     reports = [
         await export_conversations(client, tmp_path / f"{number}.jsonl", inbox_ids=[one])
@@ -250,7 +250,7 @@ async def test_an_export_of_inboxes_by_uuid(client, sandbox, tmp_path):
 
 
 async def test_an_inbox_that_is_named_as_text_and_as_a_uuid_is_walked_once(client, sandbox):
-    """Text and UUID are one inbox, which is walked once and cannot have two positions."""
+    """A UUID and its string are the same inbox, which is walked once and has one position."""
     inbox = sandbox.inbox_ids[1]
 
     found = await collect(client.conversations.across([inbox, UUID(inbox)]))
@@ -264,7 +264,7 @@ async def test_an_inbox_that_is_named_as_text_and_as_a_uuid_is_walked_once(clien
 
 @pytest.mark.parametrize("wrong", ["", " ", 7, b"id", ("a",)])
 async def test_a_position_of_no_inbox_is_refused_at_the_call(client, wrong):
-    """The keys of positions are inbox ids or None."""
+    """A key of ``positions`` that is neither an inbox id nor None is refused."""
     with pytest.raises(ConfigurationError, match="each inbox of positions must be text"):
         client.conversations.across().tracked_pages({wrong: Position()})
 
@@ -301,7 +301,7 @@ async def test_a_cursor_that_cannot_be_sent_is_refused_at_the_call(cursor):
 
 @pytest.mark.parametrize("wrong", WRONG_SIZES, ids=repr)
 async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
-    """It is ``limit`` for a single page, as in the API, and ``page_size`` for a listing."""
+    """A wrong ``limit`` of a page or ``page_size`` of a listing is refused, each by its name."""
     conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="page_size"):
@@ -313,7 +313,7 @@ async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises at the call, not at the first iteration, and nothing is sent."""
+    """A wrong argument raises an error at the call, before any iteration or request."""
     conversations, transport = make_conversations([])
     (name,) = wrong
 
@@ -326,7 +326,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 @pytest.mark.parametrize("wrong", [-1, True, 1.0, None])
 async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
-    """A prefetch other than a whole number of at least 0 raises at the call."""
+    """A prefetch that is not a whole number of at least 0 raises an error at the call."""
     conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="prefetch"):
@@ -338,13 +338,13 @@ async def test_a_wrong_prefetch_is_refused_at_the_call(wrong):
 
 
 def get_chain(count: int) -> list:
-    """Return the replies of a listing of that many pages, of one conversation each."""
+    """Return the replies of a listing with ``count`` pages, each with one conversation."""
     return [page_reply([str(n)], f"c{n}" if n < count else None) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize("prefetch, most", [(0, 1), (1, 2), (2, 3), (5, 6), (99, 10)])
 def test_prefetch_limits_the_pages_ahead(prefetch, most):
-    """While the caller works on a page, exactly ``prefetch`` more pages have been requested."""
+    """While the caller works on a page, the walk requests exactly ``prefetch`` more pages."""
     conversations, transport = make_conversations(get_chain(10), latency=0.1)
 
     async def main() -> None:
@@ -362,7 +362,7 @@ def test_prefetch_limits_the_pages_ahead(prefetch, most):
 @pytest.mark.parametrize("work", [0.0, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("prefetch", [1, 3])
 def test_the_callers_work_and_the_latency_overlap(work, prefetch):
-    """A walk takes the longer of both times, not their sum."""
+    """The caller's work and the requests overlap: a walk takes the longer time, not the sum."""
     conversations, _ = make_conversations(get_chain(20), latency=0.05)
 
     async def main() -> float:
@@ -375,7 +375,7 @@ def test_the_callers_work_and_the_latency_overlap(work, prefetch):
 
 
 def test_a_caller_that_never_awaits_is_helped_too():
-    """The next request is sent before the caller gets a page, even if a page was ready."""
+    """The next request is sent before the caller gets a page, even if that page was ready."""
     conversations, transport = make_conversations(get_chain(5), latency=0.1)
 
     async def main() -> list[int]:
@@ -383,7 +383,7 @@ def test_a_caller_that_never_awaits_is_helped_too():
         async for _ in conversations.list().pages():
             asked.append(len(transport.requests))
             if len(asked) == 2:
-                await asyncio.sleep(1)  # from here on a page is ready
+                await asyncio.sleep(1)  # from here on, a page is ready
         return asked
 
     assert run_virtual(main()) == [2, 3, 4, 5, 5]
@@ -391,7 +391,7 @@ def test_a_caller_that_never_awaits_is_helped_too():
 
 @pytest.mark.parametrize("prefetch", [0, 1, 3, 99])
 def test_an_error_is_raised_after_all_pages_before_it(prefetch):
-    """A prefetched page that failed raises in its place, with its cursor."""
+    """If a prefetched page fails, its error is raised after all pages before it."""
     conversations, _ = make_conversations([*get_chain(9)[:4], reply(403)], latency=0.01)
 
     async def main() -> None:
@@ -406,7 +406,7 @@ def test_an_error_is_raised_after_all_pages_before_it(prefetch):
 
 @pytest.mark.parametrize("prefetch", [0, 1, 99])
 def test_malformed_records_are_reported_with_their_page(prefetch):
-    """A malformed record of a prefetched page is reported when the caller gets that page."""
+    """Malformed records of a prefetched page are reported only when the caller gets that page."""
     odd = reply(body=page_body([], "c2", data=[{"id": 7}]))
     conversations, _ = make_conversations([page_reply(["1"], "c1"), odd, page_reply(["3"])])
     reported: list[MalformedRecord] = []
@@ -423,7 +423,10 @@ def test_malformed_records_are_reported_with_their_page(prefetch):
 
 @pytest.mark.parametrize("prefetch", [0, 1, 99])
 def test_a_malformed_record_ends_the_walk_at_its_page(prefetch):
-    """Without ``on_malformed`` the walk raises after the page. Later pages are only prefetched."""
+    """Without ``on_malformed``, a malformed record ends the walk after its page.
+
+    Later pages may have been prefetched, but they are not yielded.
+    """
     odd = reply(body=page_body([], "c2", data=[{"id": "2"}, {"id": 7}]))
     conversations, transport = make_conversations([page_reply(["1"], "c1"), odd, page_reply(["3"])])
     found: list[str] = []
@@ -442,7 +445,7 @@ def test_a_malformed_record_ends_the_walk_at_its_page(prefetch):
 
 
 async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> None:
-    """Walk a sandbox with this dialect, and compare the result."""
+    """Walk a sandbox that uses this dialect, and fail if a record is missing or repeated."""
     async with (
         Sandbox(conversations=conversations, quota=None, dialect=dialect) as sandbox,
         make_client(sandbox) as client,
@@ -457,13 +460,13 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
 @pytest.mark.parametrize("end", get_args(End))
 @pytest.mark.parametrize("conversations", [0, 1, 10, 20, 25])
 async def test_every_end_of_the_listing_ends_the_walk(end, conversations):
-    """The walk ends with every record once, in each dialect's form of the last page."""
+    """The walk yields every record once and ends, for each form of a last page."""
     await walked(Dialect(end=end), conversations)
 
 
 @pytest.mark.parametrize("end", get_args(End))
 async def test_every_end_ends_a_walk_from_a_cursor(end):
-    """A walk that begins at the very end returns nothing and ends."""
+    """A walk that begins after the last record yields nothing and ends."""
     async with (
         Sandbox(conversations=20, quota=None, dialect=Dialect(end=end)) as sandbox,
         make_client(sandbox) as client,
@@ -474,7 +477,7 @@ async def test_every_end_ends_a_walk_from_a_cursor(end):
 
 @pytest.mark.parametrize("timestamps", get_args(Timestamps))
 async def test_every_spelling_of_timestamps_is_read(timestamps):
-    """Each format of timestamps is read as the same moment, with a zone."""
+    """Each format of a timestamp is parsed to the same moment with a time zone."""
     async with (
         Sandbox(conversations=30, quota=None, dialect=Dialect(timestamps=timestamps)) as sandbox,
         Sandbox(conversations=30, quota=None) as plain,
@@ -492,19 +495,19 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tie", [1, 7, 40])
 async def test_every_order_and_ties(order, tie):
-    """In any order, and with many equal timestamps, the walk misses no conversation."""
+    """A walk misses no conversation, for any order and even with many equal timestamps."""
     await walked(Dialect(order=order, tie=tie))
 
 
 @pytest.mark.parametrize("compress", ["gzip", "deflate", None])
 async def test_compressed_replies(compress):
-    """Compressed replies are read like any other."""
+    """Compressed replies are read like any other replies."""
     await walked(Dialect(compress=compress))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 async def test_null_collections_and_unknown_fields(share):
-    """Null collections and undocumented fields cost no record."""
+    """Records with null collections or undocumented fields are not lost."""
     await walked(Dialect(collections_null=share, unknown_fields=True))
 
 
@@ -514,7 +517,7 @@ async def test_a_limit_that_the_server_lowers():
 
 
 async def test_a_limit_that_the_server_refuses():
-    """If the server refuses a large limit, the error has the server's message."""
+    """If the server refuses a large limit, the error contains the server's message."""
     async with (
         Sandbox(conversations=10, dialect=Dialect(over_limit="reject")) as sandbox,
         make_client(sandbox) as client,
@@ -548,7 +551,7 @@ WAYS = {
 @pytest.mark.parametrize("metadata", BAD_CURSORS, ids=repr)
 @pytest.mark.parametrize("kind", WAYS)
 async def test_a_bad_cursor_costs_no_record(metadata, kind):
-    """A walk yields the records of a page with an unusable cursor, and then raises."""
+    """If a page has an unusable cursor, the walk yields the page's records before the error."""
     bad = reply(body=page_body(["2", "3"], metadata=metadata))
     conversations, _ = make_conversations([page_reply(["1"], "c1"), bad])
     found = []
@@ -567,7 +570,7 @@ async def test_a_bad_cursor_costs_no_record(metadata, kind):
 
 
 async def test_the_error_of_a_single_page_has_its_records():
-    """A single page with an unusable cursor raises an error that has the page."""
+    """If a single page has an unusable cursor, the error has the page as an attribute."""
     conversations, _ = make_conversations([reply(body=page_body(["1"], metadata=BAD_CURSORS[0]))])
 
     with pytest.raises(PaginationError, match="cannot be used") as caught:
@@ -578,7 +581,7 @@ async def test_the_error_of_a_single_page_has_its_records():
 
 
 async def test_a_bad_cursor_costs_no_record_of_a_tracked_walk():
-    """A tracked walk also yields the page's records before it raises."""
+    """If a page has an unusable cursor, a tracked walk yields the page before the error."""
     bad = reply(body=page_body(["1", "2"], metadata=BAD_CURSORS[0]))
     conversations, _ = make_conversations([bad])
     pages = []
@@ -592,7 +595,7 @@ async def test_a_bad_cursor_costs_no_record_of_a_tracked_walk():
 
     assert [page.ids for page in pages] == [["1", "2"]]
     assert caught.value.path == "/api/conversations"
-    # It resumes before that page.
+    # The error's cursor and the page's position lead to that page again.
     assert caught.value.cursor is None
     assert pages[0].position == Position()
 
@@ -602,7 +605,7 @@ async def test_a_bad_cursor_costs_no_record_of_a_tracked_walk():
 
 @pytest.mark.parametrize("pages_before", [0, 1, 3])
 async def test_an_error_says_where_to_resume(client, sandbox, pages_before):
-    """The error has the cursor of its page, and a walk from there returns exactly the rest."""
+    """An error has the cursor of the failed page, and a walk from there yields the rest."""
     sandbox.fail_next(*[Fault.ok()] * pages_before, Fault.status(403))
     found: list[str] = []
 
@@ -627,7 +630,7 @@ def malformed_page(
 
 
 async def test_a_malformed_record_does_not_cost_the_others(client, sandbox):
-    """The walk yields the other 99 records, then raises an error with record, field and bytes."""
+    """The walk yields the other 99 records before the error, which has the record's details."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     found: list[str] = []
 
@@ -643,7 +646,7 @@ async def test_a_malformed_record_does_not_cost_the_others(client, sandbox):
 
 
 async def test_a_page_with_a_malformed_record(client, sandbox):
-    """A single page raises an error that has the other records and the page's cursor."""
+    """The error of a single page has the other records and the requested cursor."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     start = Cursor("c0", "2026-04-10T09:51:19.885")
 
@@ -655,7 +658,7 @@ async def test_a_page_with_a_malformed_record(client, sandbox):
 
 
 async def test_malformed_records_can_be_reported_instead(client, sandbox):
-    """With ``on_malformed`` the walk continues and reports each malformed record once."""
+    """With ``on_malformed``, the walk continues and reports each malformed record once."""
     faults = (
         malformed_page(100, (0, 99), "c1"),
         malformed_page(10, (5,), "c2"),
@@ -671,7 +674,7 @@ async def test_malformed_records_can_be_reported_instead(client, sandbox):
 
 
 async def test_malformed_records_of_a_page_can_be_reported(client, sandbox):
-    """With ``on_malformed`` a single page is returned without its malformed records."""
+    """With ``on_malformed``, a single page is returned without its malformed records."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     odd: list[MalformedRecord] = []
 
@@ -682,7 +685,7 @@ async def test_malformed_records_of_a_page_can_be_reported(client, sandbox):
 
 
 async def test_another_shape_is_an_error(client, sandbox):
-    """JSON of another shape raises one error with its cursor, and is not retried."""
+    """A JSON reply of another shape raises an error that has its bytes, and is not retried."""
     sandbox.fail_next(Fault.raw(body=b'{"conversations": []}'))
 
     with pytest.raises(DecodeError) as caught:
@@ -696,7 +699,7 @@ async def test_another_shape_is_an_error(client, sandbox):
 
 
 async def leave_by(how: str, conversations: Conversations, prefetch: int) -> None:
-    """Leave a walk in the middle of its second page."""
+    """Stop a walk in the middle of its second page, in one of several ways."""
     count = 0
     walk = aiter(conversations.list(page_size=10, prefetch=prefetch))
     async with aclosing(walk):
@@ -715,9 +718,9 @@ async def leave_by(how: str, conversations: Conversations, prefetch: int) -> Non
 @pytest.mark.parametrize("how", ["break", "raise", "close", "throw"])
 @pytest.mark.parametrize("prefetch", [0, 1])
 async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
-    """After a break, an exception or a close, no task and no busy connection is left.
+    """After a break, an exception or a close, no task and no busy connection remains.
 
-    At most one page was fetched for nothing, and none without prefetch.
+    At most one page was fetched for nothing. Without prefetch, none was.
     """
     for _ in range(5):
         try:
@@ -734,7 +737,7 @@ async def test_a_walk_can_be_left_at_any_item(client, sandbox, how, prefetch):
 
 @pytest.mark.parametrize("how", ["page", "inbox"])
 async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
-    """A page has the inbox that was requested, or None."""
+    """The ``inbox_id`` of a page is the requested inbox, or None."""
     inbox = sandbox.inbox_ids[0] if how == "inbox" else None
 
     assert (await client.conversations.page(inbox_id=inbox)).inbox_id == inbox
@@ -742,7 +745,7 @@ async def test_a_page_says_which_inbox_it_is_of(client, sandbox, how):
 
 @pytest.mark.parametrize("steps", range(0, 80, 2))
 def test_cancelled_at_any_step_of_a_script(steps):
-    """A walk that is cancelled at any step releases its slot and leaves no task."""
+    """If a walk is cancelled at any step, it releases its slot and leaves no task behind."""
 
     async def main() -> None:
         script = [page_reply(["1"], "c1"), reply(503), page_reply(["2"], "c2"), page_reply(["3"])]
@@ -763,7 +766,7 @@ def test_cancelled_at_any_step_of_a_script(steps):
 
 @pytest.mark.parametrize("steps", range(0, 120, 3))
 async def test_cancelled_at_any_step_of_the_loop(steps):
-    """A walk that is cancelled during a real exchange leaves the client usable."""
+    """If a walk is cancelled during a real request, the client remains usable."""
     async with (
         Sandbox(conversations=30, quota=None) as sandbox,
         make_client(sandbox, concurrency=1) as client,
@@ -775,7 +778,7 @@ async def test_cancelled_at_any_step_of_the_loop(steps):
 
 
 async def test_many_walks_cancelled_together(client, sandbox):
-    """Twenty walks that are cancelled together release every slot."""
+    """If twenty walks are cancelled together, they release all slots."""
     async with asyncio.TaskGroup() as group:
         listing = client.conversations.list(page_size=1)
         tasks = [group.create_task(listing.collect()) for _ in range(20)]
@@ -790,7 +793,7 @@ async def test_many_walks_cancelled_together(client, sandbox):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_in_the_middle_of_a_walk(error):
-    """Ctrl-C in the body of a loop ends the program without a warning or a leaked task."""
+    """Ctrl-C in the body of a loop ends the program, without a warning or a leaked task."""
 
     async def main() -> None:
         async with Sandbox(conversations=30, quota=None) as sandbox, make_client(sandbox) as client:
@@ -802,7 +805,7 @@ def test_an_interrupt_in_the_middle_of_a_walk(error):
 
 
 async def test_a_walk_that_failed_is_over(client, sandbox):
-    """A walk that raised an error has ended, and does not start over."""
+    """After a walk has raised an error, its iterator ends and does not start again."""
     sandbox.fail_next(Fault.ok(), Fault.status(401))
     walk = client.conversations.list().pages()
     await anext(walk)

@@ -1,4 +1,4 @@
-"""Walks along cursors end for any server, and read an honest listing completely."""
+"""Walks along cursors: they end with any server, and read every listing that is not endless."""
 
 import itertools
 import tracemalloc
@@ -36,7 +36,7 @@ def at(moment: datetime | str, name: object = "id") -> Cursor:
 
 
 def pages_until_error(pages) -> tuple[int, PaginationError | None]:
-    """Walk (names, cursor) pages, and return their number until the error or the end."""
+    """Walk (names, cursor) pages, and return how many were read, and the error if there was one."""
     walk, count = CursorWalk(), 0
     for names, cursor in pages:
         count += 1
@@ -50,12 +50,12 @@ def pages_until_error(pages) -> tuple[int, PaginationError | None]:
 
 
 def fresh(moments):
-    """Yield cursors with these times, each with a different id."""
+    """Yield cursors with these times and different ids."""
     return (at(moment, f"cursor-{number}") for number, moment in enumerate(moments))
 
 
 def down(step: timedelta = HOUR, begin: datetime = NEWEST):
-    """Yield times in even steps into the past, forever."""
+    """Yield an endless series of times that go back by ``step``."""
     return (begin - number * step for number in itertools.count())
 
 
@@ -87,7 +87,7 @@ BEHIND = NEWEST - HOUR
     ],
 )  # fmt: skip
 def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
-    """Cursors may be constant, go back, or be impossible times of this listing."""
+    """Fifty empty pages end a walk if their cursors are constant, go back or are no real times."""
     empty = (([], cursor) for cursor in fresh(moments))
 
     count, error = pages_until_error(itertools.chain(FRONT, empty))
@@ -98,14 +98,14 @@ def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
 
 
 def test_an_account_of_nothing_but_empty_pages() -> None:
-    """The first pages of a listing may be empty too. The first cursor counts as an advance."""
+    """Empty pages at the start of a listing also end a walk. The first cursor is an advance."""
     empty = [([], cursor) for cursor in fresh(itertools.repeat(NEWEST, 60))]
 
     assert pages_until_error(empty)[0] == 51
 
 
 def test_forty_nine_empty_pages_are_no_error() -> None:
-    """A page with something new restarts the count."""
+    """A page with a new record resets the count of empty pages."""
     runs = (
         page
         for run in range(100)
@@ -125,7 +125,7 @@ def test_forty_nine_empty_pages_are_no_error() -> None:
     ],
 )
 def test_no_cursor_advances_before_2015(last: str, is_error) -> None:
-    """The first moment of 2015 still advances a listing that goes back in time."""
+    """In a listing that goes back in time, cursors before 2015 do not count as advances."""
     stuck = [([], cursor) for cursor in fresh(itertools.repeat(BEHIND, 49))]
 
     _, error = pages_until_error([*FRONT, *stuck, ([], at(last)), ([], None)])
@@ -137,7 +137,7 @@ def test_no_cursor_advances_before_2015(last: str, is_error) -> None:
     "beyond, is_error", [(timedelta(days=1), False), (timedelta(days=1) + MILLISECOND, True)]
 )
 def test_no_cursor_advances_more_than_a_day_ahead(beyond, is_error) -> None:
-    """A cursor's unknown zone may be hours ahead, so a day in the future still advances."""
+    """Cursors may be up to a day in the future, because their time zone may be unknown."""
     front = [(["a"], at(BEHIND, "front-1")), (["b"], at(NEWEST, "front-2"))]
     stuck = [([], cursor) for cursor in fresh(itertools.repeat(NEWEST, 49))]
 
@@ -147,7 +147,7 @@ def test_no_cursor_advances_more_than_a_day_ahead(beyond, is_error) -> None:
 
 
 def test_a_cursor_that_jumps_back_again_and_again_does_not_advance() -> None:
-    """Only a cursor beyond the farthest one of the run counts as progress."""
+    """A cursor counts as an advance only if it is beyond all cursors of the run."""
     there = [BEHIND - number * HOUR for number in range(1, 11)]
     moments = itertools.chain.from_iterable(itertools.repeat(there))
 
@@ -157,7 +157,7 @@ def test_a_cursor_that_jumps_back_again_and_again_does_not_advance() -> None:
 
 
 def test_a_few_records_of_wrong_times_do_not_confuse_a_sparse_listing() -> None:
-    """A conversation with a future time, or none, does not end a run of advancing pages."""
+    """A few records with wrong times do not end a walk whose empty pages advance."""
     unreadable_times = ["2200-01-01T00:00:00", NEWEST, "?", "1970-01-01T00:00:00"]
     moments = down(begin=NEWEST - 24 * HOUR)
     pages = [
@@ -176,7 +176,7 @@ def test_a_few_records_of_wrong_times_do_not_confuse_a_sparse_listing() -> None:
 
 
 def get_warnings(pages) -> list[tuple[int, str]]:
-    """Return each warning with the number of pages before it."""
+    """Return each warning with the number of pages that were read before it."""
     walk, found = CursorWalk(), []
     for count, (names, cursor) in enumerate(pages, 1):
         walk.advance(cursor, names)
@@ -187,7 +187,7 @@ def get_warnings(pages) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("step, count", [(MILLISECOND, 1), (HOUR / 2, 1), (HOUR * 2, 0)])
 def test_one_warning_if_the_rest_would_take_too_many_requests(step, count) -> None:
-    """Eleven years in steps of half an hour are 200,000 requests, and of two hours 50,000."""
+    """Eleven years take 200,000 requests in half-hour steps, and 50,000 in two-hour steps."""
     moments = itertools.islice(down(step, BEHIND - step), 500)
 
     found = get_warnings([*FRONT, *(([], cursor) for cursor in fresh(moments))])
@@ -200,14 +200,14 @@ def test_one_warning_if_the_rest_would_take_too_many_requests(step, count) -> No
 
 
 def test_a_rising_listing_is_warned_of_up_to_now() -> None:
-    """In a rising listing the rest ends today."""
+    """In a rising listing, the estimate of the remaining requests ends at today."""
     rising = [(["a"], at(BEHIND, "front-1")), (["b"], at(NEWEST, "front-2"))]
 
     def found(step: timedelta) -> int:
         moments = (NEWEST + number * step for number in range(1, 200))
         return len(get_warnings([*rising, *(([], cursor) for cursor in fresh(moments))]))
 
-    # 232 days are 334,080 minutes.
+    # The remaining 232 days have 334,080 minutes.
     assert found(timedelta(minutes=1)) == 1
     assert found(timedelta(minutes=10)) == 0
 
@@ -217,7 +217,7 @@ def test_a_rising_listing_is_warned_of_up_to_now() -> None:
 
 @pytest.mark.parametrize("length", [1, 2, 49, 50, 51, 100, 300])
 def test_a_cycle_of_pages_is_an_error_fifty_pages_after_its_end(length: int) -> None:
-    """A cycle of 100 pages is found after 150 pages, whatever the cursors."""
+    """A cycle of N pages raises an error after N + 50 pages, whatever the cursors are."""
     cycle = itertools.cycle([[f"{number}a", f"{number}b"] for number in range(length)])
     pages = zip(cycle, fresh(down()), strict=False)
 
@@ -229,7 +229,7 @@ def test_a_cycle_of_pages_is_an_error_fifty_pages_after_its_end(length: int) -> 
 
 
 def test_repeats_count_in_a_row() -> None:
-    """Only consecutive repeated pages count: 49 and a new one can alternate forever."""
+    """Only consecutive repeated pages count: 49 repeated pages and a new one may alternate."""
     numbers = itertools.count()
     names = [["a"], *[[f"{next(numbers)}"] if n % 50 == 49 else ["a"] for n in range(2000)]]
 
@@ -237,7 +237,7 @@ def test_repeats_count_in_a_row() -> None:
 
 
 def test_a_page_is_its_ids_in_order() -> None:
-    """The same records in another order, or fewer of them, are a different page."""
+    """A page with the same records in another order, or with fewer records, is a new page."""
     ids = [f"{number}" for number in range(100)]
     orders = ([*ids[number:], *ids[:number]] for number in range(99))
     shorter = (ids[:number] for number in range(1, 100))
@@ -248,7 +248,7 @@ def test_a_page_is_its_ids_in_order() -> None:
 
 
 def test_records_without_an_id_are_known_by_their_bytes() -> None:
-    """The same malformed record is a repeated page, and another one is a new page."""
+    """Pages of malformed records without ids are compared by the records' bytes."""
     same = itertools.repeat([b'{"name":"x"}'])
     different = ([b'{"name":"%d"}' % number] for number in range(200))
 
@@ -257,7 +257,7 @@ def test_records_without_an_id_are_known_by_their_bytes() -> None:
 
 
 def test_the_last_page_may_have_been_there_before() -> None:
-    """The last page never raises an error."""
+    """The last page never raises an error, even if it is a repeated page."""
     pages = [(["a"], cursor) for cursor in itertools.islice(fresh(down()), 50)]
 
     assert pages_until_error([*pages, (["a"], None)]) == (51, None)
@@ -265,7 +265,7 @@ def test_the_last_page_may_have_been_there_before() -> None:
 
 @pytest.mark.parametrize("pattern", ["e", "r", "er", "eer", "err", "e" * 30 + "r" * 30])
 def test_empty_and_repeated_pages_do_not_excuse_each_other(pattern: str) -> None:
-    """A walk that gets nothing new ends, however empty and repeated pages alternate."""
+    """A walk without new records ends, even if empty and repeated pages alternate."""
     names = ([] if kind == "e" else ["a"] for kind in itertools.cycle(pattern))
     pages = zip(names, fresh(itertools.repeat(BEHIND)), strict=False)
 
@@ -280,7 +280,7 @@ def test_empty_and_repeated_pages_do_not_excuse_each_other(pattern: str) -> None
 
 @pytest.mark.parametrize("field", ["cursor_id", "cursor_ts"])
 def test_a_cursor_that_is_too_long_is_an_error_that_does_not_quote_it(field: str) -> None:
-    """A text of more than 4,096 characters cannot be sent in a URL."""
+    """A cursor of more than 4,096 characters raises an error that does not quote the cursor."""
     walk = CursorWalk(at(NEWEST))
     fields = {"cursor_id": "i", "cursor_ts": "2026-04-10T09:51:19.885"}
     allowed, too_long = (Cursor(**fields | {field: "x" * size}) for size in (4096, 4097))
@@ -294,7 +294,7 @@ def test_a_cursor_that_is_too_long_is_an_error_that_does_not_quote_it(field: str
 
 
 def test_errors_quote_a_cursor_whole_or_not_at_all() -> None:
-    """A text that may contain the key is never cut, because a part of the key is not redacted."""
+    """Errors never quote part of a cursor, because part of an API key would not be redacted."""
     for length, is_quoted in ((50, True), (300, False)):
         name = "i" * length
         walk = CursorWalk(at(NEWEST, name))
@@ -307,7 +307,7 @@ def test_errors_quote_a_cursor_whole_or_not_at_all() -> None:
 
 
 def test_errors_are_one_line() -> None:
-    """A cursor with line breaks or control characters is not quoted."""
+    """Errors do not quote a cursor with line breaks or control characters."""
     walk = CursorWalk(at(NEWEST, "a\n\x1b[31mb"))
     with pytest.raises(PaginationError) as caught:
         walk.advance(at(NEWEST, "a\n\x1b[31mb"), ["a"])
@@ -321,19 +321,19 @@ DAY = 86_400_000
 
 
 def get_times(size: int, shape: str, random: Random) -> list[int]:
-    """Return times (milliseconds) before today: even, in bursts, or 30 of them equal."""
+    """Return ``size`` times in milliseconds: evenly spread, in bursts, or with 30 equal ones."""
     times = [random.randrange(90 * DAY) for _ in range(size)]
     if shape == "bursts":
         times = [times[number % 5] + random.randrange(10_000_000) for number in range(size)]
     if shape == "tie":
-        # Alone on their pages they do not advance. 50 such pages in one run would be an
+        # If each page has a single record, pages with equal times do not advance. 50 would be an
         # error.
         times[:30] = times[:1] * len(times[:30])
     return times
 
 
 def walk_model(listing: ModelListing, between=lambda: None) -> list[str]:
-    """Walk a listing to its end, and return its records. An error fails the test."""
+    """Walk a listing to its end, and return the ids of its records."""
     walk, found = CursorWalk(), []
     while not walk.done:
         page = listing.page(walk.cursor)
@@ -357,7 +357,7 @@ shapes = st.sampled_from(["even", "bursts", "tie"])
 )
 @settings(max_examples=20 * EFFORT)
 def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit, rising, end):
-    """All records of a dense or sparse listing are read, even with thousands of empty pages."""
+    """A walk reads all records of a dense or sparse listing, even with thousands of empty pages."""
     random = Random(seed)
     listing = ModelListing(
         get_times(size, shape, random), seed=seed, limit=limit, rising=rising, end=end
@@ -375,7 +375,7 @@ def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit,
     shape=shapes,
     share=st.sampled_from([0.01, 0.5, 1.0]),
     seed=st.integers(0, 2**32),
-    # With one conversation per page, moved conversations are repeated pages.
+    # If each page has a single conversation, a conversation that moved is a repeated page.
     limit=st.sampled_from([2, 10, 100]),
     rising=st.booleans(),
     rate=st.floats(0, 0.5),
@@ -384,7 +384,7 @@ def test_an_honest_listing_is_walked_to_its_end(size, shape, share, seed, limit,
 def test_an_honest_listing_that_changes_is_walked_to_its_end(
     size, shape, share, seed, limit, rising, rate
 ):
-    """Conversations that move to the newest end during a walk do not raise an error."""
+    """Conversations that become the newest during a walk do not cause an error."""
     random = Random(seed)
     listing = ModelListing(get_times(size, shape, random), seed=seed, limit=limit, rising=rising)
     shown = {id_ for id_ in listing.times if random.random() < share}
@@ -406,10 +406,10 @@ def test_an_honest_listing_that_changes_is_walked_to_its_end(
 
 
 def endless_pages(pattern: list[str], pages: int):
-    """Yield pages forever by a repeated pattern. ``pages`` different ones have records.
+    """Yield pages forever. The entries of ``pattern`` say in turn what a page is like.
 
-    A page is the next of those ("new"), an earlier one ("again"), or empty. Its cursor is 400
-    days further ("advance"), or one that leads nowhere.
+    "new" is the next of ``pages`` different pages with a record. "again" is an earlier page. All
+    other pages are empty, with cursors that move by 400 days ("advance") or do not advance.
     """
     known = 0
     for number, kind in enumerate(itertools.cycle(pattern)):
@@ -438,17 +438,17 @@ patterns = st.lists(
 @given(pattern=patterns, pages=st.integers(1, 10))
 @settings(max_examples=40 * EFFORT)
 def test_a_server_that_sends_nothing_new_is_left_after_a_bounded_number_of_pages(pattern, pages):
-    """The walk ends for any mix of empty and repeated pages, and any cursors."""
+    """The walk ends with an error for any mix of empty and repeated pages, and for any cursors."""
     count, error = pages_until_error(itertools.islice(endless_pages(pattern, pages), 20_000))
 
-    # At most 5 steps of 400 days lead to 2015, and 234 steps of a day to tomorrow.
+    # 2015 is at most 5 steps of 400 days away, and tomorrow is at most 234 steps of a day away.
     most_in_a_run = (50 + 240) * len(pattern)
     assert isinstance(error, PaginationError)
     assert count <= (pages + 1) * (most_in_a_run + 50 * len(pattern))
 
 
 def test_a_long_walk_remembers_little():
-    """The cursors and pages of a walk take less than 18 bytes per page."""
+    """A walk remembers its cursors and pages in less than 18 bytes per page."""
     walk, pages = CursorWalk(), 20_000
     tracemalloc.start()
     try:

@@ -1,4 +1,4 @@
-"""Decoding the bytes of a reply to pages and records, for any bytes."""
+"""Decoding of replies into pages and records, for any bytes."""
 
 import json
 import math
@@ -46,7 +46,7 @@ WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 WHOLE_JSON = get_json(WHOLE_TEXT)
 KNOWN = sorted({*Conversation.__struct_fields__, *Inbox.__struct_fields__} - {"extra"})
 
-# Almost records: the real field names with values of any kind.
+# Objects that resemble records: they have real field names, and values of any kind.
 UNEXPECTED_OBJECT = st.dictionaries(
     st.sampled_from([*KNOWN, "extra", "message", "color"]) | TEXT,
     JSON | st.lists(st.dictionaries(st.sampled_from(["id", "name", "extra"]), JSON), max_size=2),
@@ -70,7 +70,7 @@ READERS = pytest.mark.parametrize("read", [conversations, inboxes])
 
 
 def make_body(*records: object, **more: object) -> bytes:
-    """Build the body of a page. A record of bytes is inserted unchanged."""
+    """Build the body of a page. Records that are bytes are inserted unchanged."""
     parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in records]
     rest = b"".join(
         f",{json.dumps(name)}:{json.dumps(part)}".encode() for name, part in more.items()
@@ -79,7 +79,7 @@ def make_body(*records: object, **more: object) -> bytes:
 
 
 def same_json(value: object) -> object:
-    """Return JSON data in a form that distinguishes 1, 1.0 and True, and 0.0 and -0.0."""
+    """Convert JSON data so that 1, 1.0 and True are unequal, and 0.0 and -0.0 too."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -89,7 +89,7 @@ def same_json(value: object) -> object:
 @given(fields=st.dictionaries(WHOLE_TEXT | st.just("extra"), WHOLE_JSON, max_size=5))
 @settings(max_examples=20 * EFFORT)
 def test_unknown_fields_survive(fields: dict) -> None:
-    """All unknown fields of a record are kept with their values."""
+    """A record keeps all unknown fields and their values."""
     unknown = {name: value for name, value in fields.items() if name not in KNOWN}
 
     for read, kind in ((conversations, Conversation), (inboxes, Inbox)):
@@ -109,7 +109,7 @@ def test_unknown_fields_survive(fields: dict) -> None:
 )
 @settings(max_examples=15 * EFFORT)
 def test_unknown_fields_of_labels_and_previews_survive(fields: dict, name: str | None) -> None:
-    """Unknown fields stay in a record's labels and message previews as in the record itself."""
+    """Labels and message previews keep unknown fields, like records."""
     unknown = {
         key: value for key, value in fields.items() if key not in {*KNOWN, "color", "message"}
     }
@@ -160,7 +160,7 @@ def test_to_dict_round_trip(record: dict) -> None:
     ],
 )
 def test_unknown_fields_seen(fields: dict) -> None:
-    """Unknown fields are kept, even one named like the attribute that holds them."""
+    """Unknown fields are kept, even if a field has the name ``extra``."""
     assert fields == decode_conversation(json.dumps({"id": "x"} | fields)).extra
 
 
@@ -169,7 +169,7 @@ def test_unknown_fields_seen(fields: dict) -> None:
 )
 @pytest.mark.parametrize("name", ["pipeline", "collaborators", "last_message_by_human"])
 def test_live_fields_may_be_anything(name: str, value: object) -> None:
-    """Undocumented values of live accounts are ordinary fields and no errors."""
+    """Undocumented values that live accounts send are accepted in known fields."""
     (conversation,) = conversations(make_body({"id": "x", name: value}))
 
     assert value == getattr(conversation, name)
@@ -177,7 +177,7 @@ def test_live_fields_may_be_anything(name: str, value: object) -> None:
 
 
 def test_escaped_names() -> None:
-    """A known field whose name is written with escapes is recognized."""
+    """A known field is recognized even if its name is written with JSON escapes."""
     page = conversations(
         make_body(rb'{"\u0069d":"x","n\u006ftes":"n"}', rb'{"\u0069d":"y","new":1}')
     )
@@ -186,7 +186,7 @@ def test_escaped_names() -> None:
 
 
 def test_every_known_and_unknown_field_at_once() -> None:
-    """One unknown field does not change how the known ones are read."""
+    """An unknown field does not affect how known fields are read."""
     (sent,) = json.loads(SAMPLE)["data"]
     (plain,) = conversations(make_body(sent))
     (more,) = conversations(make_body(sent | {"sla": 1}))
@@ -201,7 +201,7 @@ def test_every_known_and_unknown_field_at_once() -> None:
 @given(malformed=st.lists(JSON | UNEXPECTED_OBJECT, max_size=4), place=st.integers(0, 4))
 @settings(max_examples=20 * EFFORT)
 def test_healthy_records_survive_malformed_ones(read, malformed: list, place: int) -> None:
-    """The valid records of a page are returned in order, next to any other JSON."""
+    """The valid records of a page are returned in order, whatever else the page contains."""
     records = [*malformed[:place], {"id": "healthy-1"}, *malformed[place:], {"id": "healthy-2"}]
 
     page = read(make_body(*records))
@@ -240,7 +240,7 @@ def test_healthy_records_survive_malformed_ones(read, malformed: list, place: in
     ids=lambda value: repr(value)[:40],
 )
 def test_malformed_record_is_named(record: bytes, record_id: str | None, field: str) -> None:
-    """A malformed record has its index, its bytes, and its id if readable. No other is affected."""
+    """A malformed record is reported with its index, its bytes and, if readable, its id."""
     body = make_body({"id": "a"}, record, {"id": "b"})
     for page in (conversations(body), inboxes(body)):
         (malformed,) = page.malformed_records
@@ -258,7 +258,7 @@ def test_malformed_record_is_named(record: bytes, record_id: str | None, field: 
 
 
 def test_all_records_malformed() -> None:
-    """A page with malformed records only has no items, and its cursor is valid."""
+    """If all records of a page are malformed, the page has no items but a valid cursor."""
     cursor = {"cursor_id": "c", "cursor_ts": "t"}
     page = conversations(make_body(1, 2, metadata={"next_cursor": cursor}))
 
@@ -284,7 +284,7 @@ def test_all_records_malformed() -> None:
     ],
 )
 def test_broken_text_is_repaired(read, sent: bytes, read_as: str) -> None:
-    """Text that was cut within a character is not malformed, and its bytes are kept."""
+    """A record with text that was cut inside a character is valid, and keeps its bytes."""
     name = b"contact_name" if read is conversations else b"name"
     record = b'{"id":"x","' + name + b'":"' + sent + b'"}'
     page = read(make_body(record, {"id": "y"}))
@@ -295,7 +295,7 @@ def test_broken_text_is_repaired(read, sent: bytes, read_as: str) -> None:
 
 
 def test_broken_text_in_names_and_unknown_fields() -> None:
-    """Broken text is repaired anywhere in a record."""
+    """Broken text is repaired everywhere in a record."""
     record = decode_conversation(
         rb'{"id":"\ud83d","additional_data":{"\ud83d":["\ude00"]},"\ud83dx":1}'
     )
@@ -308,7 +308,7 @@ def test_broken_text_in_names_and_unknown_fields() -> None:
 
 
 def test_malformed_record_keeps_its_own_bytes() -> None:
-    """A malformed record with broken text has the received bytes, not the repaired ones."""
+    """A malformed record with broken text has the received bytes, and not the repaired ones."""
     malformed = rb'{"id":7,"notes":"\ud83d"}'
     page = conversations(make_body({"id": "a"}, malformed))
 
@@ -316,7 +316,7 @@ def test_malformed_record_keeps_its_own_bytes() -> None:
 
 
 def test_decode_from_text() -> None:
-    """A conversation is read from bytes, from text (even broken) and from a page's raw view."""
+    """A conversation can be decoded from bytes, from a string (even broken) or from a raw view."""
     (raw,) = conversations(make_body({"id": "x", "notes": "n"})).raw
 
     expected = Conversation(id="x", notes="n")
@@ -342,7 +342,7 @@ def test_decode_from_text() -> None:
     ids=lambda value: repr(value)[:20],
 )
 def test_no_conversation(raw: bytes | str | msgspec.Raw, field: str) -> None:
-    """Other data raises a DecodeError with the place and the bytes."""
+    """Anything but a conversation raises a DecodeError with the field and the bytes."""
     with pytest.raises(DecodeError, match=r"^not a valid Conversation: ") as caught:
         decode_conversation(raw)
 
@@ -358,7 +358,7 @@ SPACE = st.text(" \t\r\n", max_size=3).map(str.encode)
 
 @st.composite
 def spaced(draw, value: object) -> bytes:
-    """Print JSON data with white space anywhere, and with some characters escaped."""
+    """Write data as JSON with additional white space and some escaped characters."""
     if isinstance(value, dict):
         members = [
             draw(spaced(name)) + draw(SPACE) + b":" + draw(spaced(part))
@@ -376,10 +376,10 @@ def spaced(draw, value: object) -> bytes:
 @given(data=st.data())
 @settings(max_examples=15 * EFFORT)
 def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
-    """A page's `raw` has the exact bytes of its records, in any layout."""
+    """A page's `raw` has the exact bytes of its records, for any layout of the JSON."""
     records = data.draw(st.lists(JSON | st.fixed_dictionaries({"id": TEXT}), max_size=4))
     printed = [data.draw(spaced(record)) for record in records]
-    # The body also has the records elsewhere, so that they cannot be found by searching.
+    # The body also has the records in another place, so that a search for them finds the wrong one.
     body = data.draw(SPACE).join(
         [
             b"{",
@@ -399,7 +399,7 @@ def test_raw_is_byte_for_byte(read, data: st.DataObject) -> None:
 
 
 def test_raw_of_broken_text_is_not_searched_for() -> None:
-    """A record with broken text is cut at its own place, not where the repaired text occurs."""
+    """The bytes of a record with broken text are found by their position, and not by a search."""
     body = rb'{"copy":{"id":"\ud83d"},"data":[{"id":"\ude00"},{"id":"\ud83e"}]}'
 
     assert [bytes(raw) for raw in conversations(body).raw] == [
@@ -409,7 +409,7 @@ def test_raw_of_broken_text_is_not_searched_for() -> None:
 
 
 def test_raw_outlives_its_page() -> None:
-    """The bytes of a record can be kept after its page is gone, also with broken text."""
+    """The bytes of a record remain valid after its page is deleted, even with broken text."""
     kept = [
         conversations(make_body(record)).raw[0] for record in (rb'{"id":"\ud83d"}', b'{"id":"x"}')
     ]
@@ -437,7 +437,7 @@ def test_raw_outlives_its_page() -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_last_page(metadata: dict, record: dict) -> None:
-    """Each way to say that there is no next page is understood."""
+    """Each form of a missing next cursor means that there is no next page."""
     page = conversations(make_body(record, **metadata))
 
     assert page.next_cursor is None
@@ -447,7 +447,7 @@ def test_last_page(metadata: dict, record: dict) -> None:
 @given(cursor_id=WHOLE_TEXT.filter(bool), cursor_ts=WHOLE_TEXT.filter(bool))
 @settings(max_examples=40 * EFFORT)
 def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
-    """A cursor is two texts of any kind, which are not changed."""
+    """A cursor is two strings of any content, which are not changed."""
     pair = {"cursor_id": cursor_id, "cursor_ts": cursor_ts, "more": 1}
 
     for record in ({"id": "x"}, {"id": "x", "new": 1}):
@@ -476,9 +476,9 @@ def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: dict) -> None:
-    """A bad cursor costs no record.
+    """The records of a page with a bad cursor are not lost.
 
-    It is not an end of the listing, and the page has the reason.
+    The bad cursor does not count as the end of the listing. The page says what is wrong with it.
     """
     body = make_body(record, metadata=metadata)
 
@@ -499,7 +499,7 @@ def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: di
     ids=lambda value: repr(value)[:60],
 )
 def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
-    """Metadata that is invalid JSON, invalid text or far too large costs no record."""
+    """No record is lost if the metadata is invalid JSON, invalid text or far too large."""
     page = conversations(b'{"data":[{"id":"x"}],"metadata":%s}' % metadata)
 
     assert page.ids == ["x"]
@@ -528,7 +528,7 @@ def test_metadata_that_cannot_be_read(metadata: bytes) -> None:
 )
 @pytest.mark.parametrize("record", [{"id": "x"}, {"id": "x", "new": 1}], ids=["fast", "tolerant"])
 def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
-    """A page of inboxes has the requested number, and totals if the server sends them."""
+    """A page of inboxes has its page number, and the totals if the server sends them."""
     page = run_steps(InboxPageDecoder().decode(reply(body=make_body(record, metadata=metadata)), 3))
 
     assert (3, *totals) == (page.page, page.total_pages, page.total_items)
@@ -536,7 +536,7 @@ def test_inbox_page(metadata: object, totals: tuple, record: dict) -> None:
 
 
 def test_totals_that_are_no_json() -> None:
-    """Totals that are invalid JSON are unknown and cost no inbox."""
+    """If the totals are invalid JSON, they are unknown, and no inbox is lost."""
     page = inboxes(b'{"data":[{"id":"x"}],"metadata":{"pagination":{"total_page":NaN}}}')
 
     assert (page.ids, page.total_pages) == (["x"], None)
@@ -582,7 +582,7 @@ def test_empty_page(read) -> None:
     ids=lambda body: repr(body)[:24],
 )
 def test_malformed_body(read, body: bytes) -> None:
-    """Invalid or incomplete JSON has an error of its own, because a retry may help."""
+    """Invalid or incomplete JSON raises MalformedBodyError, because a retry may help."""
     with pytest.raises(MalformedBodyError) as caught:
         read(body)
 
@@ -607,7 +607,7 @@ def test_malformed_body(read, body: bytes) -> None:
     ids=lambda value: repr(value)[:24],
 )
 def test_other_shape(read, body: bytes, field: str) -> None:
-    """JSON of another shape raises a DecodeError with the place. A retry would not help."""
+    """JSON of another shape raises a DecodeError with the field, because a retry would not help."""
     with pytest.raises(DecodeError, match=r"^the reply has another shape ") as caught:
         read(body)
 
@@ -618,7 +618,7 @@ def test_other_shape(read, body: bytes, field: str) -> None:
 @READERS
 @pytest.mark.parametrize("success", [True, None, "yes", 0, [], "false"])
 def test_success(read, success: object) -> None:
-    """Only ``"success": false`` is an error. Other values or types cost no record."""
+    """Only ``"success": false`` is an error. With any other value, no record is lost."""
     assert read(make_body({"id": "x"}, success=success)).ids == ["x"]
 
 
@@ -634,7 +634,7 @@ def test_success(read, success: object) -> None:
     ],
 )
 def test_200_with_an_error(read, body: bytes) -> None:
-    """A 200 with `"success": false` raises the error it describes, with or without data."""
+    """A 200 with `"success": false` raises the error in its body, even if it also has data."""
     with pytest.raises(APIStatusError) as caught:
         read(body)
 
@@ -652,7 +652,7 @@ def test_200_with_an_error(read, body: bytes) -> None:
 )
 @settings(max_examples=25 * EFFORT)
 def test_any_body(read, body: bytes) -> None:
-    """Any bytes are decoded to a page or raise one of our errors."""
+    """Any bytes are either decoded into a page, or they raise one of our errors."""
     try:
         page = read(body)
     except CekatError as error:
@@ -666,7 +666,7 @@ def test_any_body(read, body: bytes) -> None:
 )
 @settings(max_examples=40 * EFFORT)
 def test_any_conversation(raw: bytes | str) -> None:
-    """Any JSON is a conversation that round-trips, or raises a DecodeError."""
+    """Any JSON is either decoded to a conversation that round-trips, or raises a DecodeError."""
     try:
         record = decode_conversation(raw)
     except DecodeError as error:
@@ -686,7 +686,7 @@ def test_nesting(depth: int) -> None:
 
 
 def test_numbers() -> None:
-    """Large integers and small fractions are exact."""
+    """Large integers and small fractions are decoded without loss."""
     sent = {"big": 2**64, "bigger": -(10**30), "tiny": 5e-324, "minus": -0.0, "most": 1.7e308}
 
     kept = decode_conversation(json.dumps({"id": "x", "additional_data": sent})).additional_data
@@ -699,7 +699,7 @@ def test_numbers() -> None:
 
 
 def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A documented page is decoded in one step, never record by record."""
+    """A page as documented is decoded in one step, and not record by record."""
     record = json.loads(SAMPLE)["data"][0]
     body = make_body(*[record | {"id": str(number)} for number in range(100)])
     monkeypatch.delattr(decoding, "cut_reply")
@@ -719,7 +719,7 @@ def test_records_share_what_is_empty() -> None:
 
 
 def test_raw_copies_nothing() -> None:
-    """The records' bytes are views of the body and need no second copy."""
+    """The records' bytes are views of the body, so they need no copy."""
     page = conversations(make_body(*[{"id": str(n), "notes": "x" * 10_000} for n in range(100)]))
     tracemalloc.start()
     try:
@@ -735,7 +735,7 @@ def test_raw_copies_nothing() -> None:
 @pytest.mark.parametrize("record", [b"1", b'{"id":"x"}'])
 @pytest.mark.parametrize("decode", [conversations, inboxes, raw_page])
 def test_a_page_of_too_many_records_is_refused(decode, record: bytes) -> None:
-    """More than 50,000 records would block the event loop, and a retry would not help."""
+    """A page of more than 50,000 records is refused, because it would block the event loop."""
     with pytest.raises(DecodeError, match=r"a list of more than 50,000 elements") as caught:
         decode(b'{"data":[' + (record + b",") * 50_000 + record + b"]}")
 
@@ -744,7 +744,7 @@ def test_a_page_of_too_many_records_is_refused(decode, record: bytes) -> None:
 
 
 def test_a_page_of_many_records_is_decoded() -> None:
-    """A page of 50,000 records is decoded, by each method."""
+    """Each method can decode a page of 50,000 records."""
     body = b'{"data":[' + b",".join([b'{"id":"x"}'] * 50_000) + b"]}"
 
     assert len(conversations(body).items) == len(raw_page(body).raw) == 50_000
@@ -752,7 +752,7 @@ def test_a_page_of_many_records_is_decoded() -> None:
 
 @pytest.mark.parametrize("length, pauses", [(0, 0), (5_000, 0), (20_000, 0), (80_000, 1)])
 def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> None:
-    """A page of up to 2 MiB with long texts is decoded without a pause, because that is quick."""
+    """A page with long texts is decoded without a pause if it has up to 2 MiB."""
     steps = ConversationPageDecoder().decode(
         reply(200, make_body(*[{"id": "x", "notes": "t" * length}] * 100))
     )
@@ -761,7 +761,7 @@ def test_a_page_of_long_texts_is_decoded_at_once(length: int, pauses: int) -> No
 
 
 def test_a_large_page_may_have_more_values() -> None:
-    """A page of real records is decoded at any size."""
+    """A page of real records is decoded, whatever its size."""
     values = b",".join(b'"%d, a text of some length"' % number for number in range(250))
     record = b'{"id":"x","notes":1,"additional_data":{"a":[' + values + b"]}}"
     body = b'{"data":[' + b",".join([record] * 1200) + b"]}"
@@ -773,7 +773,7 @@ def test_a_large_page_may_have_more_values() -> None:
 
 
 def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
-    """Records with too many values for a page are malformed. Small ones are still read."""
+    """On a page with too many values, large records are malformed, and small ones are decoded."""
     wide = b'{"id":"%d","additional_data":{"a":[' + b"[]," * 80_000 + b"[]]}}"
     records = [*(wide % number for number in range(3)), b'{"id":"small"}']
 

@@ -1,4 +1,4 @@
-"""Deduplication: a set in little memory, and pages without repeated records."""
+"""Deduplication: a set that uses little memory, and the removal of repeated records from pages."""
 
 import sys
 from itertools import chain, compress
@@ -17,7 +17,7 @@ from cekat_async.pages import ConversationPage, RawPage, only, record_names
 
 MANY = 200_000
 
-# Overlapping runs of names, long enough to split buckets, and a few names of any kind.
+# Overlapping series of names, which are long enough to split buckets.
 RUNS = st.lists(
     st.builds(
         lambda first, count, spell: [spell(number) for number in range(first, first + count)],
@@ -29,7 +29,7 @@ RUNS = st.lists(
 ).map(lambda runs: [*chain(*runs)])
 NAMES = st.lists(st.text(max_size=2) | st.binary(max_size=2), max_size=20)
 
-# Possible records, by the name that identifies each. %d is the position on the page.
+# Possible records, with the name that identifies each. %d is the record's position on the page.
 RECORDS = {
     b'{"id":"plain-%d"}': "plain-%d",
     b'\n {"id" : "spaced-%d" , "notes":"\\ud83d"}\t': "spaced-%d",
@@ -42,7 +42,7 @@ RECORDS = {
 
 
 def make_page(records: list[bytes]) -> ConversationPage:
-    """Return a decoded page of records whose %d is replaced by their number."""
+    """Return a decoded page with these records."""
     body = b'{"data":[%s],"metadata":{"next_cursor":{"cursor_id":"c","cursor_ts":"t"}}}'
     return run_steps(ConversationPageDecoder().decode(reply(body=body % b",".join(records))))
 
@@ -57,10 +57,10 @@ def numbered(kinds: list[bytes]) -> list[bytes]:
 @given(names=st.builds(list.__add__, RUNS, NAMES))
 @example(names=["", b"", "7", b"7", "ab", "\u6261"])
 def test_it_is_a_set(names):
-    """Any added name is new once, and is in the set from then on. No other name is.
+    """A name is new when it is first added, and is in the set from then on.
 
-    That includes the bytes of a text and texts with the same memory layout, which have the same
-    hash.
+    This is also true for a string and its bytes, and for strings with the same memory layout,
+    although Python's ``hash()`` can be the same for them.
     """
     seen, expected = HashSet(), set()
     for name in names:
@@ -72,7 +72,7 @@ def test_it_is_a_set(names):
 
 
 def test_hashes_are_compared_whole():
-    """A hash is new even if its bytes occur in the set, across two other hashes."""
+    """A hash is new even if its bytes occur in the set as parts of two other hashes."""
     seen = HashSet()
 
     assert all(map(seen.add, [0x1111111122222222, 0x3333333344444444]))
@@ -81,7 +81,7 @@ def test_hashes_are_compared_whole():
 
 
 def test_short_hashes_keep_their_last_bytes():
-    """With four bytes per hash, exactly the hashes that differ in these bytes are distinguished."""
+    """With a width of four bytes, two hashes are equal if their last four bytes are equal."""
     seen = HashSet(width=4)
 
     assert all(map(seen.add, range(2000)))
@@ -90,7 +90,7 @@ def test_short_hashes_keep_their_last_bytes():
 
 
 def test_many_names_take_little_memory_and_no_long_search():
-    """200,000 names take less than 10 bytes each, and buckets stay short."""
+    """Each of 200,000 names takes less than 10 bytes, and buckets stay short."""
     seen = HashSet()
 
     assert all(seen.add(hash_name(f"id-{number}")) for number in range(MANY))
@@ -104,7 +104,7 @@ def test_many_names_take_little_memory_and_no_long_search():
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
 def test_each_record_of_a_page_has_its_name(kinds):
-    """The names of a page are in order: the id, even of a malformed record, or all its bytes."""
+    """A record's name is its id, even if it is malformed. Without an id, its name is its bytes."""
     names = [
         name.replace("%d", str(number)) if isinstance(name, str) else name % number
         for number, name in enumerate(map(RECORDS.get, kinds))
@@ -115,7 +115,10 @@ def test_each_record_of_a_page_has_its_name(kinds):
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
 def test_names_of_raw_records(kinds):
-    """The name is the id if one decode finds it. Otherwise, and on huge pages, it is all bytes."""
+    """The name of a raw record is its id if a single decode finds it.
+
+    Otherwise the name is the record's bytes. On huge pages, all names are bytes.
+    """
     page = make_page(numbered(kinds))
     raw_page = RawPage(raw=page.raw, body=page.body)
 
@@ -129,7 +132,7 @@ def test_names_of_raw_records(kinds):
 
 @given(kinds=st.lists(st.tuples(st.sampled_from([*RECORDS]), st.booleans()), max_size=12))
 def test_a_reduced_page_equals_a_page_of_the_other_records(kinds):
-    """Records, malformed ones, bytes and cursor equal those of a page without the removed ones."""
+    """A reduced page equals a page that never had the removed records."""
     records = numbered([kind for kind, _ in kinds])
     wanted = [is_wanted for _, is_wanted in kinds]
     expected = make_page([*compress(records, wanted)])
@@ -143,7 +146,7 @@ def test_a_reduced_page_equals_a_page_of_the_other_records(kinds):
 
 @pytest.mark.parametrize("records", [[], [b'{"id":"a"}', b"7"]])
 def test_a_page_that_is_not_reduced_is_returned_unchanged(records):
-    """It is the same object, and its body is unchanged."""
+    """A page without repeated records is returned as the same object with the same body."""
     page = make_page(records)
 
     assert only(page, [True] * len(records)) is page

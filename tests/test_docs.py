@@ -23,7 +23,7 @@ BLOCKS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in PAGES
     for number, block in enumerate(PYTHON.findall(page.read_text(encoding="utf-8")))
-    if not block.startswith("--8<--")  # a file of examples/, which has its own tests
+    if not block.startswith("--8<--")  # an included file, which has its own tests
 ]
 
 pytest_plugins = ["pytester"]
@@ -37,13 +37,13 @@ def get_kind(block: str) -> str:
 
 
 def each(kind: str) -> pytest.MarkDecorator:
-    """Run a test with each block of a kind."""
+    """Parametrize a test with all blocks of a kind."""
     return pytest.mark.parametrize("block", [b for b in BLOCKS if get_kind(b.values[0]) == kind])
 
 
 @pytest.fixture(autouse=True)
 def logging_as_before():
-    """Undo what an example sets up: other tests look at what is logged by default."""
+    """Restore the logging setup after each test, because examples change it."""
     loggers = [logging.getLogger(), logging.getLogger("cekat_async")]
     before = [(one, one.level, [*one.handlers]) for one in loggers]
     yield
@@ -54,7 +54,7 @@ def logging_as_before():
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """The names that an example can use: an open client. The current folder is temporary."""
+    """The names that an example can use, such as an open client, in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as sandbox:
         monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
@@ -72,13 +72,13 @@ async def run(source: str, names: dict) -> None:
 
 @each("example")
 async def test_examples_of_the_docs_run(block, names):
-    """Each Python example of the documentation runs unchanged."""
+    """Each Python example in the documentation runs unchanged."""
     await run(block, names)
 
 
 @each("program")
 def test_programs_of_the_docs_run(block, capsys):
-    """Each complete program of the documentation runs unchanged, without a key or a network."""
+    """Each complete program in the documentation runs unchanged, without a key or a network."""
     exec(compile(block, "<program>", "exec"), {"__name__": "__main__"})  # noqa: S102 - our own
 
     assert capsys.readouterr().out
@@ -86,7 +86,7 @@ def test_programs_of_the_docs_run(block, capsys):
 
 @each("test")
 def test_tests_of_the_docs_pass(block, pytester):
-    """Each test of the documentation passes in its own project, without a warning."""
+    """Each test in the documentation passes in a project of its own, without a warning."""
     has_test = "def test_" in block
     uses_it = (
         "" if has_test else "\n\ndef test_it(cekat_sandbox):\n    assert cekat_sandbox.count()\n"
@@ -110,7 +110,7 @@ def test_the_sandbox_docstring_is_a_program(capsys):
 
 
 def test_yaml_of_the_docs_is_yaml():
-    """Each YAML block of the documentation is a single mapping."""
+    """Each YAML block in the documentation is a valid mapping."""
     blocks = [block for page in PAGES for block in YAML.findall(page.read_text(encoding="utf-8"))]
 
     assert blocks
@@ -118,7 +118,7 @@ def test_yaml_of_the_docs_is_yaml():
 
 
 def test_links_of_the_docs_lead_somewhere():
-    """Each relative link of the documentation leads to a file of the project."""
+    """Each relative link in the documentation leads to a file of the project."""
     link = re.compile(r"\]\((?!https?:)([^)#]+)")
     more = ("CONTRIBUTING.md", "benchmarks/README.md", "examples/README.md")
     pages = [*PAGES, *(ROOT / name for name in more)]

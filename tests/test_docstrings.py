@@ -1,4 +1,4 @@
-"""Docstrings of public names: complete, and their examples run and print what they show."""
+"""Docstrings of public names are complete, and their examples print the output that they show."""
 
 import ast
 import asyncio
@@ -39,7 +39,7 @@ from cekat_async.sandbox import Sandbox
 ROOT = Path(__file__).parent.parent
 MODULES = (cekat_async, export, frames, budgets, telemetry, sandbox)
 
-# A section of a docstring in Google style, and an entry of one.
+# A section of a docstring in Google style, and an entry of a section.
 SECTION = re.compile(
     r"^(Args|Attributes|Returns|Yields|Raises|Examples):\n((?:    .*\n?|\n)+)", re.MULTILINE
 )
@@ -49,7 +49,7 @@ ENTRY = re.compile(r"^    (\*{0,2}\w+):", re.MULTILINE)
 INTERNAL = {*(ROOT / ".ci" / "site" / "internal.txt").read_text(encoding="utf-8").split()}
 
 EXPORTED = {name for module in MODULES for name in module.__all__}
-# A user gets these from a client, and never calls their constructors.
+# Users get objects of these classes from a client, and never call the constructors.
 MADE_BY_THE_PACKAGE = {Conversations, Inboxes, Listing}
 
 
@@ -87,10 +87,11 @@ def is_ours(value: Any) -> bool:
 
 def find_classes() -> dict[str, type]:
     found = [getattr(module, name) for module in MODULES for name in module.__all__]
-    # A user gets objects of these from the public names.
+    # Users get objects of these classes from public names.
     found += [Conversations, Inboxes, Traffic, pages.Page, pages.ExtraFields]
     classes = [one for one in found if isinstance(one, type) and is_ours(one)]
-    # Members that public classes inherit from other classes of the package are public too.
+    # If a public class inherits a member from another class of the package, the member is public
+    # too.
     owners = [owner for one in classes for owner in one.__mro__ if is_ours(owner)]
     return {one.__name__: one for one in (*classes, *owners)}
 
@@ -136,7 +137,7 @@ def get_parameters(function: Callable[..., Any]) -> set[str]:
 
 
 def get_fields(kind: type) -> set[str]:
-    """Return the public attributes that a class declares, and the arguments that it takes."""
+    """Return the names of a class's public attributes and of its constructor's arguments."""
     if issubclass(kind, msgspec.Struct):
         return {one for one in kind.__struct_fields__ if not one.startswith("_")}
     declared = {name for name in vars(kind).get("__annotations__", {}) if not name.startswith("_")}
@@ -149,7 +150,7 @@ def get_fields(kind: type) -> set[str]:
 
 @each(CLASSES, FUNCTIONS, METHODS, PROPERTIES, FIXTURES)
 def test_the_docstring_begins_with_a_sentence(public):
-    """Every public name has a docstring that begins with one sentence on one line."""
+    """The docstring of each public name begins with a single sentence on a single line."""
     first, *rest = public.doc.splitlines() or [""]
 
     assert first.endswith((".", ":"))
@@ -158,12 +159,12 @@ def test_the_docstring_begins_with_a_sentence(public):
 
 @each(FUNCTIONS, METHODS)
 def test_every_parameter_is_documented(public):
-    """The section ``Args`` of a function has an entry for each parameter, and no other."""
+    """The section ``Args`` of a function has exactly one entry for each parameter."""
     assert public.entries("Args") == get_parameters(public.function)
 
 
 def find_attribute_docstrings(kind: type) -> set[str]:
-    """Find the attributes of a class that have a string after their declaration."""
+    """Return the attributes of a class that have a docstring after their declaration."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
     return {
         node.target.id
@@ -176,7 +177,7 @@ def find_attribute_docstrings(kind: type) -> set[str]:
 
 @each(CLASSES)
 def test_every_attribute_is_documented(public):
-    """A class, or the class that it inherits from, documents each attribute and argument."""
+    """Each attribute and each argument of a class is documented in the class or in a base class."""
     documented = {
         name
         for owner in public.value.__mro__
@@ -190,7 +191,7 @@ def test_every_attribute_is_documented(public):
 
 @each(CLASSES, FUNCTIONS, METHODS)
 def test_each_entry_explains_itself(public):
-    """No entry only refers to another docstring: an editor shows one docstring at a time."""
+    """No entry merely refers to another docstring, because editors show one docstring at a time."""
     text = "".join(public.sections.values())
 
     assert re.findall(r"^ +\S+: (?:As|See|Like) (?:for|in|of|:).*", text, re.MULTILINE) == []
@@ -198,7 +199,7 @@ def test_each_entry_explains_itself(public):
 
 @each(FUNCTIONS, METHODS)
 def test_the_result_is_documented(public):
-    """A function that returns something says so in its first sentence, or in a section."""
+    """If a function returns something, its first sentence or a section says so."""
     returned = public.function.__annotations__.get("return")
     first = public.doc.splitlines()[0]
     says_so = re.search(r"(^|\. |[Aa]nd )(return|yield)\b", first, re.IGNORECASE)
@@ -207,7 +208,7 @@ def test_the_result_is_documented(public):
 
 
 def find_raised(function: Callable[..., Any]) -> set[str]:
-    """Find the exceptions that the code of a function itself raises."""
+    """Return the exceptions that a function raises directly."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError):
@@ -220,7 +221,7 @@ def find_raised(function: Callable[..., Any]) -> set[str]:
 
 @each(CLASSES, FUNCTIONS, METHODS, PROPERTIES)
 def test_documented_exceptions_exist(public):
-    """The section ``Raises`` names classes that exist, and has all that the code itself raises."""
+    """``Raises`` names existing classes, and includes each exception that is raised directly."""
     documented = {
         name.removeprefix("msgspec.").removeprefix("json.")
         for name in re.findall(r"^    ([\w.]+):", public.sections.get("Raises", ""), re.MULTILINE)
@@ -240,14 +241,14 @@ def needs_example(public: Public) -> bool:
 
 @each([one for one in (*CLASSES, *FUNCTIONS, *METHODS) if needs_example(one)])
 def test_there_is_an_example(public):
-    """Functions, methods, and classes that a user makes or implements have an example."""
+    """Functions and methods have an example, and so do classes that users make or implement."""
     assert "Examples" in public.sections
     assert public.examples
 
 
 @each(OVERVIEWS)
 def test_a_module_has_an_example(public):
-    """The docstring of a public module shows how to use it."""
+    """The docstring of each public module has an example."""
     assert public.examples
 
 
@@ -257,7 +258,7 @@ WITH_EXAMPLES = [one for one in DOCUMENTED if one.examples]
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """The names in an example: an open client, its sandbox, the public names, and a folder."""
+    """The names that an example can use, such as an open client, its sandbox and public names."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as running:
         monkeypatch.setenv("CEKAT_API_KEY", running.api_key)
@@ -268,7 +269,7 @@ async def names(tmp_path, monkeypatch):
 
 
 async def run(example: doctest.Example, names: dict[str, Any]) -> str:
-    """Run an example, and return what it prints, as the interactive Python does."""
+    """Run an example like Python's interactive prompt, and return the output."""
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     code = compile(example.source, "<example>", "single", flags=flags)
     printed = io.StringIO()
@@ -281,17 +282,17 @@ async def run(example: doctest.Example, names: dict[str, Any]) -> str:
 
 @each(WITH_EXAMPLES)
 async def test_examples_run(public, names):
-    """The example in a docstring runs as it is, and prints what it shows."""
+    """The examples in a docstring run unchanged, and print the output that they show."""
     checker = doctest.OutputChecker()
     for example in public.examples:
         printed = await run(example, names)
 
-        # Where nothing is shown, the output is left out because it would be long.
+        # An example without an output may print something, which is too long to show.
         assert not example.want or checker.check_output(example.want, printed, 0), printed
 
 
 def test_gaps_are_found():
-    """A docstring without its parameters, exceptions and example does not pass."""
+    """A docstring without its parameters, exceptions and example fails these tests."""
 
     def get(one: int, *others: int, **options: int) -> int:
         """Do something.

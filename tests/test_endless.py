@@ -1,4 +1,4 @@
-"""Endless listings over sockets: the walk ends, however it is consumed."""
+"""Walks of endless listings over sockets end, in each way to read a listing."""
 
 import json
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ CONVERSATIONS = 40
 
 
 async def until_error(items) -> tuple[list, CekatError | None]:
-    """Return everything that was received, and the error after it."""
+    """Read an async iterator until it raises. Return the items before the error, and the error."""
     found: list = []
     try:
         async for one in items:
@@ -30,7 +30,7 @@ async def until_error(items) -> tuple[list, CekatError | None]:
 
 
 def get_ids(found: list) -> list[str]:
-    """Return the ids of conversations or inboxes, or of everything on some pages, in order."""
+    """Return the ids of records in order. ``found`` has conversations, inboxes or pages."""
     ids = []
     for one in found:
         if isinstance(one, RawPage):
@@ -40,7 +40,7 @@ def get_ids(found: list) -> list[str]:
     return ids
 
 
-# The ways to read all conversations, and the number of listings that each walks.
+# Each way to read all conversations, with the number of listings that it walks.
 WAYS = {
     "list": (lambda cekat, inboxes: cekat.conversations.list(page_size=10), 1),
     "no prefetch": (lambda cekat, inboxes: cekat.conversations.list(page_size=10, prefetch=0), 1),
@@ -76,7 +76,7 @@ WAYS = {
 )
 @pytest.mark.parametrize("way", WAYS)
 async def test_it_ends_however_it_is_read(way, endless, times):
-    """Everything is received, then a PaginationError, after a bounded number of requests."""
+    """A walk yields everything, and raises PaginationError after a bounded number of requests."""
     read, listings = WAYS[way]
     dialect = Dialect(endless=endless, endless_times=times)
     async with (
@@ -86,7 +86,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
         found, error = await until_error(read(cekat, sandbox.inbox_ids))
 
         assert set(get_ids(found)) == {id_ for id_, _ in sandbox.records()}
-        # prefetched pages, and those of segments without results
+        # The bound includes prefetched pages and the pages of segments without results.
         assert len(sandbox.log.requests) <= PAGES + listings * (50 + 10)
     errors = getattr(error, "errors", [error])
     assert [type(one) for one in errors] == [PaginationError] * listings
@@ -105,7 +105,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
 async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
     endless, repeated, error, order, times
 ):
-    """50 such pages end a walk if cursors are constant, go back, are far away or no times."""
+    """50 empty or repeated pages end a walk if cursors do not advance or are no plausible times."""
     dialect = Dialect(endless=endless, endless_times=times, order=order)
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -115,7 +115,7 @@ async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
 
         assert len(found) == CONVERSATIONS + repeated
         assert len(set(get_ids(found))) == CONVERSATIONS
-        # Empty pages that advance reach 2015 or tomorrow in steps of 30 days.
+        # The cursors of empty pages may advance in steps of 30 days until 2015 or tomorrow.
         advances = 8 if order == "ascending" else 137
         if times != "advance" or repeated:
             advances = 0
@@ -125,7 +125,7 @@ async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
 
 @pytest.mark.parametrize("way", ["pages", "raw_pages"])
 async def test_a_cycle_of_100_pages_is_found_after_150(way):
-    """A listing that repeats after its hundredth page is left after half of the second round."""
+    """If a listing starts again after 100 pages, a walk ends after 50 repeated pages."""
     dialect = Dialect(endless="cycle", unknown_fields=False)
     async with (
         Sandbox(200, 1, quota=None, dialect=dialect) as sandbox,
@@ -139,7 +139,7 @@ async def test_a_cycle_of_100_pages_is_found_after_150(way):
 
 
 async def test_the_error_says_where_to_resume():
-    """The error has the cursor that was not followed, for callers that know that there is more."""
+    """The error has the cursor that was not followed. A caller can resume the walk with it."""
     dialect = Dialect(endless="repeat", endless_times="advance")
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -168,7 +168,7 @@ async def test_the_error_says_where_to_resume():
 async def test_inboxes_that_never_end(endless, read):
     """Each inbox is yielded once.
 
-    After 50 pages without a new one the walk raises PaginationError.
+    After 50 pages without a new inbox, the walk raises PaginationError.
     """
     async with (
         Sandbox(0, 7, quota=None, dialect=Dialect(endless=endless)) as sandbox,
@@ -184,12 +184,12 @@ async def test_inboxes_that_never_end(endless, read):
 
 
 async def test_across_all_inboxes_of_an_endless_listing():
-    """The conversations of all inboxes are yielded, although the listing of inboxes never ends."""
+    """If the listing of inboxes never ends, the conversations of all inboxes are still yielded."""
     async with (
         Sandbox(CONVERSATIONS, 3, quota=None) as sandbox,
         make_client(sandbox) as cekat,
     ):
-        # Only the listing of inboxes is broken.
+        # Only the listing of inboxes is endless.
         broken = Sandbox(CONVERSATIONS, 3, dialect=Dialect(endless="repeat"))
         sandbox._api._routes["/api/inboxes"] = broken._api._inboxes
         found, error = await until_error(cekat.conversations.across(page_size=10, concurrency=1))
@@ -206,7 +206,7 @@ BEGIN = datetime(2026, 4, 10)  # noqa: DTZ001 - as cursors have it
 
 
 class Sparse:
-    """Two conversations with many empty pages between them, as a filtering server sends."""
+    """A server that filters: its listing has many empty pages between two conversations."""
 
     def __init__(self, empty_pages: int, step: timedelta) -> None:
         self._last = empty_pages + 1
@@ -233,7 +233,10 @@ WARNING = (
 @pytest.mark.parametrize("step, warnings", [(timedelta(seconds=1), [WARNING]), (timedelta(1), [])])
 @pytest.mark.parametrize("way", ["list", "raw_pages", "segments", "tracked_pages"])
 async def test_a_sparse_listing_is_read_to_its_end(way, step, warnings, caplog):
-    """While cursors advance the walk continues. If that may take very long, it warns once."""
+    """The walk continues while cursors advance.
+
+    If the rest may take very long, one warning says so.
+    """
     read, _ = WAYS[way]
     async with RawServer(Sparse(300, step)) as server, make_client(server) as cekat:
         found = await collect(read(cekat, []))
@@ -244,7 +247,10 @@ async def test_a_sparse_listing_is_read_to_its_end(way, step, warnings, caplog):
 
 @pytest.mark.parametrize("way", ["list", "raw_pages", "segments", "tracked_pages"])
 async def test_a_cursor_that_cannot_be_sent_is_not_sent(way):
-    """A cursor of more than 4,096 characters raises after its page and is not sent."""
+    """A cursor of more than 4,096 characters is not sent.
+
+    The walk raises after the cursor's page.
+    """
     body = json.dumps(
         {
             "data": [{"id": "c-1"}],

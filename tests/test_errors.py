@@ -1,4 +1,4 @@
-"""The errors: their tree, their attributes, their text, and pickling."""
+"""The error classes: hierarchy, attributes, text and pickling."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ SECOND = MalformedRecord(index=9, id=None, field="$", reason="Expected `object`"
 
 
 def read_tree() -> dict[str, str | None]:
-    """Parse each class and its parent from the tree in the module's docstring."""
+    """Parse the tree in the module's docstring, and return each class with its parent."""
     parents: dict[str, str | None] = {"CekatError": None}
     family = "CekatError"
     for line in errors.__doc__.split("    CekatError\n")[1].split("\n\n")[0].splitlines():
@@ -77,7 +77,7 @@ def filled(kind: type[CekatError]) -> CekatError:
 
 
 def test_tree_is_the_real_one() -> None:
-    """The tree in the module's docstring is the tree of the classes."""
+    """The tree in the module's docstring matches the class hierarchy."""
     real = {
         kind.__name__: next((b.__name__ for b in kind.__bases__ if issubclass(b, CekatError)), None)
         for kind in FAMILY
@@ -95,7 +95,7 @@ def test_tree_is_the_real_one() -> None:
     ],
 )
 def test_a_refusal_says_what_to_do(status, advice) -> None:
-    """The text of a 401, 403 or 404 ends with advice for a caller in Python."""
+    """The text of an error for 401, 403 or 404 ends with advice for a caller in Python."""
     error = get_error_class(status)("no", status=status)
 
     assert error.advice == advice
@@ -104,7 +104,7 @@ def test_a_refusal_says_what_to_do(status, advice) -> None:
 
 
 def test_other_errors_give_no_advice_of_their_own() -> None:
-    """If the message has advice, or none is possible, the text ends with the facts."""
+    """Other classes add no advice of their own, so their text ends with the facts."""
     with_advice = {kind.__name__ for kind in FAMILY if kind.advice}
     refusals = {"AuthenticationError", "PermissionDeniedError", "NotFoundError"}
 
@@ -113,7 +113,10 @@ def test_other_errors_give_no_advice_of_their_own() -> None:
 
 
 def test_advice_names_an_argument_as_its_reader_writes_it() -> None:
-    """In Python the text ends with ``restart=True``. A command line can replace that."""
+    """In Python, the advice ends with ``restart=True``.
+
+    A command line can insert its own option.
+    """
     error = errors.CheckpointError("it is broken").advise("begin anew with {option}", restart=True)
 
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
@@ -123,7 +126,7 @@ def test_advice_names_an_argument_as_its_reader_writes_it() -> None:
 
 
 def test_no_class_is_left_out() -> None:
-    """Every class of the family is public."""
+    """Every error class is public."""
 
     def below(kind: type) -> set[str]:
         return {kind.__name__}.union(*(below(sub) for sub in kind.__subclasses__()))
@@ -135,7 +138,7 @@ def test_no_class_is_left_out() -> None:
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_root_catches_all(kind: type[CekatError]) -> None:
-    """`except CekatError` catches each error of the package, and no class has another's name."""
+    """`except CekatError` catches each error of the package, and all class names are different."""
     with pytest.raises(CekatError) as caught:
         raise kind("no")
 
@@ -143,14 +146,14 @@ def test_root_catches_all(kind: type[CekatError]) -> None:
 
 
 def test_builtin_kin() -> None:
-    """A wrong option is also a ValueError, and a deadline also a TimeoutError."""
+    """ConfigurationError is a ValueError, and DeadlineExceededError is a TimeoutError."""
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(DeadlineExceededError, TimeoutError)
 
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_errors_pickle_and_copy(kind: type[CekatError]) -> None:
-    """An error with all attributes is equal after any pickle or copy."""
+    """A pickled or copied error has the same text and attributes as the original."""
     error = filled(kind)
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
     copies = [pickle.loads(pickle.dumps(error, one)) for one in protocols]  # noqa: S301 - ours
@@ -163,7 +166,7 @@ def test_errors_pickle_and_copy(kind: type[CekatError]) -> None:
 
 @pytest.mark.parametrize("kind", FAMILY, ids=lambda kind: kind.__name__)
 def test_errors_can_be_made_with_nothing(kind: type[CekatError]) -> None:
-    """Each error can be created without arguments, and its text is then empty."""
+    """Each error can be created without arguments, and then its text is empty."""
     error = kind()
 
     assert str(error) == ""
@@ -171,7 +174,7 @@ def test_errors_can_be_made_with_nothing(kind: type[CekatError]) -> None:
 
 
 def test_inboxes_that_failed_pickle_with_their_errors() -> None:
-    """The errors of single inboxes are pickled with the error that has them."""
+    """An error that contains the errors of single inboxes is pickled together with them."""
     error = InboxesFailedError("2 inboxes failed", errors=[filled(ServerError), CekatError("no")])
 
     copied = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
@@ -189,7 +192,7 @@ def test_attributes_that_are_not_set() -> None:
 
 
 def test_str_shows_the_facts() -> None:
-    """The text of an error shows status, code, path, attempts, pause and request id, in order."""
+    """An error's text shows status, code, path, attempts, pause and request id, in this order."""
     assert str(filled(ServerError)) == (
         "no (HTTP 418, TEAPOT, limit: bad, /api/conversations, inbox inbox-1, 3 attempts, "
         "retry after 2.5 s, request id req-1)"
@@ -205,7 +208,7 @@ def test_str_shows_the_facts() -> None:
     ],
 )
 def test_str_omits_unknown_facts(facts: dict, text: str) -> None:
-    """A single attempt is not mentioned. A pause of zero is not the same as no pause."""
+    """The text does not mention a single attempt, but it mentions a pause of 0 seconds."""
     error = CekatError("no")
     vars(error).update(facts)
 
@@ -213,14 +216,14 @@ def test_str_omits_unknown_facts(facts: dict, text: str) -> None:
 
 
 def test_str_of_a_decode_error_hides_the_records() -> None:
-    """Customers' data is in attributes, and not in the text, which is logged."""
+    """An error's text is logged, so customers' data is only in its attributes."""
     error = DecodeError("malformed", field="$.data[0]", raw=b'{"contact_phone":"628"}')
 
     assert "628" not in str(error) + repr(error)
 
 
 def test_details_are_kept_as_sent() -> None:
-    """The API's details are unchanged, and the error's list cannot be modified."""
+    """``details`` has the API's details unchanged, and does not depend on the caller's list."""
     sent = [{"field": "inbox_id", "message": "must be a UUID"}]
 
     error = BadRequestError("no", details=sent)
@@ -230,7 +233,7 @@ def test_details_are_kept_as_sent() -> None:
 
 
 def test_malformed_record_error_names_the_first() -> None:
-    """The error describes the first malformed record, and has all of them."""
+    """The error describes the first malformed record, and ``records`` has all of them."""
     error = filled(MalformedRecordError)
 
     assert (error.index, error.id, error.field, error.raw) == (
@@ -244,7 +247,7 @@ def test_malformed_record_error_names_the_first() -> None:
 
 
 def test_malformed_record_error_about_nothing() -> None:
-    """An error without records names none."""
+    """An error without malformed records describes none."""
     error = MalformedRecordError()
 
     assert (error.index, error.id, error.field, error.raw) == (None, None, None, b"")
@@ -253,7 +256,7 @@ def test_malformed_record_error_about_nothing() -> None:
 
 
 def test_str_is_one_short_line() -> None:
-    """The text stays short and on one line, whatever fields the server names."""
+    """The text is short and has a single line, whatever details the server sends."""
     details = [{"field": "x\n\x1b[2J", "message": "y" * 100_000}] * 50
     error = BadRequestError("no", status=400, details=details)
 

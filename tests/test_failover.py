@@ -1,4 +1,4 @@
-"""Idle connections after a server went away, or sent unrequested bytes."""
+"""Idle connections after a failover of the server, or after unrequested bytes."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async.errors import ConnectionDroppedError, ConnectTimeoutError
 
 PAGE = http(page_body(["1"]))
-# A call that backs off once outlasts the timeout of the test.
+# With a single backoff, a call takes longer than the test's timeout.
 AT_ONCE = RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0, budget=1)
 WARM = 8
 
@@ -25,7 +25,7 @@ def make_client(server: RawServer, session=None, **options) -> CekatClient:
 
 @pytest.fixture(params=["own", "given"])
 async def session(request):
-    """The client's own session, and then a caller's session."""
+    """None for a session of the client's own, and then a caller's session."""
     if request.param == "own":
         yield None
         return
@@ -34,7 +34,7 @@ async def session(request):
 
 
 async def warm(client: CekatClient, server: RawServer) -> None:
-    """Open eight idle connections in the pool."""
+    """Fill the connection pool with eight idle connections."""
     server.gate.clear()
     calls = [asyncio.create_task(client.conversations.page()) for _ in range(WARM)]
     await until(lambda: len(server.heads) == WARM)
@@ -44,7 +44,7 @@ async def warm(client: CekatClient, server: RawServer) -> None:
 
 
 async def test_one_retry_is_enough_after_a_failover(session):
-    """With eight dead idle connections a call succeeds after one immediate retry."""
+    """If all eight idle connections are dead, a call succeeds after one immediate retry."""
     async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
@@ -60,7 +60,7 @@ async def test_one_retry_is_enough_after_a_failover(session):
 
 
 async def test_each_of_many_calls_needs_one_retry_after_a_failover(session):
-    """Calls that fail at the same time do not use each other's retries."""
+    """Each of many concurrent calls succeeds after a single retry."""
     async with RawServer(lambda _: PAGE) as server, make_client(server, session) as client:
         await warm(client, server)
         server.fail_over()
@@ -72,7 +72,7 @@ async def test_each_of_many_calls_needs_one_retry_after_a_failover(session):
 
 
 async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
-    """If the new machine ignores old connections, the first retry uses a new connection too."""
+    """If the new machine ignores old connections, the first retry also uses a new connection."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
     timeout = Timeout(read=0.1)
     async with (
@@ -88,7 +88,7 @@ async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
 
 
 async def test_a_failover_in_the_middle_of_a_body(session):
-    """A truncated reply also makes the other idle connections suspect."""
+    """After a truncated reply, the retry uses a new connection and no idle one."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
     answers = itertools.chain([PAGE] * WARM, [None])
 
@@ -110,7 +110,7 @@ async def test_a_failover_in_the_middle_of_a_body(session):
 
 
 async def test_connections_to_other_hosts_stay_open():
-    """Only the API's idle connections of a caller's session are closed."""
+    """In a caller's session, only idle connections to the API are closed."""
     async with (
         RawServer(lambda _: PAGE) as server,
         RawServer(lambda _: PAGE) as other,
@@ -129,7 +129,7 @@ async def test_connections_to_other_hosts_stay_open():
 
 
 async def test_a_session_that_keeps_no_connections_is_left_alone():
-    """Without idle connections there is nothing to close."""
+    """If a session keeps no idle connections, the client does not change the session."""
     connector = aiohttp.TCPConnector(force_close=True)
     answers = iter([PAGE, None, PAGE])
 
@@ -151,7 +151,7 @@ async def test_a_session_that_keeps_no_connections_is_left_alone():
 
 
 async def test_no_connection_within_the_time_for_a_new_one(session, monkeypatch):
-    """The new connection has the timeout ``Timeout.connect``, like any other."""
+    """``Timeout.connect`` also applies to the new connection of such a retry."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
 
     async def never(*_: object) -> None:
@@ -175,7 +175,7 @@ def drop(_: bytes) -> bytes:
 
 
 async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(session):
-    """Only the drop of an idle connection is free, so that a failing server gets few retries."""
+    """Only a retry after the drop of an idle connection does not use the retry budget."""
     budget = RetryPolicy(backoff=0.001, backoff_max=0.001, budget=20)
     async with (
         RawServer(lambda _: PAGE) as server,
@@ -189,19 +189,19 @@ async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(
         )
 
     assert {type(result) for result in results} == {ConnectionDroppedError}
-    # A lost reply costs two. Each idle connection allows one more.
+    # A retry after a lost reply costs twice as much, so a budget of 20 allows 10 such retries.
     assert len(server.heads) - before <= 64 + 10 + WARM
 
 
 async def test_an_unrequested_reply_is_not_the_next_reply():
-    """A reply that was sent twice is not used for the next request, which would end the walk."""
+    """A reply that the server sends twice is not used for the next request."""
     pages = {
         b"": page_body(["1"], "a"),
         b"a": page_body(["2"], "b"),
         b"b": page_body(["3"], "c"),
         b"c": page_body(["4"]),
     }
-    # It ends the listing.
+    # This reply would end the walk.
     stale = http(page_body(["stale"]))
 
     def answer(head: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A walk over a bad network: every record arrives once."""
+"""Walks over a bad network: every record arrives exactly once."""
 
 import logging
 
@@ -12,13 +12,13 @@ from cekat_async.sandbox import Dialect, Fault, Faults, Sandbox
 
 pytestmark = pytest.mark.once
 
-# Consecutive drops occur now and then, and must not end a walk.
+# Several drops in a row are possible, and must not end a walk.
 STUBBORN = RetryPolicy(attempts=30, backoff=0.001, backoff_max=0.01)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
-    """With a quarter of all replies lost, cut or refused, every record arrives once, unchanged."""
+    """If a quarter of all replies are faulty, every record still arrives once and unchanged."""
     faults = Faults(
         drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
     )
@@ -40,9 +40,9 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
 
 @pytest.mark.parametrize("attempts, each", [(25, 0.1), (8, 0.05), (8, 0.02)])
 async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
-    """A walk is complete if the server fails for two in five requests and then succeeds.
+    """A long walk is complete even if the server fails up to two in five requests.
 
-    Every call succeeds after some retries, so that the client's retry budget is never used up.
+    Each call succeeds after some retries, which refills the client's retry budget.
     """
     pages = 750 if EFFORT > 1 else 300
     faults = Faults(drop=each, drop_mid_body=each, error=each, truncate=each, seed=5)
@@ -59,7 +59,7 @@ async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
 
 
 async def test_each_kind_of_fault_is_survived_many_times(caplog):
-    """A page arrives even after each kind of fault twice in a row."""
+    """A page arrives even if each kind of fault occurs twice in a row."""
     kinds = [
         Fault.drop(),
         Fault.drop_mid_body(),

@@ -1,4 +1,4 @@
-"""The decoder for any input: no record is lost, changed, or counted twice.
+"""The decoder loses no record, changes none and counts none twice, for any input.
 
 ``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
@@ -22,9 +22,9 @@ DAMAGE = st.sampled_from([b'"', b"\\", b"]", b"}", b",", b"NaN"])
 
 @given(sent=st.lists(records(), max_size=6), rest=METADATA)
 def test_every_record_of_a_page_is_there(sent, rest):
-    """A page has each of its records in order under its id, whatever the content.
+    """A page has all records in order and with their ids, whatever they contain.
 
-    Only unreadable records are malformed, and all have the bytes that were sent.
+    Only unreadable records are malformed, and each record has the bytes that were sent.
     """
     body = make_body(sent, rest)
     page = run_steps(ConversationPageDecoder().decode(reply(body=body)))
@@ -47,7 +47,7 @@ def test_every_record_of_a_page_is_there(sent, rest):
 
 @given(sent=records())
 def test_a_record_is_the_same_wherever_it_is_read(sent):
-    """A page, its lines, ``record_id`` and ``decode_conversation`` agree on every record."""
+    """A record is decoded to the same result on a page and alone."""
     page = run_steps(ConversationPageDecoder().decode(reply(body=make_body([sent]))))
     (line,) = page.lines
 
@@ -65,7 +65,7 @@ def test_a_record_is_the_same_wherever_it_is_read(sent):
 
 @given(sent=st.lists(records(), max_size=3), rest=METADATA, data=st.data())
 def test_a_damaged_body_is_a_page_or_an_error(sent, rest, data):
-    """A damaged body is a page of consistent records, or raises one of our errors.
+    """A damaged body is decoded to a page of consistent records, or raises one of our errors.
 
     A truncated body is never accepted as a complete page.
     """

@@ -1,4 +1,4 @@
-"""``client.get`` reads any endpoint of the host, and of no other, through the same pipeline."""
+"""``client.get`` reads any endpoint of the API's host, through the pipeline of all requests."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def decode(body: bytes):
 
 
 async def test_it_returns_the_json_of_the_reply(client):
-    """The result is the whole JSON of the reply, as Python values."""
+    """The result is the complete JSON of the reply as Python values."""
     page = await client.conversations.page(limit=3)
 
     found = await client.get("/api/conversations", params={"limit": 3})
@@ -76,7 +76,7 @@ async def test_it_uses_the_pipeline_of_every_request(sandbox):
 
 
 async def test_errors_are_those_of_every_request(sandbox, client):
-    """Each status raises its own error with the path. A closed client raises as well."""
+    """Each status raises its own error, which has the path. A closed client raises an error too."""
     with pytest.raises(NotFoundError) as missing:
         await client.get("/api/agents/7")
     async with CekatClient("wrong", base_url=sandbox.base_url) as stranger:
@@ -89,7 +89,7 @@ async def test_errors_are_those_of_every_request(sandbox, client):
 
 
 def test_a_refusal_in_a_reply_is_an_error():
-    """A 200 with ``"success": false`` raises the error in its body, without the key."""
+    """A 200 with ``"success": false`` raises the error in its body, and redacts the key."""
     body = b'{"success":false,"status_code":418,"error":{"message":"no a-made-up-key"}}'
     pipeline, _ = make_pipeline([reply(body=body)])
 
@@ -101,7 +101,7 @@ def test_a_refusal_in_a_reply_is_an_error():
 
 @pytest.mark.parametrize("status", [201, 204, 301, 304])
 def test_any_other_status_is_an_error(status):
-    """Only a 200 has a result."""
+    """Any status except 200 raises an error."""
     pipeline, _ = make_pipeline([reply(status, b"")])
 
     with pytest.raises(APIStatusError) as caught:
@@ -111,7 +111,7 @@ def test_any_other_status_is_an_error(status):
 
 
 async def test_limits_are_those_of_every_request():
-    """The client's deadline and its limit for bodies apply."""
+    """The client's deadline and its maximum body size apply to ``get``."""
     async with (
         RawServer(lambda head: None if b"/slow" in head else http(b"1" * 999)) as server,
         make_client(server, max_page_bytes=500) as client,
@@ -195,13 +195,16 @@ BAD_PATHS = [
 
 @pytest.mark.parametrize("path", GOOD_PATHS)
 def test_paths_are_sent_as_they_are_meant(path):
-    """Characters that are impossible in a URL are escaped. An existing escape is kept."""
+    """Characters that a URL cannot contain are escaped, and existing escapes are kept."""
     assert build_request(path).path == GOOD_PATHS[path]
 
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 async def test_paths_that_could_lead_elsewhere_are_refused(path):
-    """Such a path is refused before any request, and the error does not repeat it."""
+    """A path that could lead elsewhere is refused before any request.
+
+    The error does not quote it.
+    """
     async with RawServer(lambda _: http()) as server, make_client(server) as client:
         with pytest.raises(ConfigurationError, match="path") as caught:
             await client.get(path)
@@ -219,7 +222,7 @@ PIECES = ["/", "//", "\\", ".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "%", "@
 @example(path="//evil.test")
 @example(path="/api/%252e%252e/%2525")
 def test_no_path_leaves_the_host(path):
-    """Any path is refused, or its URL is on the host and below the prefix."""
+    """The URL of any accepted path is on the client's host and below its prefix."""
     base = "https://api.test:8443/gateway"
     try:
         request = build_request(path)
@@ -239,7 +242,7 @@ def test_no_path_leaves_the_host(path):
 
 
 async def test_the_checked_url_is_sent():
-    """The request has a single request line with path and query, and the client's host."""
+    """The request is for the client's host, and has path and query on a single line."""
     async with RawServer(lambda _: http(b"{}")) as server:
         async with CekatClient(KEY, base_url=f"{server.base_url}/gateway") as client:
             await client.get("/api/tags/a b%2Cc", params={"q": "x&y=z/é+ ", "n&m": 1})
@@ -252,7 +255,7 @@ async def test_the_checked_url_is_sent():
 
 @pytest.mark.parametrize("path", ["/api/a-made-up-key/1", "/api/%61%2Dmade-up-key"])
 async def test_a_path_with_the_key_is_refused(path):
-    """Paths are logged, so the key must not be in one, in any escaped form."""
+    """A path that contains the key in any escaped form is refused, because paths are logged."""
     async with CekatClient("a-made-up-key", base_url="http://127.0.0.1:1") as client:
         with pytest.raises(ConfigurationError, match="contains the API key") as caught:
             await client.get(path)
@@ -264,19 +267,19 @@ async def test_a_path_with_the_key_is_refused(path):
 
 
 class Plain(str, Enum):  # noqa: UP042 - which is what it is about
-    """An enum of texts as before ``StrEnum``."""
+    """An enum of strings, in the form that was used before ``StrEnum``."""
 
     RED = "red"
 
 
 class Size(int, Enum):
-    """An enum of whole numbers as before ``IntEnum``."""
+    """An enum of whole numbers, in the form that was used before ``IntEnum``."""
 
     BIG = 50
 
 
 class Newer(StrEnum):
-    """An enum of texts."""
+    """An enum of strings."""
 
     BLUE = "blue"
 
@@ -310,7 +313,7 @@ class Newer(StrEnum):
     ids=repr,
 )  # fmt: skip
 def test_params_are_sent_as_text(params, sent):
-    """Each value becomes the text that the API uses, and none of it becomes syntax."""
+    """Each value is sent as text in the API's form, and its special characters are escaped."""
     query = build_request("/api/things", params).query
 
     assert parse_qsl(query, keep_blank_values=True) == sent
@@ -341,7 +344,7 @@ def test_params_are_sent_as_text(params, sent):
     ids=repr,
 )
 def test_params_that_cannot_be_sent_are_refused(params):
-    """A value that would be changed, or fail later, is refused, and the error names it."""
+    """A value that cannot be sent unchanged is refused before the request."""
     with pytest.raises(ConfigurationError, match="params"):
         build_request("/api/things", params)
 
@@ -361,7 +364,7 @@ JSON = st.recursive(
 
 @given(value=JSON, indent=st.sampled_from([None, 1]), at_once=st.sampled_from([5, 30, 10**9]))
 def test_any_json_is_read(value, indent, at_once):
-    """JSON is read as by Python's own parser, in one step or in many."""
+    """JSON is decoded like Python's own parser does, in one step or in many."""
     body = json.dumps(value, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
@@ -374,7 +377,7 @@ def test_any_json_is_read(value, indent, at_once):
 
 @given(value=JSON, data=st.data())
 def test_json_that_is_cut_short_is_no_json(value, data):
-    """A truncated reply raises an error that is retried, in one step or in many."""
+    """A truncated reply raises a retryable error, if it is decoded in one step or in many."""
     body = json.dumps([value]).encode()
     end = data.draw(st.integers(0, len(body) - 1))
     with pytest.MonkeyPatch.context() as patch:
@@ -406,14 +409,14 @@ def test_json_that_is_cut_short_is_no_json(value, data):
 )
 @pytest.mark.parametrize("at_once", [3, 10**9])
 def test_values_beyond_json_or_python_are_read(body, value, at_once, monkeypatch):
-    """Invalid text, numbers beyond a float, and common extensions of JSON are read."""
+    """Invalid text, numbers too large for a float, and common JSON extensions are decoded."""
     monkeypatch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
 
     assert decode(body) == value
 
 
 def test_nan_is_read():
-    """A bare NaN, which Python writes by default, is read as a float."""
+    """A bare NaN, which Python writes by default, is decoded as a float."""
     found = decode(b'{"a":NaN,"b":[1]}')
 
     assert math.isnan(found["a"])
@@ -426,7 +429,7 @@ def test_nan_is_read():
 )
 @pytest.mark.parametrize("at_once", [0, 10**9])
 def test_invalid_json_is_retried(body, at_once, monkeypatch):
-    """The error does not repeat the body, and is retried."""
+    """Invalid JSON raises a retryable error that does not quote the body."""
     monkeypatch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
     pipeline, transport = make_pipeline([reply(body=body), reply(body=b"{}")])
 
@@ -448,7 +451,7 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH)
 def test_replies_that_would_block_the_event_loop_are_refused(body):
-    """A reply with too many or too deeply nested values raises an error, and is not retried."""
+    """A reply with too many or too deeply nested values raises an error that is not retried."""
     pipeline, transport = make_pipeline([reply(body=body)])
 
     with pytest.raises(DecodeError, match=r"cannot be decoded: .*\. Ask for less"):
@@ -458,7 +461,7 @@ def test_replies_that_would_block_the_event_loop_are_refused(body):
 
 
 def test_other_tasks_have_turns_while_a_large_reply_is_decoded():
-    """A large list or object is decoded in steps, between which other tasks run."""
+    """A large list or object is decoded in steps, and other tasks run between the steps."""
     record = b'{"id":"%s"}' % (b"x" * 100)
     listed = b'{"data":[' + b",".join([record] * 30_000) + b"]}"
     members = b"{" + b",".join(b'"%d":%s' % (n, record) for n in range(30_000)) + b"}"
@@ -480,10 +483,7 @@ def test_other_tasks_have_turns_while_a_large_reply_is_decoded():
 
 
 async def test_the_key_in_a_reply_is_data():
-    """Errors that quote a reply redact the key.
-
-    A returned value is the caller's data and unchanged.
-    """
+    """Errors that quote a reply redact the key."""
     async with RawServer(lambda _: http(b"<html>" + KEY.encode())) as server:
         once = RetryPolicy(attempts=1)
         async with CekatClient(KEY, base_url=server.base_url, retry=once) as client:
@@ -495,7 +495,7 @@ async def test_the_key_in_a_reply_is_data():
 
 
 def test_dates_are_dates():
-    """An aware time is sent with its offset, so that its zone is unambiguous."""
+    """A time with a zone is sent with its offset, so that the moment is unambiguous."""
     query = build_request("/x", {"since": datetime(2026, 1, 2, tzinfo=UTC)}).query
 
     assert query == "since=2026-01-02T00%3A00%3A00%2B00%3A00"

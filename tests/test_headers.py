@@ -1,4 +1,4 @@
-"""Rate-limit headers in every dialect, and without any."""
+"""Parsing of rate-limit headers in every dialect."""
 
 import math
 import time
@@ -32,7 +32,7 @@ NAMES = [
 
 
 def read(headers: dict[str, str], date: str | None = DATE) -> tuple[QuotaStatement, ...]:
-    """Parse headers as a transport provides them, in any case."""
+    """Parse headers in the form that a transport provides, which ignores case."""
     said = CIMultiDict(headers)
     if date is not None:
         said["Date"] = date
@@ -252,18 +252,18 @@ DIALECTS = {
 
 @pytest.mark.parametrize("headers,expected", DIALECTS.values(), ids=DIALECTS)
 def test_dialect(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
-    """Each dialect, alone or with another, is parsed to one statement per quota."""
+    """Each dialect, alone or combined with another one, is parsed to one statement per quota."""
     assert read(headers) == expected
 
 
 def test_plain_mapping() -> None:
-    """Any mapping works if it has the names in the dialect's spelling."""
+    """Headers may be any mapping that has the names in the dialect's spelling."""
     assert parse_rate_limit_headers(trio()) == (QuotaStatement(300, 299, 60.0),)
     assert parse_rate_limit_headers({"x-ratelimit-LIMIT": "300"}) == ()
 
 
 def test_lists_in_several_lines() -> None:
-    """A list in several header lines is read as one list."""
+    """If a list is split into several header lines, it is parsed as one list."""
     lines = [("RateLimit-Policy", '"a";q=5;w=1'), ("RateLimit-Policy", '"b";q=50;w=60')]
 
     assert parse_rate_limit_headers(CIMultiDict(lines)) == (
@@ -273,7 +273,7 @@ def test_lists_in_several_lines() -> None:
 
 
 def test_several_lines_that_disagree() -> None:
-    """If a number is repeated with another value, it is unknown."""
+    """If a number has different values in several lines, it is unknown."""
     lines = [*trio().items(), ("X-RateLimit-Remaining", "3")]
 
     assert parse_rate_limit_headers(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)
@@ -285,7 +285,7 @@ def test_several_lines_that_disagree() -> None:
 @given(seconds=st.integers(0, 31 * DAY), skew=st.integers(-(10**8), 10**8))
 @settings(max_examples=20 * EFFORT)
 def test_reset_is_read_by_the_servers_clock(seconds: int, skew: int) -> None:
-    """A time is compared with the reply's own Date, even if the server's clock is wrong."""
+    """A reset time is compared with the reply's Date, so a wrong server clock does not matter."""
     now = NOW + timedelta(seconds=skew)
     reset = int(now.timestamp()) + seconds
 
@@ -306,7 +306,7 @@ def test_reset_is_read_by_the_servers_clock(seconds: int, skew: int) -> None:
     ],
 )
 def test_forms_of_date(date: str) -> None:
-    """Date is parsed in every allowed form."""
+    """The Date header is parsed in every allowed form."""
     assert only(trio(reset=f"{EPOCH + 9}"), date).reset == 9.0
 
 
@@ -323,7 +323,7 @@ def test_forms_of_date(date: str) -> None:
     ],
 )
 def test_reset_without_date(date: str | None) -> None:
-    """Without a readable Date a time is compared with this machine's clock."""
+    """Without a readable Date header, a reset time is compared with this machine's clock."""
     reset = time.time() + 100
 
     said = only({"X-RateLimit-Reset": f"{reset:.3f}"}, date).reset
@@ -335,7 +335,7 @@ def test_reset_without_date(date: str | None) -> None:
     "ago,reset", [(-31 * DAY, 31.0 * DAY), (0, 0.0), (1, 0.0), (5, 0.0), (6, None), (DAY, None)]
 )
 def test_reset_that_is_over(ago: int, reset: float | None) -> None:
-    """A window that has just ended has 0 seconds left. A much older reset is invalid."""
+    """If the window has just ended, the reset is in 0 seconds. A much older reset is invalid."""
     assert only(trio(reset=f"{EPOCH - ago}")).reset == reset
 
 
@@ -417,12 +417,12 @@ def test_bad_window(bad: str) -> None:
     ],
 )
 def test_garbage(headers: dict[str, str], expected: tuple[QuotaStatement, ...]) -> None:
-    """From an invalid header exactly the valid parts are read."""
+    """Only the valid parts of an invalid header are used."""
     assert read(headers) == expected
 
 
 def test_many_policies() -> None:
-    """The first twenty members of a list are read, so that parsing takes bounded time."""
+    """Only the first twenty members of a list are parsed, so that parsing takes bounded time."""
     policies = ", ".join(f"{limit};w=60" for limit in range(1, 1000))
 
     said = read({"RateLimit-Policy": policies})
@@ -432,7 +432,7 @@ def test_many_policies() -> None:
 
 @pytest.mark.parametrize("remaining", ["301", "999999999"])
 def test_more_left_than_the_limit(remaining: str) -> None:
-    """``remaining`` never exceeds the limit."""
+    """A reported ``remaining`` above the limit is reduced to the limit."""
     assert only(trio(remaining=remaining)) == QuotaStatement(300, 300, 60.0)
     assert only(
         {"RateLimit-Policy": '"a";q=300', "RateLimit": f'"a";r={remaining}'}
@@ -443,13 +443,13 @@ def test_more_left_than_the_limit(remaining: str) -> None:
     "unit", ['"', '"\\', '\\"', '"a",', ";", ",", "a=", "a=b;", " ", "0", "1.", "-", '";"', "a" * 9]
 )
 def test_long_texts_take_no_time(unit: str) -> None:
-    """Parsing takes linear time."""
+    """Parsing takes linear time, even for long headers."""
     said = dict.fromkeys(NAMES, unit * (16_000 // len(unit)) + "!")
     started = time.process_time()
 
     read(said, unit * 10)
 
-    assert time.process_time() - started < 5  # a hundred times the usual work
+    assert time.process_time() - started < 5  # 100 times the usual duration
 
 
 # --- any text
@@ -471,7 +471,7 @@ HEADERS = st.lists(st.tuples(st.sampled_from([*NAMES, "Date"]), TEXT), max_size=
 @example(lines=[("X\nRateLimit", "limit=5"), ("X\nRateLimit", "limit=5")])
 @settings(max_examples=60 * EFFORT)
 def test_any_text(lines: list[tuple[str, str]]) -> None:
-    """Any header is parsed without an exception to valid values."""
+    """Any headers are parsed without an exception, and all parsed values are valid."""
     for one in (
         *parse_rate_limit_headers(CIMultiDict(lines)),
         *parse_rate_limit_headers(dict(lines)),
@@ -498,7 +498,10 @@ def test_any_text(lines: list[tuple[str, str]]) -> None:
 )
 @settings(max_examples=50 * EFFORT)
 def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
-    """The sandbox's headers are read back: no reset is too short, or more than 2 s too long."""
+    """The sandbox's headers are parsed correctly.
+
+    The reset is never early, and at most 2 s late.
+    """
     quota = Quota(requests=limit, per=per, headers=headers, reset_as=reset_as)
     standing = QuotaState(1, limit, remaining := int(limit * left), reset, 0.0)
     date = format_datetime(datetime.fromtimestamp(int(wall), UTC), usegmt=True)
@@ -511,7 +514,7 @@ def test_round_trip(limit, left, reset, per, wall, headers, reset_as) -> None:
 
 
 def test_statements_are_frozen() -> None:
-    """A statement is immutable, and equal ones compare equal."""
+    """A statement is immutable, and statements with the same values are equal."""
     with pytest.raises(AttributeError):
         QuotaStatement().limit = 1
     assert len({QuotaStatement(1, 2), QuotaStatement(1, 2)}) == 1
@@ -531,5 +534,5 @@ def test_statements_are_frozen() -> None:
     ],
 )
 def test_a_quota_of_more_than_an_hour_is_not_about_the_pace(quota, is_long):
-    """Such a quota is recognized by its window or by its reset, whichever is reported."""
+    """A long quota is recognized by its window or by its reset."""
     assert quota.is_long is is_long

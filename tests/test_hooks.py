@@ -1,4 +1,4 @@
-"""Hooks: which events a client reports, to which hooks, and the cost without hooks."""
+"""Hooks: the events that a client reports, the hooks that receive them, and failing hooks."""
 
 import asyncio
 import gc
@@ -55,14 +55,14 @@ REQUEST = Request("/api/things", "limit=1")
 
 @in_one_step
 def decode_whole(answer):
-    """Return any body unchanged, except that a truncated one raises."""
+    """Return the body of a reply, or raise an error if the body begins with ``cut``."""
     if answer.body.startswith(b"cut"):
         raise MalformedBodyError("cut short", raw=answer.body)
     return answer.body
 
 
 class Recorder:
-    """A hook that stores each event, and checks that each start has exactly one end."""
+    """A hook that stores all events, and can check that each start has exactly one end."""
 
     def __init__(self) -> None:
         self.events: list[HookEvent] = []
@@ -78,7 +78,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     def assert_complete(self) -> None:
-        """Fail unless every start has one end, which is later."""
+        """Fail unless each start is followed by exactly one end."""
         open_ = set()
         for event in self.events:
             match event:
@@ -104,7 +104,7 @@ class Recorder:
 
 
 def make_hooked(steps, **options):
-    """Return a recorder, a pipeline that reports to it, and its transport."""
+    """Return a recorder, a pipeline that reports events to the recorder, and a transport."""
     recorder = Recorder()
     pipeline, transport = make_pipeline(steps, hooks=Hooks(recorder), **options)
     return recorder, pipeline, transport
@@ -114,7 +114,7 @@ def make_hooked(steps, **options):
 
 
 def test_a_call_is_reported_from_its_beginning_to_its_result():
-    """Each event has its call, its attempt and its duration."""
+    """Each event has the number of its call, the number of its attempt, and its duration."""
     steps = [NotSentError("refused"), reply(503), reply(body=b"cut"), reply(body=b"yes")]
     recorder, pipeline, _ = make_hooked(steps, latency=2, retry=RetryPolicy(backoff=0.5))
 
@@ -148,7 +148,7 @@ def test_a_call_is_reported_from_its_beginning_to_its_result():
 
 
 def test_a_failed_call_is_reported_with_its_error():
-    """The events have the error's class and status, and not its text."""
+    """Events have the class and the status of an error, but not its text."""
     recorder, pipeline, _ = make_hooked([reply(400, b'{"error":{"message":"for +62 811"}}')])
 
     with pytest.raises(BadRequestError):
@@ -162,7 +162,7 @@ def test_a_failed_call_is_reported_with_its_error():
 
 
 def test_waits_are_reported_by_reason():
-    """A call reports its waits by reason: a slot, the quota, a pause of the server, a backoff."""
+    """A call reports how long it waited for each reason, such as the quota or a pause."""
     limiter = Limiter(RateLimit(2, per=10, burst=0.01, trust_server=False))
     recorder, pipeline, transport = make_hooked(
         itertools.repeat(reply()), latency=3, limiter=limiter, concurrency=1
@@ -189,7 +189,7 @@ def test_waits_are_reported_by_reason():
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_counts_as_a_pause_during_the_backoff_too(status):
-    """The wait after a refusal counts as a pause for as long as the server asked for."""
+    """A wait after a refusal is reported as a pause if the server asked for it."""
     recorder, pipeline, _ = make_hooked([reply(status, Retry_After="20"), reply(body=b"yes")])
 
     run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -204,7 +204,7 @@ def test_a_pause_counts_as_a_pause_during_the_backoff_too(status):
 
 
 def test_a_retry_that_is_asked_for_without_a_pause_is_a_backoff():
-    """A ``Retry-After`` on another status applies to that call only."""
+    """A ``Retry-After`` on another status is no pause, but a backoff of that call only."""
     recorder, pipeline, _ = make_hooked([reply(500, Retry_After="20"), reply(body=b"yes")])
 
     run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -214,7 +214,7 @@ def test_a_retry_that_is_asked_for_without_a_pause_is_a_backoff():
 
 
 def test_a_call_that_was_never_sent_reports_what_it_waited_for():
-    """A call that reaches its deadline in the queue reports no attempt, but its wait."""
+    """If a call reaches its deadline in the queue, it reports its wait, but no attempt."""
     recorder, pipeline, _ = make_hooked(
         [reply()] * 2, latency=50, concurrency=1, timeout=Timeout(deadline=60, request=None)
     )
@@ -237,7 +237,7 @@ def test_a_call_that_was_never_sent_reports_what_it_waited_for():
 
 @pytest.mark.parametrize("steps", range(30))
 def test_cancelled_at_any_step_every_start_has_an_end(steps):
-    """A call that is cancelled at any step reports the end of its attempt and its own once."""
+    """If a call is cancelled at any step, it reports one end of its attempt, and one of itself."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(429, Retry_After="1"), reply()]
     limiter = Limiter(RateLimit(600))
     recorder, pipeline, _ = make_hooked(
@@ -259,7 +259,7 @@ def test_cancelled_at_any_step_every_start_has_an_end(steps):
 
 
 def test_closing_the_client_ends_running_calls():
-    """A call that is ended by the client's close is reported as failed."""
+    """If closing the client ends a call, the call is reported as failed."""
     recorder, pipeline, _ = make_hooked([reply()], latency=60)
 
     async def main() -> None:
@@ -293,7 +293,7 @@ def make_conversations(steps, **options):
 
 @pytest.mark.parametrize("way", ["list", "pages", "raw_pages", "take", "collect"])
 def test_a_walk_is_reported_with_its_calls(way):
-    """Each way to read a listing is one walk, and its calls and attempts have its number."""
+    """Each way to read a listing is reported as a walk. Its calls and attempts have its number."""
     recorder, conversations = make_conversations(pages_of_two(3))
     listing = conversations.list()
     read = {
@@ -315,7 +315,7 @@ def test_a_walk_is_reported_with_its_calls(way):
 
 
 async def test_a_tracked_walk_is_reported(sandbox):
-    """The pages and records of a tracked walk are those that the caller received."""
+    """A tracked walk reports the number of pages and records that the caller received."""
     recorder = Recorder()
     async with make_client(sandbox, hooks=recorder) as hooked:
         pages = await collect(hooked.conversations.list(segments=2).tracked_pages({}))
@@ -327,7 +327,7 @@ async def test_a_tracked_walk_is_reported(sandbox):
 
 
 def test_each_walk_has_its_own_number():
-    """Two walks of one listing have different numbers. A ``page()`` belongs to no walk."""
+    """Two walks of the same listing have different numbers. A ``page()`` belongs to no walk."""
     recorder, conversations = make_conversations(pages_of_two(2) * 2 + pages_of_two(1))
     listing = conversations.list()
 
@@ -347,7 +347,7 @@ def test_each_walk_has_its_own_number():
 
 
 def test_the_walk_that_finds_the_inboxes_is_one_of_its_own():
-    """Across all inboxes the listing of inboxes is a separate walk, and each call has its inbox."""
+    """With ``across()``, the listing of inboxes is a separate walk, and each call has its inbox."""
 
     def answer(request):
         if request.path == "/api/conversations":
@@ -369,7 +369,7 @@ def test_the_walk_that_finds_the_inboxes_is_one_of_its_own():
 
 
 def test_malformed_records_are_counted():
-    """A page is reported with the number of malformed records, even if they raise later."""
+    """A page is reported with its number of malformed records, even if they then raise an error."""
     odd = reply(body=page_body([], data=[{"id": "a"}, {"id": 0}, 7]))
     recorder, conversations = make_conversations([odd])
 
@@ -383,7 +383,7 @@ def test_malformed_records_are_counted():
 
 
 def test_a_walk_that_is_left_early_has_no_error():
-    """After ``break`` a walk has ended without an error, with the pages that were received."""
+    """After ``break``, a walk is reported as ended without an error, with the received pages."""
     recorder, conversations = make_conversations(pages_of_two(9))
 
     async def main() -> None:
@@ -401,7 +401,7 @@ def test_a_walk_that_is_left_early_has_no_error():
 
 @pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5])
 def test_a_walk_that_is_cancelled_or_closed_ends_with_that(seconds):
-    """A walk that is cancelled or closed at any moment, and its calls, report one end each."""
+    """If a walk is cancelled or closed at any moment, it and each of its calls report one end."""
     for end, error in (("cancel", "CancelledError"), ("close", "ClientClosedError")):
         recorder, conversations = make_conversations(pages_of_two(9), latency=1)
         listing = conversations.list()
@@ -421,7 +421,7 @@ def test_a_walk_that_is_cancelled_or_closed_ends_with_that(seconds):
 
 
 def test_a_listing_that_is_not_read_reports_nothing():
-    """A walk begins with its first request."""
+    """A walk is reported only when it sends its first request."""
     recorder, conversations = make_conversations([])
 
     async def main() -> None:
@@ -433,7 +433,7 @@ def test_a_listing_that_is_not_read_reports_nothing():
 
 
 def test_an_error_ends_a_walk_by_its_name():
-    """A walk whose request fails reports the error's class."""
+    """If a request of a walk fails, the walk's end reports the error's class."""
     recorder, conversations = make_conversations([*pages_of_two(2)[:1], reply(503)])
 
     with pytest.raises(ServerError):
@@ -448,7 +448,7 @@ def test_an_error_ends_a_walk_by_its_name():
 
 
 def test_an_exception_in_a_hook_is_logged_and_harmless(caplog):
-    """The call and the other hooks continue, and the log has the traceback."""
+    """If a hook raises an exception, its traceback is logged. The call and other hooks continue."""
     recorder = Recorder()
 
     def bad(event: HookEvent) -> None:
@@ -470,7 +470,7 @@ def test_an_exception_in_a_hook_is_logged_and_harmless(caplog):
 @pytest.mark.parametrize("kind", [CallBegun, RequestSent, ReplyReceived, RetryScheduled,
                                   PageFetched, RequestFailed, PauseBegun])  # fmt: skip
 def test_an_interrupt_in_a_hook_is_raised_and_leaks_nothing(kind):
-    """Ctrl-C in a hook ends the call, which releases its slot and its place in the quota."""
+    """Ctrl-C in a hook ends the call, which releases its slot and its reserved quota."""
 
     class Interrupt(BaseException):
         pass
@@ -518,12 +518,12 @@ def test_an_interrupt_at_a_walk_is_raised(kind):
 
 
 async def coroutine(event: HookEvent) -> None:
-    """Be a coroutine function, which no hook can be."""
+    """Do nothing. This is a coroutine function, which is not accepted as a hook."""
 
 
 @pytest.mark.parametrize("wrong", [7, None, "text", [print, 7], [coroutine], coroutine], ids=repr)
 def test_other_hooks_are_refused(wrong):
-    """The constructor says what is wrong with its hooks."""
+    """The client's constructor refuses wrong hooks, and says what is wrong."""
     with pytest.raises(ConfigurationError, match="hooks must be a function"):
         CekatClient("key", hooks=wrong)
 
@@ -532,7 +532,7 @@ def test_other_hooks_are_refused(wrong):
 
 
 def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
-    """All clients of a limiter report its pauses until they are closed."""
+    """Each client that uses a limiter reports the limiter's pauses until the client is closed."""
     limiter = Limiter(RateLimit(600))
     recorders = [Recorder() for _ in range(3)]
     clients = [CekatClient("key", rate_limit=limiter, hooks=recorder) for recorder in recorders]
@@ -540,7 +540,7 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
     async def main() -> None:
         await clients[1].aclose()
         limiter.observe(await limiter.acquire(), reply(429, Retry_After="3"))
-        # A second refusal at the same moment extends the pause and is no second pause.
+        # A second refusal at the same moment does not begin another pause.
         limiter._pause_all(5, "another reason")
 
     run_virtual(main())
@@ -550,7 +550,7 @@ def test_a_pause_reaches_the_hooks_of_all_clients_of_a_limiter():
 
 
 def test_a_limiter_keeps_no_client_alive():
-    """A limiter does not keep a client alive that was dropped without being closed."""
+    """If a client is dropped without closing it, its limiter does not keep it alive."""
     limiter = Limiter(RateLimit(600))
     client = CekatClient("key", rate_limit=limiter, hooks=Recorder())
     assert len(limiter.pause_listeners) == 1
@@ -563,7 +563,7 @@ def test_a_limiter_keeps_no_client_alive():
 
 
 async def test_code_on_top_of_a_client_emits_events_of_its_own(sandbox):
-    """A subclass of HookEvent reaches the client's hooks through ``client.hooks.emit``."""
+    """``client.hooks.emit`` reports an event of the caller's own class to the client's hooks."""
 
     class Exported(HookEvent, frozen=True, kw_only=True):
         rows: int
@@ -580,7 +580,7 @@ async def test_code_on_top_of_a_client_emits_events_of_its_own(sandbox):
 
 
 def test_without_hooks_no_event_is_built(monkeypatch):
-    """A client without hooks builds no event and draws no number."""
+    """A client without hooks creates no events, and no numbers for calls or walks."""
 
     def refuse(*_args, **_kwargs):
         raise AssertionError("an event was built")
@@ -601,7 +601,7 @@ def test_without_hooks_no_event_is_built(monkeypatch):
 
 
 async def test_events_hold_no_secrets_and_no_data_of_customers():
-    """Events have no key, cursor or query, and no content of records or errors."""
+    """Events contain no key, no cursor and no query, and no content of records or errors."""
     recorder = Recorder()
     async with (
         Sandbox(conversations=120, inboxes=2, quota=None) as sandbox,

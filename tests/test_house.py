@@ -1,4 +1,4 @@
-"""The layout: a file imports only from what is before it, and most of the core does no I/O."""
+"""The layout of the package: the order of imports, files without I/O, and limits on sizes."""
 
 import ast
 import sys
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from coverage.files import GlobMatcher
 
 import cekat_async
 
 ROOT = Path(cekat_async.__file__).parent
 
-# In order: an entry imports only entries before its own. CONTRIBUTING.md shows the same list.
+# The order of imports: an entry imports only earlier entries. CONTRIBUTING.md shows the same list.
 HOUSE = """
     _version redaction errors config positions models pages  <  _api  <  _ratelimit  <  _request
     <  _paging  <  _parallel  <  resources  <  client  <  __init__  <  telemetry frames
@@ -24,7 +25,7 @@ ORDER = [name for name in HOUSE.split() if name != "<"]
 PLACE = {name: place for place, name in enumerate(ORDER)}
 CORE = set(ORDER[: PLACE["__init__"] + 1])
 PROGRAMS = ORDER[PLACE["__init__"] + 1 :]
-# These files of the core may read, write and wait. The others are pure.
+# These files of the core may read, write and wait. All other files of the core are pure.
 NOT_PURE = {
     "_ratelimit": {
         "clock",
@@ -51,7 +52,7 @@ NOT_PURE = {
 }
 PURE = CORE - {"client", "__init__"}
 
-# The allowed imports of pure files. None of them reads, writes, waits or starts anything.
+# Pure files may import these names, because none of them reads, writes, waits or starts anything.
 HARMLESS = {
     "__future__",
     "array",
@@ -81,7 +82,7 @@ HARMLESS = {
     "msgspec",
     "msgspec.structs",
     "operator.itemgetter",
-    # types, and imports that run when pydantic asks for them
+    # This module has types, and imports that run only if pydantic calls its functions.
     "pydantic",
     "pydantic_core",
     "re",
@@ -94,7 +95,7 @@ HARMLESS = {
 
 
 class Import(NamedTuple):
-    """One imported name, and whether only type checkers see it."""
+    """An imported name, and whether only type checkers see the import."""
 
     module: str
     name: str | None
@@ -102,7 +103,7 @@ class Import(NamedTuple):
 
     @property
     def target(self) -> str:
-        """The first part after the package's name: the file or the folder that is imported."""
+        """The imported file or folder at the top of the package."""
         parts = self.module.split(".")
         if len(parts) == 1:
             return self.name if self.name in PLACE else "__init__"
@@ -124,7 +125,7 @@ def get_top(path: Path) -> str:
 
 @cache
 def find_imports(path: Path) -> list[Import]:
-    """Find every import of a file, including those in functions."""
+    """Return all imports of a file, including imports in functions."""
     package = (
         get_module(path) if path.name == "__init__.py" else get_module(path).rpartition(".")[0]
     )
@@ -163,12 +164,12 @@ each_program = pytest.mark.parametrize(
 
 
 def test_the_list_is_complete() -> None:
-    """The list has exactly the files and folders of the package."""
+    """The list ``HOUSE`` has exactly the files and folders of the package."""
     assert {get_top(path) for path in FILES} == set(ORDER)
 
 
 def test_contributing_shows_the_same_list() -> None:
-    """CONTRIBUTING.md has the list that is checked here."""
+    """CONTRIBUTING.md shows the same list."""
     text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
     assert " ".join(HOUSE.split()) in " ".join(text.split())
@@ -176,7 +177,7 @@ def test_contributing_shows_the_same_list() -> None:
 
 @each_file
 def test_imports_lead_left(path: Path) -> None:
-    """A file imports only entries before its own, except for types."""
+    """Apart from types, a file imports only entries that are earlier in the list."""
     own = get_top(path)
     for found in find_imports(path):
         if not found.is_ours or found.for_types or found.target == own:
@@ -202,7 +203,7 @@ def test_pure_files_do_no_io(path: Path) -> None:
 
 @each_pure_file
 def test_pure_files_open_and_print_nothing(path: Path) -> None:
-    """Pure files do no I/O with builtins either."""
+    """Pure files do no I/O with built-in functions such as ``open``."""
     names = {
         node.id
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -229,7 +230,7 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
-    """One core file imports tenacity, one aiolimiter, and only the transport's files aiohttp."""
+    """Each third-party library is imported by few files of the core."""
     importers = {
         get_module(path).removeprefix("cekat_async.")
         for path in FILES
@@ -243,7 +244,7 @@ def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
 
 @pytest.mark.parametrize("folder", [name for name in ORDER if (ROOT / name).is_dir()])
 def test_no_circles_inside_a_folder(folder: str) -> None:
-    """The files of a folder have no import cycles."""
+    """There are no import cycles among the files of a folder."""
     paths = [path for path in FILES if get_top(path) == folder]
     modules = {get_module(path) for path in paths}
     graph = {
@@ -251,7 +252,7 @@ def test_no_circles_inside_a_folder(folder: str) -> None:
             candidate
             for found in find_imports(path)
             if not found.for_types
-            # `from . import x` names a file, `from .x import y` has it in its module.
+            # In `from . import x`, the file is a name. In `from .x import y`, it is the module.
             for candidate in {f"{found.module}.{found.name}", found.module} & modules
             if candidate != f"cekat_async.{folder}" or f"{found.module}.{found.name}" not in modules
         }
@@ -267,7 +268,7 @@ def test_no_circles_inside_a_folder(folder: str) -> None:
 
 @each_program
 def test_programs_use_public_names(path: Path) -> None:
-    """Code on top of the client uses only names that users can use."""
+    """Code that uses the client, such as exports, imports only public names."""
     for found in find_imports(path):
         if not found.is_ours or found.target == get_top(path):
             continue
@@ -283,7 +284,7 @@ def test_programs_use_public_names(path: Path) -> None:
     "path", [p for p in FILES if get_top(p) == "sandbox"], ids=lambda path: path.name
 )
 def test_sandbox_knows_nothing_of_the_client(path: Path) -> None:
-    """The sandbox shares no code with the client, so that it tests the API independently."""
+    """The sandbox shares no code with the client, so the client cannot hide its own mistakes."""
     assert {found.target for found in find_imports(path) if found.is_ours} <= {"sandbox"}
 
 
@@ -322,7 +323,7 @@ def test_modules_are_short() -> None:
 
 
 def find_structs(classes: Iterable[ast.ClassDef]) -> set[str]:
-    """Find the classes that only have values: structs and named tuples, directly or by a parent."""
+    """Return the names of all structs and named tuples, including subclasses."""
     bases = {one.name: {ast.unparse(base).split("[")[0] for base in one.bases} for one in classes}
     structs = {"msgspec.Struct", "NamedTuple"}
     while more := {name for name, parents in bases.items() if parents & structs} - structs:
@@ -331,7 +332,7 @@ def find_structs(classes: Iterable[ast.ClassDef]) -> set[str]:
 
 
 def find_attributes(class_: ast.ClassDef) -> set[str]:
-    """Find the attributes of a class: assignments to ``self`` in methods, and annotated fields."""
+    """Return the attributes of a class: annotated fields, and assignments to ``self``."""
     fields = {ast.unparse(node.target) for node in class_.body if isinstance(node, ast.AnnAssign)}
     return fields | {
         node.attr
@@ -343,9 +344,9 @@ def find_attributes(class_: ast.ClassDef) -> set[str]:
 
 
 def test_classes_have_few_attributes() -> None:
-    """No class has more than 15 attributes, except structs.
+    """No class has more than 15 attributes, except structs and named tuples.
 
-    The fields of a struct are those of a record, an option or a report. It has no state.
+    These have no state: their fields are those of a record, an option or a report.
     """
     classes = [
         node
@@ -361,7 +362,7 @@ def test_classes_have_few_attributes() -> None:
 
 
 def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check finds imports in functions and in branches, for types only, and relative ones."""
+    """The check finds relative imports, and imports in functions, in branches and for types."""
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     path = tmp_path / "sandbox" / "deep.py"
     path.parent.mkdir()
@@ -394,3 +395,18 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "__init__",
         "_api",
     ]
+
+
+def test_the_coverage_gate_has_the_whole_core() -> None:
+    """``CORE`` in noxfile.py, whose every branch must be covered, matches all files of the core."""
+    source = (Path(__file__).parents[1] / "noxfile.py").read_text(encoding="utf-8")
+    (patterns,) = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CORE"
+    ]
+    gate = GlobMatcher(patterns.split(","))
+    core = [str(path.relative_to(ROOT.parent)) for path in FILES if get_top(path) in CORE]
+
+    assert core
+    assert [path for path in core if not gate.match(path)] == []

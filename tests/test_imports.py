@@ -1,4 +1,4 @@
-"""Imports are statements, so that tools that bundle programs (PyInstaller) find all modules."""
+"""All imports are statements, so that bundlers such as PyInstaller find all modules."""
 
 import ast
 from pathlib import Path
@@ -17,14 +17,14 @@ MODULES = {
 
 
 def calls_in(source):
-    """Return the names of all called functions, without any prefix."""
+    """Return the names of all functions that the source calls, without module or object."""
     functions = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return {getattr(one, "attr", getattr(one, "id", None)) for one in functions}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_is_imported_by_a_function(module):
-    """No code calls ``import_module`` or ``__import__``, which such tools cannot follow."""
+    """No code calls ``import_module`` or ``__import__``, because bundlers cannot follow them."""
     source = MODULES[module].read_text(encoding="utf-8")
 
     assert not calls_in(source) & {"import_module", "__import__", "exec", "eval"}
@@ -35,12 +35,12 @@ def test_no_module_is_imported_by_a_function(module):
     ["importlib.import_module(f'x.{y}')", "import_module('x')", "def f(): __import__(name)"],
 )
 def test_such_a_call_is_seen(code):
-    """The check above finds such a call anywhere."""
+    """``calls_in`` finds such a call anywhere in the code."""
     assert calls_in(code) & {"import_module", "__import__"}
 
 
 def imported_by(module):
-    """Return the package's modules that a module imports, including those in functions."""
+    """Return the package's modules that a module imports, including imports in functions."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,7 +55,7 @@ def imported_by(module):
 
 
 def test_the_command_line_leads_to_every_sink():
-    """Import statements lead from the command line to all modules of the export."""
+    """The command line reaches all modules of the export by following import statements."""
     found, ahead = set(), ["cekat_async.__main__"]
     while ahead:
         module = ahead.pop()

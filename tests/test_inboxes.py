@@ -1,4 +1,4 @@
-"""The inboxes resource against the sandbox: single pages and all inboxes."""
+"""The inboxes resource, tested with the sandbox: single pages and all inboxes."""
 
 import json
 
@@ -29,7 +29,7 @@ def make_inboxes(*bodies: bytes):
 
 
 async def test_a_page_of_inboxes(client, sandbox):
-    """A page has typed inboxes and the server's totals, and costs one request."""
+    """A page takes one request, and has typed inboxes and the server's totals."""
     page = await client.inboxes.page()
 
     assert [inbox.id for inbox in page] == sandbox.inbox_ids
@@ -40,7 +40,7 @@ async def test_a_page_of_inboxes(client, sandbox):
 
 
 async def test_a_later_page(client, sandbox):
-    """Pages are numbered from 1. A page after the end is empty."""
+    """The first page has the number 1, and a page after the end is empty."""
     second = await client.inboxes.page(page=2, limit=2)
     beyond = await client.inboxes.page(page=9, limit=2)
 
@@ -64,7 +64,7 @@ async def test_every_inbox_once(inboxes, limit):
 
 
 async def test_an_inbox_that_moves_between_pages_is_yielded_once():
-    """An inbox that appears again on a later page is not yielded again."""
+    """If an inbox appears again on a later page, it is not yielded again."""
     inboxes, _ = make_inboxes(body("ab", 2, 4), body("bc", 2, 4), body("d", 3, 4))
 
     found = await collect(inboxes.list(page_size=2))
@@ -73,7 +73,7 @@ async def test_an_inbox_that_moves_between_pages_is_yielded_once():
 
 
 async def test_totals_that_are_wrong_or_missing():
-    """Without totals the walk continues until a page has nothing new."""
+    """Wrong or missing totals do not matter: the walk ends at a page without new inboxes."""
     inboxes, transport = make_inboxes(body("ab"), body("cd"), body(""))
 
     found = await collect(inboxes.list(page_size=2))
@@ -86,7 +86,7 @@ async def test_totals_that_are_wrong_or_missing():
     "wrong", [{"limit": 0}, {"limit": True}, {"limit": "5"}, {"page": 0}, {"page": 1.0}], ids=repr
 )
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises at the call, and nothing is sent."""
+    """A wrong argument raises an error at the call, and no request is sent."""
     inboxes, transport = make_inboxes()
     (name,) = wrong
 
@@ -99,7 +99,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 
 async def test_a_malformed_inbox():
-    """A malformed inbox raises after the others of its page, or goes to ``on_malformed``."""
+    """A malformed inbox raises an error after the others, or is passed to ``on_malformed``."""
     odd: list[MalformedRecord] = []
     page = body(["a", {"id": 5}, "b"], 1, 3)
     inboxes, _ = make_inboxes(page, page, page, page)
@@ -119,7 +119,7 @@ async def test_a_malformed_inbox():
 
 
 async def test_errors_of_the_listing():
-    """A refusal of the listing says what is wrong, and a temporary fault is retried."""
+    """If the server refuses the listing, the error says why. A temporary fault is retried."""
     dialect = Dialect(over_limit="reject", max_limit=10)
     async with (
         Sandbox(conversations=10, inboxes=12, quota=None, dialect=dialect) as sandbox,

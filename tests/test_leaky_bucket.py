@@ -1,4 +1,4 @@
-"""The leaky bucket, on the virtual clock, with the real aiolimiter."""
+"""The leaky bucket, with the real aiolimiter on a virtual clock."""
 
 import asyncio
 import itertools
@@ -17,14 +17,14 @@ def make_terms(limit, per=PER):
 
 
 def make_bucket(limit, burst=0.25):
-    """Return a bucket for this limit in a minute."""
+    """Return a bucket with this limit per minute."""
     bucket = LeakyBucket(burst)
     bucket.set_rate(make_terms(limit))
     return bucket
 
 
 async def tokens(bucket, until):
-    """Return when tokens arrived at a caller that always waits for the next, until a time."""
+    """Take one token after another until a time, and return the times of all tokens."""
     times = []
     while now() < until:
         await bucket.take_token()
@@ -47,7 +47,7 @@ async def test_it_is_even_from_the_start(limit, burst):
 @pytest.mark.parametrize("burst", [0.1, 0.25, 0.5])
 @virtual
 async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
-    """After a long stall up to ``burst`` of the limit arrives at twice the pace, and no more."""
+    """After a long stall, at most ``burst`` of the limit is caught up, at twice the pace."""
     bucket = make_bucket(600, burst)
     await tokens(bucket, 10.0)
     await asyncio.sleep(PER)
@@ -56,7 +56,7 @@ async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
 
     gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
     fast = [gap for gap in gaps if gap < 0.075]
-    # While they arrive, the pace adds as many again.
+    # While missed tokens are caught up, the same number of regular tokens arrives.
     assert len(fast) == pytest.approx(2 * burst * 600, abs=3)
     assert max(fast) == pytest.approx(0.05, rel=0.01)
     assert len(times) == pytest.approx((1 + burst) * 600, abs=3)
@@ -65,7 +65,7 @@ async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
 
 @virtual
 async def test_a_short_stall_is_caught_up_completely():
-    """A caller that is late loses nothing, up to ``burst`` of the limit."""
+    """A caller that is late loses no tokens if it missed at most ``burst`` of the limit."""
     bucket = make_bucket(600)
     begin = await tokens(bucket, 10.0)
     await asyncio.sleep(8.0)
@@ -78,7 +78,7 @@ async def test_a_short_stall_is_caught_up_completely():
 @pytest.mark.parametrize("limit", [1, 3])
 @virtual
 async def test_a_small_limit_catches_up_at_least_one(limit):
-    """A quarter of a small limit is less than one request, so one is allowed."""
+    """At least one request is caught up, even if ``burst`` of the limit is less than one."""
     bucket = make_bucket(limit)
     await bucket.take_token()
     await asyncio.sleep(10 * PER)
@@ -94,9 +94,9 @@ async def test_a_small_limit_catches_up_at_least_one(limit):
 @pytest.mark.parametrize("limits", [(600, 601), (600, 300), (10, 1000)])
 @virtual
 async def test_a_change_of_the_rate_gives_no_burst(limits):
-    """However often the rate changes, there are no more tokens than at the faster rate.
+    """Even if the rate changes often, there are no more tokens than the faster rate allows.
 
-    Otherwise each new bucket could be used up immediately.
+    Otherwise all tokens of each new bucket could be taken immediately.
     """
     bucket = LeakyBucket(0.25)
     times = []
@@ -111,7 +111,7 @@ async def test_a_change_of_the_rate_gives_no_burst(limits):
 
 @virtual
 async def test_the_same_terms_change_nothing():
-    """Setting the same rate again removes no token, however often."""
+    """Setting the same rate again, any number of times, does not remove a token."""
     bucket, terms = LeakyBucket(0.25), make_terms(60)
     times = []
     while now() < PER:
@@ -124,7 +124,7 @@ async def test_the_same_terms_change_nothing():
 
 @virtual
 async def test_a_change_counts_at_once():
-    """After a change the next token arrives at the new rate."""
+    """After a change of the rate, the next token arrives at the new rate."""
     bucket = make_bucket(60)
     await tokens(bucket, 5.0)
     bucket.set_rate(make_terms(6))
@@ -137,11 +137,11 @@ async def test_a_change_counts_at_once():
 @pytest.mark.parametrize("limit", [1, 60, 1000])
 @virtual
 async def test_has_token_says_whether_a_token_takes_no_time(limit):
-    """It is true exactly if the next token needs no wait, even while a stall is caught up."""
+    """``has_token()`` says whether the next token needs no wait, even while catching up."""
     bucket = LeakyBucket(0.25)
     said = []
     for number in range(60):
-        if number % 20 == 0:  # the first terms, and other terms
+        if number % 20 == 0:  # set the first rate, and later other rates
             bucket.set_rate(make_terms(limit + number))
         if number % 20 == 10:
             await asyncio.sleep(2 * PER)
@@ -155,7 +155,7 @@ async def test_has_token_says_whether_a_token_takes_no_time(limit):
 
 @virtual
 async def test_after_a_refusal_nothing_is_caught_up_for_ten_windows():
-    """A refusing server may allow less per window. Ten windows later stalls are caught up again."""
+    """After a refusal, stalls are not caught up for ten windows, because the limit may be lower."""
     bucket, terms = make_bucket(60), make_terms(60)
     await bucket.take_token()
     bucket.stop_catching_up()
@@ -172,7 +172,7 @@ async def test_after_a_refusal_nothing_is_caught_up_for_ten_windows():
 
 @virtual
 async def test_before_the_first_rate_nothing_can_be_stopped():
-    """The first requests are sent without a rate limit, and may be refused."""
+    """A refusal before the first rate is set does not prevent later tokens."""
     bucket = LeakyBucket(0.25)
     bucket.stop_catching_up()
     bucket.set_rate(make_terms(60))

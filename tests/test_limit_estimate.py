@@ -1,4 +1,4 @@
-"""The limits that apply together: configured, reported, or learned from refusals or by others."""
+"""The limits that apply together: configured, reported, learned from refusals, or shared."""
 
 import math
 
@@ -16,23 +16,22 @@ DOCUMENTED_TERMS = Terms(300, 60.0, "documented")
 
 
 def make_estimate(*stated: QuotaStatement, **rate: object) -> LimitEstimate:
-    """Return the estimate after one reply, at the time 0."""
+    """Return an estimate after a reply at time 0, which stated these quotas."""
     estimate = LimitEstimate(RateLimit(**rate))
     estimate.update(stated, 0.0)
     return estimate
 
 
 def refuse(estimate, granted: int, now: float, *, asked=None, began_at=-1e6, times=1) -> None:
-    """Refuse requests after that many grants in any window."""
+    """Let the server refuse a request after ``granted`` requests in any window."""
     for _ in range(times):
         estimate.lower(lambda per: granted, asked, began_at, now)
 
 
 def make_short(*stated: QuotaStatement) -> LimitEstimate:
-    """Return the estimate after replies of a server with windows of 5 seconds for 1000
-    requests.
+    """Return an estimate that has learned from a server with 1000 requests per 5 seconds.
 
-    Strangers use up each of them.
+    Strangers use up each of the server's windows.
     """
     estimate = make_estimate(*stated)
     for start in range(0, 100, 5):
@@ -58,9 +57,9 @@ def make_short(*stated: QuotaStatement) -> LimitEstimate:
     ],
 )
 def test_it_begins_with_the_configured_or_documented_limit(rate, terms):
-    """Without a setting it is 300 requests in 60 seconds.
+    """Without a setting, the limit is 300 requests in 60 seconds.
 
-    A share does not reduce a configured one.
+    A share does not reduce a configured limit.
     """
     estimate = LimitEstimate(RateLimit(**rate))
 
@@ -74,7 +73,7 @@ def test_it_begins_with_the_configured_or_documented_limit(rate, terms):
 
 
 def test_it_follows_the_reported_limit_up_and_down():
-    """Each report replaces the one before and the documented limit."""
+    """Each reported limit replaces the previous one, and the documented limit."""
     estimate = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
@@ -85,7 +84,7 @@ def test_it_follows_the_reported_limit_up_and_down():
 
 @pytest.mark.parametrize("reported", [[], [QuotaStatement(remaining=5, reset=10.0)]])
 def test_a_reply_that_states_no_limit_changes_nothing(reported):
-    """A reply's ``remaining`` says nothing about the limit."""
+    """A reply that reports only ``remaining`` does not change the limit."""
     estimate = make_estimate(QuotaStatement(100))
     estimate.update(reported, 1.0)
 
@@ -93,7 +92,7 @@ def test_a_reply_that_states_no_limit_changes_nothing(reported):
 
 
 def test_the_stated_window_is_followed():
-    """If the server reports the window's length, it is not estimated."""
+    """If the server reports the length of the window, the client does not estimate it."""
     estimate = make_estimate(QuotaStatement(10, per=1.0))
     assert estimate.windows == ((10, 1.0, "stated"),)
     assert estimate.server_per == 1.0
@@ -115,13 +114,13 @@ def test_several_limits_count_at_once():
 
 @pytest.mark.parametrize("limit, part", [(100, 25), (7, 1), (1, 1)])
 def test_a_share_is_a_part_of_the_reported_limit(limit, part):
-    """A share is rounded down, but is at least one request."""
+    """A share of the limit is rounded down, but it is at least one request."""
     assert make_estimate(QuotaStatement(limit), share=0.25).windows == ((part, 60.0, "stated"),)
 
 
 @pytest.mark.parametrize("stated", [49, 50, 51, 999_999_999])
 def test_the_configured_limit_always_applies(stated):
-    """It applies in addition to the reported limit."""
+    """The configured limit applies in addition to the reported one."""
     estimate = make_estimate(QuotaStatement(stated), requests=50)
 
     assert estimate.windows == ((stated, 60.0, "stated"), (50, 60.0, "configured"))
@@ -132,7 +131,7 @@ def test_the_configured_limit_always_applies(stated):
 
 
 def test_a_shorter_window_is_learned():
-    """From the next report on the limit is for fewer seconds."""
+    """From the next report on, the limit is for the shorter window that was learned."""
     estimate = make_short(QuotaStatement(1000))
 
     assert estimate.windows == ((1000, pytest.approx(5, rel=0.01), "stated"),)
@@ -145,7 +144,7 @@ def test_a_stated_window_is_not_learned():
 
 
 def test_a_window_that_was_too_short_is_longer_at_once():
-    """No other request is sent at the pace that was refused."""
+    """If the learned window is too short, it is lengthened immediately."""
     estimate = make_short(QuotaStatement(1000))
     before = estimate.server_per
 
@@ -156,7 +155,7 @@ def test_a_window_that_was_too_short_is_longer_at_once():
 
 
 def test_a_longer_window_is_assumed_from_the_next_statement_on():
-    """The window is as long as the time for which the server refuses."""
+    """After a long refusal, the window has the length of the refusal from the next report on."""
     estimate = make_estimate(QuotaStatement(10))
     estimate.extend(300.0, 0.0)
     estimate.update([QuotaStatement(10)], 1.0)
@@ -168,7 +167,10 @@ def test_a_longer_window_is_assumed_from_the_next_statement_on():
 
 
 def test_a_server_that_refused_within_its_own_limit_is_distrusted():
-    """For twenty windows the documented limit applies as well. A new contradiction extends that."""
+    """For twenty windows, the documented limit applies too.
+
+    A new contradiction extends this time.
+    """
     estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(5.0)
     assert estimate.windows == ((1200, 60.0, "stated"), DOCUMENTED_TERMS)
@@ -185,7 +187,7 @@ def test_a_server_that_refused_within_its_own_limit_is_distrusted():
 
 
 def test_a_distrusted_server_may_still_report_less():
-    """The slowest limit applies."""
+    """If a distrusted server reports a limit below the documented one, the reported one applies."""
     estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(0.0)
     estimate.update([QuotaStatement(60)], 1.0)
@@ -197,7 +199,7 @@ def test_a_distrusted_server_may_still_report_less():
 
 
 def test_a_single_refusal_lowers_nothing():
-    """A single refusal may have a temporary reason. The second one lowers the limit."""
+    """A single refusal lowers nothing, because its reason may be temporary. The second one does."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, 200, 0.0)
     assert estimate.windows == (DOCUMENTED_TERMS,)
@@ -212,7 +214,7 @@ def test_a_single_refusal_lowers_nothing():
 
 @pytest.mark.parametrize("granted, is_lowered", [(269, False), (270, True), (330, True)])
 def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
-    """The server reports more but enforces the documented limit."""
+    """One refusal lowers the limit if about 300 requests were granted, as the API documents."""
     estimate = make_estimate(QuotaStatement(1000))
     assert estimate.is_documented(lambda per: granted) is is_lowered
     refuse(estimate, granted, 1.0)
@@ -222,14 +224,14 @@ def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
 
 
 def test_only_the_minute_is_documented():
-    """As many requests in five seconds are not the documented limit."""
+    """A refusal after 300 requests in five seconds is not due to the documented limit."""
     estimate = make_estimate(QuotaStatement(1000), per=5.0)
 
     assert not estimate.is_documented(lambda per: 300 if per == 5.0 else 800)
 
 
 def test_a_lowered_limit_is_raised_until_it_is_forgotten():
-    """It is raised up to the reported limit, in steps that double."""
+    """A lowered limit is raised to the reported limit, in steps that double each time."""
     estimate, limits = make_estimate(QuotaStatement(300)), []
     refuse(estimate, 200, 0.0, times=2)
     while estimate.changes_at < math.inf:
@@ -243,7 +245,7 @@ def test_a_lowered_limit_is_raised_until_it_is_forgotten():
 
 @pytest.mark.parametrize("requests", [200, 100])
 def test_a_limit_above_the_configured_one_is_dropped(requests):
-    """The configured limit applies anyway."""
+    """A limit from refusals is dropped unless it is below the configured limit."""
     estimate = LimitEstimate(RateLimit(requests))
     refuse(estimate, 200, 0.0, times=2)
 
@@ -253,7 +255,7 @@ def test_a_limit_above_the_configured_one_is_dropped(requests):
 
 @pytest.mark.parametrize("stated, is_kept", [(201, True), (200, False), (100, False)])
 def test_a_report_below_a_lowered_limit_replaces_it(stated, is_kept):
-    """After that there is nothing to raise."""
+    """If the server reports a limit at or below a lowered limit, the reported limit replaces it."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, 200, 0.0, times=2)
     estimate.update([QuotaStatement(stated)], 1.0)
@@ -265,16 +267,16 @@ def test_a_report_below_a_lowered_limit_replaces_it(stated, is_kept):
 @pytest.mark.parametrize(
     "granted, now, asked, limit",
     [
-        # In 5 seconds it grants more: 10 in 10 seconds are 60 in a minute.
+        # The server grants more 5 seconds later, so it grants 10 in 10 seconds, or 60 per minute.
         (10, 5.0, 5.0, 60),
         (10, 0.0, 0.1, 300),
-        # It grants more after the minute, or sends no time.
+        # The server grants more after the minute, or it does not say when.
         (10, 50.0, 10.0, 10),
         (10, 5.0, None, 10),
     ],
 )
 def test_an_early_return_shows_a_shorter_window(granted, now, asked, limit):
-    """The window is at most the time until the server grants more."""
+    """If the server grants more requests soon after a refusal, its window is that short."""
     estimate = LimitEstimate(RateLimit())
     refuse(estimate, granted, now, asked=asked, began_at=0.0, times=2)
 
@@ -286,7 +288,7 @@ def count_by_window(counts: dict[float, int]):
 
 
 def test_the_shortest_window_that_explains_a_refusal_is_lowered():
-    """At first that is one of the configured length."""
+    """At first, refusals lower the limit of the window with the configured length."""
     estimate = LimitEstimate(RateLimit(100, per=5.0))
     for _ in range(2):
         estimate.lower(count_by_window({5.0: 50, 60.0: 90}), None, 0.0, 100.0)
@@ -296,7 +298,7 @@ def test_the_shortest_window_that_explains_a_refusal_is_lowered():
 
 @pytest.mark.parametrize("began_at, explains", [(40.0, True), (40.1, False)])
 def test_a_minute_is_lowered_if_a_shorter_window_held_as_many_before(began_at, explains):
-    """The minute is lowered only after a whole one has been observed."""
+    """The limit per minute is lowered only after a complete minute was observed."""
     estimate = LimitEstimate(RateLimit(100, per=5.0))
     estimate.record_grant(count_by_window({5.0: 50, 60.0: 0}), 90.0)
     for _ in range(2):
@@ -316,7 +318,7 @@ def test_the_documented_minute_is_lowered_before_it_is_over():
 
 
 def test_refusals_at_random_lower_nothing():
-    """As many requests were granted before, so the limit is not the reason."""
+    """If the same number of requests was granted before, refusals do not lower the limit."""
     estimate = LimitEstimate(RateLimit())
     estimate.record_grant(lambda per: 200, 0.0)
     refuse(estimate, 200, 60.0, times=5)
@@ -325,7 +327,7 @@ def test_refusals_at_random_lower_nothing():
 
 
 def test_a_window_longer_than_a_minute_is_the_only_one():
-    """If the window is longer than a minute, the minute is not tracked."""
+    """If the window is longer than a minute, refusals lower only the limit of that window."""
     estimate = LimitEstimate(RateLimit(100, per=120.0))
     refuse(estimate, 50, 200.0, began_at=0.0, times=2)
 
@@ -341,7 +343,7 @@ def test_nothing_is_learned_from_the_configured_limit():
 
 
 def test_the_slowest_reported_limit_is_learned():
-    """It is for all processes, so a share does not reduce it. It has its age."""
+    """The slowest reported limit is learned, with its age. A share does not reduce it."""
     estimate = make_estimate(
         QuotaStatement(10, per=1.0), QuotaStatement(300, per=60.0), requests=5, share=0.5
     )
@@ -350,7 +352,7 @@ def test_the_slowest_reported_limit_is_learned():
 
 
 def test_a_lowered_limit_is_learned_and_so_is_its_end():
-    """While it applies, a report does not replace it."""
+    """A lowered limit is the learned limit for as long as it applies, despite other reports."""
     estimate = make_estimate(QuotaStatement(300), share=0.9)
     refuse(estimate, 200, 1.0, times=2)
     assert estimate.get_learned(1.0) == LearnedRate(200, 60.0)
@@ -365,7 +367,7 @@ def test_a_lowered_limit_is_learned_and_so_is_its_end():
 
 
 def test_the_limit_of_another_process_is_adopted():
-    """It replaces the documented or reported limit, reduced to the own share."""
+    """The limit of another process replaces the documented or reported one. A share reduces it."""
     estimate = make_estimate(QuotaStatement(300), share=0.5)
 
     estimate.adopt(LearnedRate(100, 30.0), 1.0)
@@ -380,7 +382,7 @@ def test_the_limit_of_another_process_is_adopted():
 
 
 def test_an_adopted_limit_replaces_the_documented_one():
-    """It can be higher."""
+    """An adopted limit replaces the documented limit, even if the adopted one is higher."""
     estimate = LimitEstimate(RateLimit())
     estimate.adopt(LearnedRate(1000, 60.0), 0.0)
 
@@ -388,7 +390,7 @@ def test_an_adopted_limit_replaces_the_documented_one():
 
 
 def test_the_configured_limit_applies_next_to_an_adopted_one():
-    """Another process does not change the configured limit."""
+    """The configured limit applies in addition to the limit of another process."""
     estimate = LimitEstimate(RateLimit(50))
     estimate.adopt(LearnedRate(100, 60.0), 0.0)
 
@@ -413,7 +415,7 @@ STEPS = st.lists(
 
 @given(requests=st.none() | LIMITS, steps=STEPS, waits=st.lists(st.integers(0, 1500), min_size=40))
 def test_the_limit_never_exceeds_the_reported_or_configured_one(requests, steps, waits):
-    """Refusals, distrust and time never raise it above that."""
+    """The limit is never above the reported or configured one, for any sequence of events."""
     estimate = LimitEstimate(RateLimit(requests))
     ceiling, stated, adopted, now = requests or math.inf, None, None, 0.0
     for (what, value), wait in zip(steps, waits, strict=False):
@@ -437,5 +439,5 @@ def test_the_limit_never_exceeds_the_reported_or_configured_one(requests, steps,
         assert 1 <= estimate.pace.limit <= min(known, default=300)
         assert estimate.pace.limit <= ceiling
         assert all(isinstance(one.limit, int) and one.limit >= 1 for one in estimate.windows)
-        # A grant alone changes nothing. Overdue changes are made before the next request.
+        # After all events except a grant, no change is overdue.
         assert what == "grant" or estimate.changes_at > now

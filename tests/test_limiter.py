@@ -1,4 +1,4 @@
-"""The limiter: pace, pauses, daily quotas and snapshot, on a virtual clock with the real parts."""
+"""The limiter: pace, queue, pauses, daily quotas and snapshot, on a virtual clock."""
 
 import asyncio
 import copy
@@ -29,7 +29,7 @@ OK = reply()
 
 
 def left(limit: int, remaining: int, reset: float = 60, status: int = 200, **more: str) -> Reply:
-    """Return a reply with the remaining requests of a quota."""
+    """Return a reply whose headers report a quota and the remaining requests."""
     return reply(
         status,
         X_RateLimit_Limit=str(limit),
@@ -49,12 +49,12 @@ async def call(limiter: Limiter, answer: Reply = OK, trip: float = 0.0) -> float
 
 
 async def calls(limiter: Limiter, count: int, answer: Reply = OK) -> list[float]:
-    """Send requests from as many tasks, and return the times in order."""
+    """Send ``count`` requests from different tasks, and return the times in order."""
     return sorted(await asyncio.gather(*(call(limiter, answer) for _ in range(count))))
 
 
 async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[float]:
-    """Return when requests were sent while ``workers`` sent as many as they could."""
+    """Let workers send as many requests as they can, and return the times of all requests."""
     times: list[float] = []
     end = now() + seconds
 
@@ -73,7 +73,7 @@ async def saturate(limiter: Limiter, seconds: float, workers: int = 8) -> list[f
 @pytest.mark.parametrize("requests", RATES)
 @pytest.mark.parametrize("workers", [1, 64])
 def test_no_window_ever_holds_more_than_the_rate(requests, workers):
-    """No window of ``per`` seconds holds more than ``requests``."""
+    """No window of ``per`` seconds has more than ``requests`` requests."""
     times = run_virtual(saturate(Limiter(RateLimit(requests)), 130, workers))
 
     assert most_in_any(times, 60) <= requests
@@ -83,7 +83,7 @@ def test_no_window_ever_holds_more_than_the_rate(requests, workers):
 @pytest.mark.parametrize("requests", RATES if EFFORT > 1 else RATES[::2])
 @pytest.mark.parametrize("per", [0.5, 1.0, 3600.0])
 def test_other_periods_are_kept_too(requests, per):
-    """The limit also holds in windows of a part of a second and of an hour."""
+    """The limit is also kept in windows of a fraction of a second, and in windows of an hour."""
     times = run_virtual(saturate(Limiter(RateLimit(requests, per=per)), 3 * per))
 
     assert most_in_any(times, per) <= requests
@@ -93,7 +93,7 @@ def test_other_periods_are_kept_too(requests, per):
 @pytest.mark.parametrize("requests", [1, 2, 10, 60, 300, 1000])
 @pytest.mark.parametrize("workers", [1, 8])
 def test_a_busy_client_uses_its_rate(requests, workers):
-    """If there is always a request waiting, at least 98 % of the rate is used."""
+    """If a request is always waiting, at least 98 % of the rate is used."""
     minutes = 10 if EFFORT > 1 else 4
     times = run_virtual(saturate(Limiter(RateLimit(requests)), 60 * minutes, workers))
 
@@ -101,7 +101,7 @@ def test_a_busy_client_uses_its_rate(requests, workers):
 
 
 def test_without_headers_it_is_even():
-    """While the server reports nothing, the rate is spread evenly over the window."""
+    """While the server sends no headers, requests are spread evenly over the window."""
     times = run_virtual(saturate(Limiter(RateLimit(60)), 60))
 
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -112,9 +112,9 @@ def test_without_headers_it_is_even():
 async def test_a_paced_request_takes_little_work(monkeypatch):
     """A paced request takes little work, because one process may pace hundreds of accounts.
 
-    The next slot is computed when a request is wanted, when it is the first in the queue, when
-    its slot arrives, and when it has its token. A grant of a server without headers changes no
-    limit.
+    The next slot is computed at most four times: when a request joins the queue, when it becomes
+    the first, when its slot arrives, and when it has its token. A grant without headers changes
+    no limit.
     """
     slots, changes = [], []
     next_slot, renew_terms = Scheduler.next_slot, Scheduler._renew_terms
@@ -133,7 +133,7 @@ async def test_a_paced_request_takes_little_work(monkeypatch):
 
 @virtual
 async def test_it_needs_no_setting():
-    """Without settings it keeps the documented 300 per minute, and the snapshot says so."""
+    """Without settings, the documented limit of 300 per minute applies, as the snapshot shows."""
     limiter = Limiter()
     snapshot = limiter.snapshot()
     assert (snapshot.limit, snapshot.per, snapshot.source) == (300, 60.0, "documented")
@@ -143,7 +143,7 @@ async def test_it_needs_no_setting():
 @pytest.mark.parametrize("stated", [60, 1000])
 @virtual
 async def test_it_follows_the_reported_limit(stated):
-    """A changed limit takes effect immediately, whether higher or lower."""
+    """If the server reports another limit, higher or lower, it applies immediately."""
     limiter = Limiter()
     await call(limiter, left(stated, stated - 1))
     assert limiter.snapshot().limit == stated
@@ -166,7 +166,7 @@ async def test_a_configured_limit_is_never_raised():
 
 @virtual
 async def test_a_share_of_what_the_server_grants():
-    """With ``share=0.5`` half of any reported limit is used."""
+    """With ``share=0.5``, the client uses half of any reported limit."""
     limiter = Limiter(RateLimit(share=0.5))
     assert limiter.snapshot().limit == 150
     await call(limiter, left(1000, 999))
@@ -175,7 +175,7 @@ async def test_a_share_of_what_the_server_grants():
 
 @virtual
 async def test_headers_can_be_ignored():
-    """With ``trust_server=False`` only the configured limit and refusals apply."""
+    """With ``trust_server=False``, only the configured limit and refusals affect the pace."""
     limiter = Limiter(RateLimit(600, trust_server=False))
     for _ in range(5):
         await call(limiter, left(10, 0, reset=50))
@@ -188,7 +188,7 @@ async def test_headers_can_be_ignored():
 
 @virtual
 async def test_the_reported_remaining_is_sent_at_once():
-    """On an idle key 50 pages wait only for the first reply, which reports that they are free."""
+    """If the first reply reports enough remaining requests, the other 49 are sent immediately."""
     limiter = Limiter()
     times: list[float] = []
 
@@ -205,7 +205,7 @@ async def test_the_reported_remaining_is_sent_at_once():
 
 @virtual
 async def test_one_request_is_sent_before_the_first_reply():
-    """All others wait for it, whatever the limit. If it fails, the next one is sent."""
+    """All requests wait for the first reply. If the first request fails, the second one is sent."""
     limiter = Limiter(RateLimit(300))
     first = await limiter.acquire()
     waiting = [asyncio.create_task(limiter.acquire()) for _ in range(5)]
@@ -227,7 +227,7 @@ async def test_one_request_is_sent_before_the_first_reply():
 
 @virtual
 async def test_others_are_given_way():
-    """If others have used everything that remained, nothing is sent until the server's reset."""
+    """If other clients have used up the quota, nothing is sent until the server's reset."""
     limiter = Limiter()
     await asyncio.gather(*(call(limiter, left(300, 250), trip=1) for _ in range(31)))
     permit = await limiter.acquire()
@@ -238,7 +238,7 @@ async def test_others_are_given_way():
 
 
 def test_a_limit_below_the_concurrency_is_kept():
-    """More workers than the limit of a window wait, and all are served."""
+    """If there are more workers than the limit allows, they wait, and all of them get a turn."""
     times = run_virtual(calls(Limiter(RateLimit(3, per=6)), 12))
 
     assert len(times) == 12
@@ -248,7 +248,7 @@ def test_a_limit_below_the_concurrency_is_kept():
 
 @pytest.mark.parametrize("requests", RATES)
 def test_idle_time_allows_no_burst(requests):
-    """After idle time the rate still holds in every window, and requests are sent one by one."""
+    """After idle time, no window has more requests than the limit, and there is no burst."""
     limiter = Limiter(RateLimit(requests))
 
     async def main() -> list[float]:
@@ -257,7 +257,7 @@ def test_idle_time_allows_no_burst(requests):
             await asyncio.sleep(pause)
             start = now()
             after = await saturate(limiter, 70)
-            # Twice the pace, while idle time is caught up.
+            # The pace doubles while idle time is caught up.
             assert most_in_any([time for time in after if time < start + 1], 1.0) <= max(
                 2, 2 * requests / 60 + 1
             )
@@ -272,9 +272,9 @@ def test_idle_time_allows_no_burst(requests):
 )
 @virtual
 async def test_a_stall_is_caught_up_at_twice_the_pace(burst, seconds, made_up):
-    """A blocked event loop loses no quota, if it is no longer than ``burst`` of the window.
+    """After a stall of the event loop, requests up to ``burst`` of the limit are caught up.
 
-    No window is too full, and nothing is sent faster than at twice the pace.
+    No window has more requests than the limit, and the pace at most doubles.
     """
     limiter = Limiter(RateLimit(300, burst=burst))
     running = asyncio.create_task(saturate(limiter, 180, workers=20))
@@ -290,7 +290,7 @@ async def test_a_stall_is_caught_up_at_twice_the_pace(burst, seconds, made_up):
 @pytest.mark.parametrize("seconds", [40, 61, 600])
 @virtual
 async def test_after_a_long_stall_no_window_is_too_full(seconds):
-    """A stall of most of a window cannot be caught up: the next window has the limit."""
+    """After a stall of most of a window, no later window has more requests than the limit."""
     limiter = Limiter(RateLimit(300, burst=1.0))
     running = asyncio.create_task(saturate(limiter, 90 + seconds, workers=20))
     await asyncio.sleep(30)
@@ -305,7 +305,7 @@ async def test_after_a_long_stall_no_window_is_too_full(seconds):
 @pytest.mark.parametrize("requests", [60, 300])
 @virtual
 async def test_repeated_stalls_are_caught_up(requests):
-    """With the event loop blocked for 2 seconds in 10, the quota is still used."""
+    """If the event loop is blocked for 2 of every 10 seconds, the quota is still used."""
     limiter = Limiter(RateLimit(requests))
     running = asyncio.create_task(saturate(limiter, 300, workers=20))
     for _ in range(29):
@@ -319,7 +319,7 @@ async def test_repeated_stalls_are_caught_up(requests):
 
 @virtual
 async def test_none_is_no_pace():
-    """With ``rate_limit=None`` any number of requests is sent immediately."""
+    """With ``rate_limit=None``, any number of requests is sent immediately."""
     limiter = Limiter(None)
     assert await calls(limiter, 1000) == [0] * 1000
     snapshot = limiter.snapshot()
@@ -345,7 +345,7 @@ async def test_a_request_that_was_never_sent_costs_nothing():
 
 @virtual
 async def test_first_come_first_served():
-    """Requests are sent in the order of the calls."""
+    """Requests are sent in the order in which they joined the queue."""
     limiter = Limiter(RateLimit(60))
     order: list[int] = []
 
@@ -360,7 +360,7 @@ async def test_first_come_first_served():
 
 @virtual
 async def test_a_newcomer_does_not_overtake_after_a_stall():
-    """If several requests are due after a stall of the loop, the newest one is sent last."""
+    """After a stall of the event loop, a new request is sent after all waiting requests."""
     limiter = Limiter(RateLimit(60))
     order: list[str] = []
 
@@ -391,7 +391,7 @@ patterns = st.lists(
 )
 @virtual
 async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
-    """For any calls and cancellations, no window is too full and no slot is lost."""
+    """For any calls, cancellations and stalls, the limit is kept, and no slot is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
     out: list[float] = []
@@ -416,7 +416,7 @@ async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, patter
 
     assert most_in_any(out, rate.per) <= requests
     assert len(out) >= sum(patience is None for _, patience, _ in pattern)
-    # If a slot had been lost, the last request would be later than this.
+    # If a slot was lost, the last request would be later than this.
     last = max(start for start, _, _ in pattern)
     per_request = (rate.per + 3) / requests
     assert max(out, default=0.0) <= last + (len(out) + 1) * per_request + 3 * len(stalls) + 3
@@ -424,7 +424,7 @@ async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, patter
 
 @virtual
 async def test_a_cancelled_waiter_passes_its_turn_on():
-    """If a waiter is cancelled, the next one is sent at that one's time."""
+    """If a waiting call is cancelled, the next call gets its slot."""
     limiter = Limiter(RateLimit(10, per=10))
     await call(limiter)
     first = asyncio.create_task(limiter.acquire(NEVER))
@@ -439,7 +439,7 @@ async def test_a_cancelled_waiter_passes_its_turn_on():
 @pytest.mark.parametrize("steps", range(12))
 @virtual
 async def test_cancelled_at_any_step_nothing_is_lost(steps):
-    """A waiter that is cancelled at any step of the loop leaves no trace."""
+    """If a call is cancelled at any step, it leaves no slot, no lock and no place in the queue."""
     limiter = Limiter(RateLimit(10, per=10))
     await calls(limiter, 2)
     task = asyncio.create_task(limiter.acquire())
@@ -457,7 +457,7 @@ async def test_cancelled_at_any_step_nothing_is_lost(steps):
 
 
 def test_a_limiter_belongs_to_one_loop():
-    """Use in another event loop is refused, and the error says what to do."""
+    """If a limiter is used in a second event loop, an error says what to do."""
     limiter = Limiter()
     run_virtual(call(limiter))
 
@@ -474,7 +474,7 @@ def test_a_limiter_belongs_to_one_loop():
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(), None])
 @virtual
 async def test_a_pause_of_the_server_stops_all(status, rate):
-    """A 429 or 503 with Retry-After pauses all requests for that long, with or without a pace."""
+    """A 429 or 503 with Retry-After pauses all requests, even without a rate limit."""
     limiter = Limiter(rate)
     await call(limiter, reply(status, Retry_After="12"))
     times = await calls(limiter, 20)
@@ -492,7 +492,7 @@ async def test_a_429_without_headers_pauses_for_one_window():
 
 @virtual
 async def test_a_429_with_a_reset_pauses_until_then():
-    """Without Retry-After the pause lasts until the reset of the used-up quota."""
+    """Without Retry-After, the pause lasts until the reset of the quota that is used up."""
     limiter = Limiter()
     await call(limiter, left(300, 0, reset=7, status=429))
     assert limiter.snapshot().paused_for == pytest.approx(7)
@@ -501,7 +501,7 @@ async def test_a_429_with_a_reset_pauses_until_then():
 
 @virtual
 async def test_an_endless_overload_pauses_for_a_minute_each_time():
-    """After many refusals the pause is a minute, although doubling would exceed a float."""
+    """After any number of refusals, the pause is a minute. Doubling never overflows a float."""
     limiter = Limiter(RateLimit(300))
     await call(limiter, left(300, 299))
     for _ in range(1_100):
@@ -512,7 +512,7 @@ async def test_an_endless_overload_pauses_for_a_minute_each_time():
 
 @virtual
 async def test_an_overload_without_a_time_doubles_the_pause():
-    """Pauses of 1, 2, 4 seconds and so on, up to a minute. A grant resets it to 1."""
+    """Each further refusal doubles the pause from 1 s up to a minute. A grant resets it to 1 s."""
     limiter = Limiter(RateLimit(300))
     await call(limiter, left(300, 299))
     pauses = []
@@ -540,7 +540,7 @@ async def test_an_overload_without_a_time_doubles_the_pause():
 )
 @virtual
 async def test_other_replies_pause_nothing(answer, caplog):
-    """Only a 429 or 503 pauses all requests, and only for more than 0 seconds."""
+    """Other statuses pause nothing. Nor does a 503 without Retry-After, or a Retry-After of 0."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter, answer)
@@ -551,7 +551,7 @@ async def test_other_replies_pause_nothing(answer, caplog):
 
 @virtual
 async def test_without_a_pace_a_429_without_headers_pauses_nothing():
-    """Only its own call backs off."""
+    """Without a rate limit, only the call that got the 429 backs off."""
     limiter = Limiter(None)
     await call(limiter, reply(429))
     await call(limiter)
@@ -561,9 +561,9 @@ async def test_without_a_pace_a_429_without_headers_pauses_nothing():
 
 @virtual
 async def test_a_pause_applies_to_queued_requests():
-    """A pause that begins while requests are queued stops them.
+    """A pause also stops requests that are already in the queue.
 
-    After it they are sent one by one.
+    After the pause, they are sent one by one.
     """
     limiter = Limiter(RateLimit(60))
     await call(limiter)
@@ -577,13 +577,13 @@ async def test_a_pause_applies_to_queued_requests():
     assert len(after) == 8
     assert after[0] == pytest.approx(end)
     gaps = [b - a for a, b in itertools.pairwise(after)]
-    # The pause is caught up at twice the pace.
+    # After the pause, missed requests are caught up at twice the pace.
     assert min(gaps) >= 0.49
 
 
 @pytest.mark.parametrize("requests", [10, 300, 1000])
 def test_there_is_no_burst_after_a_pause(requests):
-    """After a pause no window is too full, and requests are sent one by one."""
+    """After a pause, no window has more requests than the limit, and there is no burst."""
 
     async def main() -> list[float]:
         limiter = Limiter(RateLimit(requests))
@@ -607,7 +607,7 @@ def test_there_is_no_burst_after_a_pause(requests):
 
 @virtual
 async def test_a_pause_can_be_prolonged():
-    """A second 429 during a pause extends it for all. A shorter one does not shorten it."""
+    """A second 429 during a pause can extend the pause for all requests, but not shorten it."""
     limiter = Limiter(RateLimit(300))
     await call(limiter)
     one, two, three = [await limiter.acquire() for _ in range(3)]
@@ -623,7 +623,7 @@ async def test_a_pause_can_be_prolonged():
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(300), None])
 @virtual
 async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
-    """A caller that cannot wait for the end of a pause fails at once, with its length."""
+    """If a pause outlasts a call's deadline, the call fails immediately with the pause's length."""
     limiter = Limiter(rate)
     await call(limiter, reply(429, Retry_After="500"))
     await asyncio.sleep(100)
@@ -641,13 +641,13 @@ async def test_a_pause_beyond_the_deadline_fails_at_once(rate):
 @pytest.mark.parametrize("rate", [RateLimit(1), RateLimit(60)])
 @virtual
 async def test_a_pause_beyond_the_deadline_fails_queued_calls(rate):
-    """Callers that are queued when such a pause begins fail at that moment."""
+    """If a pause outlasts the deadlines of queued calls, they fail when the pause begins."""
     limiter = Limiter(rate)
     one, two = await limiter.acquire(), Permit(0)
     waiting = [asyncio.create_task(limiter.acquire(300)) for _ in range(50)]
     patient = asyncio.create_task(limiter.acquire(NEVER))
     await asyncio.sleep(0.5)
-    limiter._scheduler._sent.add(0.5)  # the second of the two refusals is of a second request
+    limiter._scheduler._sent.add(0.5)  # the second refusal belongs to a second request
     limiter.observe(one, reply(429, Retry_After="800"))
     limiter.observe(two, reply(429, Retry_After="801"))
     results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -660,7 +660,7 @@ async def test_a_pause_beyond_the_deadline_fails_queued_calls(rate):
 
 @virtual
 async def test_a_pause_that_grows_beyond_the_deadline_fails_waiting_calls():
-    """Callers that wait for the end of a pause fail when it is extended beyond their deadline."""
+    """If a pause is extended beyond a waiting call's deadline, the call fails at that moment."""
     limiter = Limiter(None)
     one, two = await limiter.acquire(), await limiter.acquire()
     limiter.observe(one, reply(429, Retry_After="10"))
@@ -675,7 +675,7 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_waiting_calls():
 
 @virtual
 async def test_a_pause_ends_other_waits_of_a_caller():
-    """A wait before the queue ends if a pause is too long, and in no other case."""
+    """A call's wait for something else fails too if a pause outlasts the call's deadline."""
     limiter = Limiter(RateLimit(300))
 
     async def wait() -> str:
@@ -698,7 +698,7 @@ async def test_a_pause_ends_other_waits_of_a_caller():
 
 @virtual
 async def test_a_pause_and_a_cancellation_at_the_same_moment():
-    """A waiter that is cancelled when such a pause begins is cancelled, and leaves no trace."""
+    """If a call is cancelled at the moment a long pause begins, it raises CancelledError."""
     limiter = Limiter(RateLimit(1))
     one = await limiter.acquire()
     waiting = [asyncio.create_task(limiter.acquire(100)) for _ in range(5)]
@@ -717,7 +717,7 @@ async def test_a_pause_and_a_cancellation_at_the_same_moment():
 
 @virtual
 async def test_one_line_for_each_pause(caplog):
-    """Eight 429s at the same time are one pause and one log line. The next pause has its own."""
+    """Eight concurrent 429s begin one pause, with one log line. The next pause has its own line."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter)
@@ -734,10 +734,10 @@ async def test_one_line_for_each_pause(caplog):
 
 @virtual
 async def test_an_error_says_when_requests_are_accepted_again():
-    """The error has that time exactly if the pause outlasts the call.
+    """An error has ``resumes_at`` only if the requested wait outlasts the call.
 
-    A pause after a 429 applies to all requests. After another status only the retry of that
-    call waits.
+    After a 429, the wait is a pause of all requests. After another status, it is the wait before
+    the retry of that call.
     """
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="500"))
@@ -757,7 +757,10 @@ async def test_an_error_says_when_requests_are_accepted_again():
 
 @virtual
 async def test_a_pause_is_announced_to_those_who_share_the_budget():
-    """A refusal of one process pauses the others as well, and so does an unavailable budget."""
+    """A pause applies to all limiters that share a budget.
+
+    It counts as pause time in each of them.
+    """
     store = Store(outages=[(300, 310)])
     one, two = (make_limiter(Budget(store)) for _ in range(2))
     for limiter in (one, two):
@@ -775,7 +778,7 @@ async def test_a_pause_is_announced_to_those_who_share_the_budget():
 
 @virtual
 async def test_a_pause_that_begins_while_the_budget_is_asked_counts():
-    """The budget's answer may be slow. If a pause begins in the meantime, nothing is sent."""
+    """If a pause begins while a limiter waits for its budget's answer, nothing is sent."""
     limiter = make_limiter(Budget(Store(), answers=(0.3,)))
     await call(limiter)
     await asyncio.sleep(10)
@@ -799,7 +802,7 @@ def test_other_budgets_are_refused():
 @pytest.mark.parametrize("seconds, level", [(1, "INFO"), (60, "INFO"), (61, "WARNING")])
 @virtual
 async def test_a_long_pause_is_a_warning(caplog, seconds, level):
-    """A pause of a minute is usual. A longer one is logged as a warning."""
+    """A pause of more than a minute is logged at level WARNING, and others at INFO."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     await call(Limiter(), reply(429, Retry_After=str(seconds)))
 
@@ -832,7 +835,7 @@ async def test_repeated_refusals_lower_the_limit_and_it_is_raised_again(caplog):
 
 @virtual
 async def test_a_pause_of_hours_ends_calls():
-    """After a Retry-After of hours calls fail at once, even without a deadline."""
+    """After a Retry-After of hours, calls fail immediately, even without a deadline."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="30000"))
     with pytest.raises(RateLimitError, match="requests resume in 30000 s") as caught:
@@ -843,7 +846,7 @@ async def test_a_pause_of_hours_ends_calls():
 
 @virtual
 async def test_a_pause_of_any_length_has_a_time_to_resume():
-    """A server can report any number of seconds, and the error still has a time to resume."""
+    """For any Retry-After, however large, the error has a time at which requests resume."""
     limiter = Limiter()
     await call(limiter, reply(429, Retry_After="9" * 300))
     with pytest.raises(RateLimitError) as caught:
@@ -853,7 +856,7 @@ async def test_a_pause_of_any_length_has_a_time_to_resume():
 
 @virtual
 async def test_calls_can_wait_for_hours():
-    """With ``longest_hold=None`` a call waits for hours, and then continues."""
+    """With ``longest_hold=None``, a call waits even for hours, and then continues."""
     limiter = Limiter(RateLimit(longest_hold=None))
     await call(limiter, reply(429, Retry_After="30000"))
     assert await call(limiter) == pytest.approx(30000)
@@ -873,7 +876,7 @@ async def test_calls_can_wait_for_hours():
 )
 @virtual
 async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog):
-    """If headers report that the daily quota is used up, calls fail before they are refused."""
+    """If headers report that the daily quota is used up, calls fail without sending a request."""
     caplog.set_level(logging.WARNING, "cekat_async")
     limiter = Limiter()
     await call(limiter, answer)
@@ -887,7 +890,7 @@ async def test_headers_that_leave_nothing_of_the_day_end_the_job(answer, caplog)
 
 @virtual
 async def test_a_configured_day_is_kept():
-    """After ``per_day`` requests the next one fails at once, until the first is a day old."""
+    """After ``per_day`` requests, calls fail immediately until the first request is a day old."""
     limiter = Limiter(RateLimit(1000, per_day=30))
     times = await calls(limiter, 30)
     with pytest.raises(RateLimitError, match="the quota is used up") as caught:
@@ -899,7 +902,7 @@ async def test_a_configured_day_is_kept():
 
 @virtual
 async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
-    """A caller that cannot wait for the server's reset fails at once, with its time."""
+    """If the server's reset is after a call's deadline, the call fails with the time until then."""
     limiter = Limiter()
     await call(limiter)
     permits = [await limiter.acquire() for _ in range(32)]
@@ -915,7 +918,7 @@ async def test_a_used_up_window_beyond_the_deadline_fails_at_once():
 
 @virtual
 async def test_a_snapshot_shows_the_state():
-    """It has limits with their sources, and the used, in flight, waiting, paused and refused."""
+    """A snapshot has limits and their sources, counts of requests, and the current pause."""
     limiter = Limiter(RateLimit(500, per=120.0))
     await call(limiter, left(200, 199, reset=60))
     permits = [await limiter.acquire() for _ in range(2)]
@@ -956,7 +959,7 @@ async def test_a_snapshot_shows_the_state():
 
 @virtual
 async def test_a_snapshot_shows_what_the_next_request_waits_for():
-    """Each reason to wait has a name, so that a person sees why nothing is sent."""
+    """A snapshot names the reason why the next request has to wait."""
     limiter = Limiter(RateLimit(2))
     await calls(limiter, 2)
     assert limiter.snapshot().waits_for == "window"
@@ -983,7 +986,7 @@ async def test_a_snapshot_shows_what_the_next_request_waits_for():
 
 @virtual
 async def test_a_snapshot_counts_refusals_by_their_kind():
-    """Only a refusal for the quota concerns the limit, so kinds are counted separately."""
+    """Refusals are counted by kind, because only those of kind "quota" are about the limit."""
     limiter = Limiter(RateLimit(longest_hold=None))
     for status, remaining, asked in [
         (200, 299, "0"),
@@ -1002,7 +1005,7 @@ async def test_a_snapshot_counts_refusals_by_their_kind():
 
 @virtual
 async def test_each_change_of_the_limit_is_logged(caplog):
-    """Each change of the limit has a debug line, and nothing else has."""
+    """Each change of the limit is logged at level DEBUG, and nothing else is."""
     caplog.set_level(logging.DEBUG, "cekat_async")
     limiter = Limiter()
     for limit in (300, 300, 60, 60, 1000):
@@ -1026,13 +1029,13 @@ def test_other_types_are_refused(rate_limit):
 
 @pytest.mark.parametrize("share", [0, -1, 1.5, math.nan, None])
 def test_a_wrong_share_is_refused(share):
-    """A share is above 0 and at most 1."""
+    """A share that is not above 0 and at most 1 is refused."""
     with pytest.raises(ConfigurationError, match="share must be a number above 0"):
         Limiter(share=share)
 
 
 def test_a_budget_without_a_rate_is_refused():
-    """Processes can only share a rate limit, so one is needed."""
+    """A budget without a rate limit is refused, because there would be nothing to share."""
     with pytest.raises(ConfigurationError, match="a shared budget needs a rate_limit"):
         Limiter(None, budget=object())
 
@@ -1065,7 +1068,7 @@ names = [
     trust_server=st.booleans(),
 )
 def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_server):
-    """For any headers a configured limit is kept, and requests continue."""
+    """For any headers, the configured limit is kept, and requests continue."""
     limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None, trust_server=trust_server))
 
     async def main() -> list[float]:
@@ -1086,7 +1089,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_serve
 
 @virtual
 async def test_random_strangers_and_refusals_never_stop_it():
-    """Requests continue, whatever others use and whatever is refused or not reported."""
+    """Requests continue for any quota that others use, any refusals and any missing reports."""
     draw = random.Random(5)
 
     limiter = Limiter()

@@ -1,4 +1,4 @@
-"""A listing is an object: nothing is sent before it is consumed, and nothing is left after that."""
+"""The listing object: it sends nothing before it is consumed, and leaves nothing behind."""
 
 import asyncio
 import copy
@@ -34,7 +34,7 @@ from cekat_async.resources.listing import Source
 
 
 class Account:
-    """Inboxes of pages with two conversations each and a listing of them all, or an error."""
+    """A model account. Each inbox has a number of pages with two conversations, or an error."""
 
     def __init__(self, inboxes: dict, whole: int = 10, latency: float = 1.0, **options) -> None:
         self.inboxes = {None: whole, **inboxes}
@@ -62,7 +62,7 @@ class Account:
         return page_reply(ids, str(number + 1) if number < pages else None)
 
 
-# each way to consume an account, as an async generator
+# Each way to read a listing, as a function that returns an async generator.
 WAYS = {
     "list": aiter,
     "pages": lambda listing: listing.pages(),
@@ -110,7 +110,7 @@ def test_each_loop_is_a_new_walk(make):
 
 
 async def test_it_is_neither_awaitable_nor_an_iterator():
-    """``await listing`` and ``anext(listing)`` are TypeErrors, and so is pickling."""
+    """Awaiting a listing, calling ``anext`` on it, pickling and copying it raise a TypeError."""
     listing = make_account().conversations.list()
 
     with pytest.raises(TypeError, match="await"):
@@ -123,7 +123,7 @@ async def test_it_is_neither_awaitable_nor_an_iterator():
 
 
 def test_its_repr_shows_the_query():
-    """The repr has the page size, the filters, the cursor and the inboxes."""
+    """The repr of a listing has the page size, the filters, the cursor and the inboxes."""
     account = make_account()
     cursor = Cursor("c-1", "2026-04-10T09:51:19.885")
     listing = account.conversations.list(
@@ -140,7 +140,7 @@ def test_its_repr_shows_the_query():
 
 
 def test_a_query_is_a_frozen_value():
-    """A query becomes a request in one place, and its log form has no conversation ids."""
+    """A query is immutable, makes its own requests, and shows no conversation ids in logs."""
     cursor = Cursor("c-1", "2026-04-10T09:51:19.885")
     query = ListQuery(path="/api/x", page_size=7, inbox_id="a b", cursor=cursor)
 
@@ -155,7 +155,7 @@ def test_a_query_is_a_frozen_value():
 
 
 async def test_a_limit_is_refused():
-    """Four functions take ``page_size``, and say so if they get a ``limit``."""
+    """Functions that take ``page_size`` say so if they get a ``limit``."""
     async with CekatClient("key") as client:
         for call in (
             client.conversations.list,
@@ -177,7 +177,7 @@ async def test_a_limit_is_refused():
     "options", [{}, {"prefetch": 0}, {"prefetch": 5}, {"segments": 4}], ids=repr
 )
 def test_take_requests_no_page_more_than_it_needs(n, requests, options):
-    """The first records arrive in order, for any prefetch and segments."""
+    """``take`` returns the first records in order, and requests only the pages that it needs."""
     account = make_account()
 
     async def main() -> list[str]:
@@ -193,7 +193,7 @@ def test_take_requests_no_page_more_than_it_needs(n, requests, options):
 @pytest.mark.parametrize("n, requests", [(1, 1), (4, 2), (20, 10), (21, 11), (99, 20)])
 @pytest.mark.parametrize("segments", [1, 3])
 def test_take_across_reads_one_inbox_after_another(n, requests, segments):
-    """Only the pages that are needed are requested, for any concurrency."""
+    """``take`` across inboxes reads one inbox after another, and only the pages that it needs."""
     account = make_account()
 
     async def main() -> list[str]:
@@ -208,7 +208,7 @@ def test_take_across_reads_one_inbox_after_another(n, requests, segments):
 
 
 def test_take_does_not_reach_an_error_after_its_last_page():
-    """An error is raised if it is before the last needed page, and not if it is after."""
+    """``take`` raises an error that occurs before its last page, but not one after that page."""
     account = Account({"a": 1, "bad": reply(403)})
 
     async def main() -> None:
@@ -223,7 +223,7 @@ def test_take_does_not_reach_an_error_after_its_last_page():
 
 
 def test_take_of_inboxes():
-    """Inboxes can be taken as well."""
+    """``take`` also works for a listing of inboxes."""
     account = make_account()
 
     assert [inbox.id for inbox in run_virtual(account.inbox_listing.list().take(1))] == ["a"]
@@ -232,7 +232,7 @@ def test_take_of_inboxes():
 
 @pytest.mark.parametrize("wrong", [-1, 1.0, "1", None, True])
 async def test_take_wants_a_number(wrong):
-    """Anything but a whole number of at least 0 is refused."""
+    """``take`` refuses anything but a whole number of at least 0."""
     with pytest.raises(ConfigurationError, match="n must be a whole number"):
         await make_account().conversations.list().take(wrong)
 
@@ -241,7 +241,7 @@ async def test_take_wants_a_number(wrong):
 
 
 def test_raw_pages_across_inboxes():
-    """Raw pages have their inbox, and together the records of all inboxes."""
+    """With ``across``, each raw page has its inbox, and no record of any inbox is missing."""
     account = make_account()
 
     pages = run_virtual(collect(account.conversations.across(["a", "b"]).raw_pages()))
@@ -252,7 +252,7 @@ def test_raw_pages_across_inboxes():
 
 
 async def test_impossible_combinations_are_refused_at_the_call():
-    """Raw pages need one walker per listing. Inboxes have neither raw nor tracked pages."""
+    """Impossible combinations, such as raw pages with segments, are refused at the call."""
     account = make_account()
     conversations = account.conversations
     cursor = Cursor("c-1", "2026-04-10T09:51:19.885")
@@ -283,13 +283,13 @@ async def test_impossible_combinations_are_refused_at_the_call():
     ],
 )
 async def test_a_position_of_another_listing_is_refused_at_the_call(make, positions, error):
-    """The error says which key or which call to use."""
+    """If a position is for another listing, the error says which key or which call to use."""
     with pytest.raises(ConfigurationError, match=error):
         make(make_account().conversations).tracked_pages(positions)
 
 
 def test_a_listing_without_a_position_begins_at_the_front():
-    """An inbox with a position continues there, and another one begins."""
+    """An inbox with a position resumes there, and an inbox without one starts at the front."""
     account = make_account()
 
     async def main() -> None:
@@ -305,7 +305,7 @@ def test_a_listing_without_a_position_begins_at_the_front():
 
 @pytest.mark.parametrize("lazy", [iter, lambda ids: (id_ for id_ in ids)])
 def test_an_iterator_of_inboxes_is_read_by_one_walk(lazy):
-    """A second walk would find no inboxes, so it raises."""
+    """If ``across`` got an iterator, a second walk raises an error, because it has no inboxes."""
     account = make_account()
 
     async def main() -> None:
@@ -320,7 +320,7 @@ def test_an_iterator_of_inboxes_is_read_by_one_walk(lazy):
 
 @pytest.mark.parametrize("segments", [2, 5])
 def test_segments_without_prefetch_fetch_a_page_each(segments):
-    """With ``prefetch=0`` no walker fetches a second page before the caller needs it."""
+    """With ``prefetch=0``, no walker fetches a second page before the caller needs it."""
     account = make_account(latency=0.1)
 
     async def main() -> None:
@@ -336,7 +336,7 @@ def test_segments_without_prefetch_fetch_a_page_each(segments):
 
 @pytest.mark.parametrize("make", [LISTINGS["list"], LISTINGS["across"]])
 def test_an_error_keeps_its_cause(make):
-    """A deadline error has the last attempt's failure as its cause, in each kind of walk."""
+    """In each kind of walk, the cause of a deadline error is the last attempt's error."""
     retry = RetryPolicy(attempts=9, backoff=0.1)
     account = make_account(latency=3, timeout=Timeout(deadline=5), retry=retry)
     account.inboxes = dict.fromkeys(account.inboxes, reply(500))
@@ -350,7 +350,7 @@ def test_an_error_keeps_its_cause(make):
 
 
 def test_an_error_says_where_it_happened():
-    """It has the path and the inbox. An error that already has them keeps them."""
+    """An error has its path and its inbox, and keeps them if they are set again."""
     account = Account({"bad": reply(403)})
 
     with pytest.raises(PermissionDeniedError) as caught:
@@ -402,7 +402,7 @@ each_exit = pytest.mark.parametrize(
 @each_listing
 @each_way
 def test_a_walk_that_is_left_ends_although_the_listing_is_kept(way, make, leave):
-    """A listing in a variable keeps no task and no request of a walk that was left."""
+    """A walk that the caller left has no task and no request, even if the listing still exists."""
     account = make_account()
 
     async def main() -> None:
@@ -419,7 +419,7 @@ def test_a_walk_that_is_left_ends_although_the_listing_is_kept(way, make, leave)
 @each_listing
 @each_way
 def test_closing_a_listing_waits_for_its_walks(way, make, leave):
-    """After ``async with aclosing(listing)`` nothing is in flight, however the loop was left."""
+    """After ``async with aclosing(listing)``, no request is in flight, however the loop ended."""
     account = make_account()
 
     async def main() -> None:
@@ -452,7 +452,7 @@ def test_closing_its_pages_leaves_nothing(make, leave):
 @each_listing
 @each_way
 def test_an_idle_walk_is_closed(way, make):
-    """``aclose`` ends all open walks. Each has ended, and new ones can be started."""
+    """``aclose`` ends all open walks. After that, new walks can be started."""
     account = make_account()
 
     async def main() -> None:
@@ -476,7 +476,7 @@ def test_an_idle_walk_is_closed(way, make):
 @each_way
 @pytest.mark.parametrize("after", [0.5, 1.0, 1.5])
 def test_a_task_that_waits_for_a_page_gets_an_error(way, make, after):
-    """If another task closes the listing, the waiting one gets an error, not an end."""
+    """If a task closes the listing, any other task that waits for a page gets an error."""
     account = make_account()
 
     async def main() -> None:
@@ -495,7 +495,7 @@ def test_a_task_that_waits_for_a_page_gets_an_error(way, make, after):
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_two_tasks_may_close_a_listing(turns):
-    """Neither fails although the walk takes time to end. The reader gets an error."""
+    """Two tasks can close a listing at the same time, and the reading task gets an error."""
 
     class Slow(Source):
         async def pages(self):
@@ -522,7 +522,7 @@ async def test_two_tasks_may_close_a_listing(turns):
 
 @each_listing
 def test_a_walk_is_closed_while_another_task_works_on_its_page(make):
-    """The other task finds no more pages after that."""
+    """If a task closes the listing while another one works on a page, the latter gets no more."""
     account = make_account()
 
     async def work(listing) -> int:
@@ -555,7 +555,7 @@ def test_a_walk_is_closed_while_another_task_works_on_its_page(make):
     ids=["collect", "take", "pages"],
 )
 def test_cancelled_at_any_turn(make, turns, read):
-    """A listing that is cancelled at any await leaves no task, request or slot."""
+    """If reading a listing is cancelled at any await, no task, request or slot remains."""
     account = make_account(latency=0.0)
 
     async def main() -> None:
@@ -572,7 +572,7 @@ def test_cancelled_at_any_turn(make, turns, read):
 @each_listing
 @pytest.mark.parametrize("turns", range(12))
 def test_closing_can_be_cancelled(make, turns):
-    """A cancellation during ``aclose`` is raised, and the walk has ended."""
+    """If ``aclose`` is cancelled, it raises CancelledError, and the walk still ends."""
     account = make_account()
 
     async def main() -> None:
@@ -588,7 +588,7 @@ def test_closing_can_be_cancelled(make, turns):
 
 
 async def test_walks_are_not_kept():
-    """A listing keeps no reference to walks that have ended."""
+    """A listing keeps no references to its finished walks."""
     listing = make_account(latency=0.0).conversations.list()
     for _ in range(3):
         await listing.collect()

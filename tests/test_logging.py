@@ -1,4 +1,4 @@
-"""The package's log: few lines, quiet by default, and nothing private."""
+"""The package's log has few lines, contains nothing private, and is silent by default."""
 
 import logging
 import subprocess
@@ -15,7 +15,7 @@ _LOG = "import cekat_async, logging; logging.getLogger('cekat_async').{}('someth
 
 @pytest.mark.parametrize("level", ["warning", "error"])
 def test_an_application_without_logging_sees_nothing(level):
-    """Without a logging setup nothing of the package is printed."""
+    """If the application does not set up logging, the package prints nothing."""
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", _LOG.format(level)], capture_output=True, text=True, check=True
     )
@@ -24,14 +24,17 @@ def test_an_application_without_logging_sees_nothing(level):
 
 
 def test_an_application_with_logging_sees_it(caplog):
-    """The package's null handler does not suppress the application's handlers."""
+    """Log lines reach the application's handlers, despite the package's null handler."""
     logging.getLogger("cekat_async").warning("something")
 
     assert caplog.messages == ["something"]
 
 
 async def test_a_walk_with_retries_logs_no_warning_and_nothing_private(caplog):
-    """Retries, drops and short pauses are no warnings. No line has a key, cursor or record."""
+    """Retries, drops and short pauses cause no warnings.
+
+    No line has a key, a cursor or a record.
+    """
     faults = Faults(drop=0.1, drop_mid_body=0.1, error=0.1, truncate=0.1, too_many=0.05, seed=1)
     quota = Quota(100, per=0.5)
     async with (

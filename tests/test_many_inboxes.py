@@ -1,4 +1,4 @@
-"""Many inboxes at the same time: complete, in order, bounded, and with their errors."""
+"""Concurrent walks of many inboxes: order, completeness, bounds and errors."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ from cekat_async.sandbox import Sandbox
 
 
 class Account:
-    """A transport that answers from a table: the number of pages of each inbox, or its error."""
+    """A model account. A table has the number of pages of each inbox, or the inbox's error."""
 
     def __init__(self, inboxes: dict, latency: float = 0.01, *, concurrency: int = 50) -> None:
         self.inboxes = inboxes
@@ -83,7 +83,7 @@ async def later(ids, pause: float = 0.0):
 )
 @settings(max_examples=30 * EFFORT)
 def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form):
-    """Every conversation is yielded once, in its inbox's order, with bounded walks."""
+    """Every conversation is yielded once, in its inbox's order. Concurrent walks are limited."""
     inboxes = {f"i{n}": size for n, size in enumerate(sizes)}
     account = Account(inboxes, latency)
     wanted = {
@@ -106,12 +106,12 @@ def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form)
 
     found = by_inbox(run_virtual(main()))
     assert found == {f"i{n}": list(range(1, size + 1)) for n, size in enumerate(sizes) if size}
-    # The listing of inboxes is a request too.
+    # The listing of inboxes may be one more request in flight.
     assert account.transport.most_under_way <= concurrency + (form == "all")
 
 
 def test_a_slow_consumer_slows_the_walks():
-    """While the caller is busy, at most two pages per walk are fetched."""
+    """While the caller is busy, each walk fetches at most two pages."""
     account = Account({f"i{n}": 50 for n in range(20)})
 
     async def main() -> None:
@@ -125,7 +125,7 @@ def test_a_slow_consumer_slows_the_walks():
 
 
 def test_a_fast_consumer_does_not_wait_for_the_slowest_inbox():
-    """Finished inboxes are yielded while another one is still being read."""
+    """Inboxes that are read quickly are yielded before a slow inbox is complete."""
     account = Account({"long": 100} | {f"i{n}": 3 for n in range(30)}, 1.0)
 
     async def main() -> float:
@@ -152,7 +152,7 @@ def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
 
 
 def test_thousands_of_inboxes_cost_no_more_than_eight():
-    """There are as many tasks as concurrent walks, and memory does not grow with the inboxes."""
+    """Tasks and memory depend on the number of concurrent walks, and not on that of inboxes."""
 
     async def measured(count: int) -> tuple[int, int]:
         account = Account({f"inbox-{n}": 0 for n in range(count)}, 0.0)
@@ -186,7 +186,7 @@ class _Forgetful(list):
 
 
 def test_one_failing_inbox_ends_the_stream():
-    """The error has the inbox and its cursor, and the other walks are ended."""
+    """If a walk fails, the error has its inbox and its cursor, and the other walks are stopped."""
     account = Account({"a": 50, "bad": reply(403), "c": 50, "d": 50})
 
     async def main() -> None:
@@ -203,7 +203,7 @@ def test_one_failing_inbox_ends_the_stream():
 
 
 def test_others_can_finish_before_the_failures_are_raised():
-    """With ``keep_going`` all other inboxes are complete before one error lists the failed ones."""
+    """With ``keep_going``, all other inboxes are read before an error lists the failed ones."""
     bad = {"bad": reply(403), "worse": reply(500)}
     account = Account({"a": 5, "bad": bad["bad"], "c": 7, "worse": bad["worse"], "e": 2})
 
@@ -239,7 +239,7 @@ def test_failures_of_all_inboxes_end_the_stream(answer, kind):
 
 @pytest.mark.parametrize("keep_going", [True, False])
 def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
-    """If something else cancels a walk, such as a middleware, the stream raises."""
+    """If other code, such as a middleware, cancels a walk, the stream raises an error."""
     account = Account({"a": 3, "b": 3, "c": asyncio.CancelledError()})
 
     def answer(request):
@@ -262,7 +262,7 @@ def test_a_cancellation_from_elsewhere_is_no_end(keep_going):
 
 
 def test_an_iterable_that_raises_ends_the_stream():
-    """An error of the caller's iterable is raised unchanged, and the iterable is closed."""
+    """If the caller's iterable raises an error, the stream raises it and closes the iterable."""
     account = Account({"a": 500})
     closed = []
 
@@ -284,7 +284,7 @@ def test_an_iterable_that_raises_ends_the_stream():
 
 
 def test_an_iterable_is_closed_when_the_stream_is_left():
-    """Leaving the stream closes the caller's iterable before the stream has ended."""
+    """If the caller leaves the stream early, the stream closes the caller's iterable."""
     account = Account({"a": 500, "b": 500})
     closed = []
 
@@ -306,7 +306,7 @@ def test_an_iterable_is_closed_when_the_stream_is_left():
 
 
 class Plain:
-    """An async iterable that is no generator, and cannot be closed."""
+    """An async iterable that is not a generator, and has no method to close it."""
 
     def __init__(self, ids: list[str]) -> None:
         self._ids = iter(ids)
@@ -321,7 +321,7 @@ class Plain:
 
 
 def test_an_iterable_need_not_be_a_generator():
-    """Any async iterable is accepted."""
+    """Any async iterable of inbox ids is accepted, not only a generator."""
     account = Account({"a": 2, "b": 1})
 
     found = run_virtual(ids_across(account, Plain(["a", "b"]), concurrency=1))
@@ -347,7 +347,7 @@ WRONG = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
 async def test_a_wrong_argument_is_refused_at_the_call(wrong):
-    """A wrong argument raises at the call, and nothing is sent."""
+    """A wrong argument raises an error at the call, and no request is sent."""
     account = Account({"a": 1})
     (name,) = wrong
 
@@ -358,7 +358,7 @@ async def test_a_wrong_argument_is_refused_at_the_call(wrong):
 
 @pytest.mark.parametrize("lazy", [iter, later])
 def test_a_wrong_id_of_an_iterable_is_refused_when_it_is_read(lazy):
-    """An id that is no text ends the stream with a clear error when the iterable yields it."""
+    """If the iterable yields an id that is not a string, the stream raises a clear error."""
     account = Account({"a": 1})
 
     async def main() -> None:
@@ -370,7 +370,7 @@ def test_a_wrong_id_of_an_iterable_is_refused_when_it_is_read(lazy):
 
 @pytest.mark.parametrize("lazy", [list, iter, later])
 def test_a_repeated_inbox_is_walked_once(lazy):
-    """A repeated id costs no request and yields nothing."""
+    """A repeated inbox id causes no request, and yields nothing."""
     account = Account({"a": 2, "b": 1})
 
     found = run_virtual(ids_across(account, lazy(["a", "b", "a", "a"]), concurrency=1))
@@ -380,7 +380,7 @@ def test_a_repeated_inbox_is_walked_once(lazy):
 
 @pytest.mark.parametrize("none", [list, iter, later, dict])
 def test_no_inboxes_are_an_empty_stream(none):
-    """Without inboxes the stream ends immediately without a request."""
+    """Without inboxes, the stream ends immediately and sends no request."""
     account = Account({"a": 2})
 
     assert run_virtual(ids_across(account, none([]))) == []
@@ -388,7 +388,7 @@ def test_no_inboxes_are_an_empty_stream(none):
 
 
 def test_malformed_inboxes_are_walked_too():
-    """A malformed inbox with an id is walked. One without is an error, or is reported."""
+    """A malformed inbox is walked if it has an id. Otherwise it is reported, or raises an error."""
     odd = [{"id": "a", "name": 7}, {"id": "b"}, {"name": "nobody"}]
     account = Account({"a": 1, "b": 2})
     answer = account._answer
@@ -415,7 +415,7 @@ def test_malformed_inboxes_are_walked_too():
 
 
 async def test_more_walks_than_the_concurrency_are_logged(client, caplog):
-    """A concurrency above the client's is logged once."""
+    """A ``concurrency`` above the client's is logged once."""
     await collect(client.conversations.across([], concurrency=9))
 
     (record,) = caplog.records
@@ -426,7 +426,7 @@ async def test_more_walks_than_the_concurrency_are_logged(client, caplog):
 
 
 async def test_all_inboxes_of_an_account_over_sockets():
-    """The inboxes together have all conversations, over one connection per walk."""
+    """All conversations of all inboxes are yielded, with at most one connection per walk."""
     async with (
         Sandbox(conversations=900, inboxes=20, quota=None, latency=0.002) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
@@ -442,7 +442,7 @@ async def test_all_inboxes_of_an_account_over_sockets():
 
 @pytest.mark.parametrize("turns", range(0, 200, 5))
 async def test_cancelled_at_any_step_over_sockets(turns):
-    """After a cancellation at any moment no task, slot or busy connection is left."""
+    """After a cancellation at any moment, no task, slot or busy connection remains."""
     async with (
         Sandbox(conversations=60, inboxes=6, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,

@@ -1,4 +1,4 @@
-"""The memory of a long walk does not grow."""
+"""The memory that a long walk uses does not grow."""
 
 import json
 import os
@@ -19,12 +19,12 @@ ONCE = RetryPolicy(attempts=1)
 
 
 def resident() -> int:
-    """Return the resident memory of the process in bytes."""
+    """Return the resident memory of this process in bytes."""
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Prepared:
-    """Answers with one page, whose first record has a new id and whose cursor is new each time."""
+    """Answers each request with the same page, but with a new first id and a new cursor."""
 
     def __init__(self, records: list[bytes]) -> None:
         rest = json.dumps(
@@ -45,8 +45,8 @@ class Prepared:
 @pytest.mark.once
 @pytest.mark.skipif(not STATM.exists(), reason="the size of a process is read from /proc")
 async def test_a_long_walk_does_not_grow():
-    """A walk of 60,000 conversations grows by less than 10 MB after its fiftieth page."""
-    # Plain records, because this test is about pages and not about repairs.
+    """After page 50 of a walk of 60,000 conversations, memory grows by less than 10 MB."""
+    # Use plain records, because this test is about pages and not about repairs.
     plain = Dialect(unknown_fields=False, collections_null=0.0)
     records = [record for _, record in Sandbox(100, dialect=plain).records()]
     sizes: list[int] = []
@@ -66,7 +66,7 @@ async def test_a_long_walk_does_not_grow():
 
 
 class _Forgetful(list):
-    """Keeps the server's list of requests empty."""
+    """A list that ignores new items, so that the server's list of requests stays empty."""
 
     def append(self, _: object) -> None:
         pass

@@ -1,4 +1,4 @@
-"""The records of the API as values: unchanged, immutable, and copyable."""
+"""The API's records as values: they are lossless, immutable and copyable."""
 
 import copy
 import json
@@ -128,7 +128,7 @@ def test_sample_round_trips() -> None:
 
 
 def test_sample_raw() -> None:
-    """The bytes of the sample's record are those of the document, including line breaks."""
+    """A page keeps the bytes of the sample's record, including line breaks."""
     page = run_steps(ConversationPageDecoder().decode(reply(body=SAMPLE)))
     begin = SAMPLE.index(b'{\n"id"')
     end = SAMPLE.index(b'\n],\n"metadata"')
@@ -183,13 +183,13 @@ def full(kind: type) -> dict:
 
 @pytest.mark.parametrize("kind", [Conversation, Inbox])
 def test_full_record_has_all_fields(kind: type) -> None:
-    """The record in these tests has every field that the package knows."""
+    """The full record that these tests use has every field that the package knows."""
     assert set(full(kind)) == set(kind.__struct_fields__) - {"extra"}
 
 
 @pytest.mark.parametrize("kind,name", OPTIONAL)
 def test_field_is_null_or_missing(kind: type, name: str) -> None:
-    """Every field except the id may be null or missing. It is then None or an empty collection."""
+    """A field that is null or missing becomes None or an empty collection, except for the id."""
     record = decode(kind, full(kind) | {name: None})
     without = {key: value for key, value in full(kind).items() if key != name}
 
@@ -201,7 +201,7 @@ def test_field_is_null_or_missing(kind: type, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [Conversation, Inbox])
 def test_id_alone(kind: type) -> None:
-    """A record needs only an id, even if everything else is null."""
+    """A record needs only an id. All other fields may be null."""
     nulls = dict.fromkeys(full(kind)) | {"id": "x"}
 
     assert kind(id="x") == decode(kind, {"id": "x"})
@@ -230,7 +230,7 @@ def test_preview_without(preview: dict) -> None:
 
 
 def test_collections_of_two_records_are_their_own() -> None:
-    """Changing the free-form data of one record changes no other record."""
+    """A change to the free-form data of a record does not affect any other record."""
     one, other = Conversation(id="1"), Conversation(id="2")
     one.additional_data["a"] = 1
 
@@ -246,14 +246,14 @@ def test_collections_of_two_records_are_their_own() -> None:
     + [(PlatformType, value) for value in KNOWN_PLATFORMS],
 )
 def test_known_values(kind: type, value: str) -> None:
-    """Each documented value is a named member and equals its text."""
+    """Each documented value is a named member of the enum, and equals its string."""
     assert kind(value) is kind[value.upper()]
     assert kind(value) == value
     assert kind(value).is_known
 
 
 def test_no_other_values_are_known() -> None:
-    """The package knows exactly the documented and the observed values."""
+    """The enums have exactly the documented and the observed values."""
     assert list(StageStatus) == KNOWN_STATUSES
     assert list(PlatformType) == KNOWN_PLATFORMS
 
@@ -262,7 +262,7 @@ def test_no_other_values_are_known() -> None:
 @given(text=st.text())
 @settings(max_examples=20 * EFFORT)
 def test_unknown_values_are_kept(kind: type, text: str) -> None:
-    """Any text is a value that is equal to that text, and prints, pickles and copies like it."""
+    """Any string is accepted as a value, and the value equals it even when pickled or copied."""
     value = kind(text)
 
     assert text == value
@@ -278,7 +278,7 @@ def test_unknown_values_are_kept(kind: type, text: str) -> None:
 
 
 def test_unknown_values_work_as_keys() -> None:
-    """An unknown value can be looked up by its text in dicts, sets and match."""
+    """An unknown value matches its string in dicts, in sets and in ``match`` statements."""
     unknown = StageStatus("snoozed")
     match unknown:
         case StageStatus.OPEN | StageStatus.ASSIGNED:
@@ -296,13 +296,13 @@ def test_unknown_values_work_as_keys() -> None:
 
 
 def test_unknown_values_have_a_name_and_a_repr() -> None:
-    """Name and repr look like those of a known value."""
+    """The name and the repr of an unknown value have the same form as those of a known value."""
     assert StageStatus("snoozed").name == "snoozed"
     assert repr(StageStatus("snoozed")) == "<StageStatus.snoozed: 'snoozed'>"
 
 
 def test_unknown_values_leave_nothing_behind() -> None:
-    """Any number of unknown values does not change the enum."""
+    """Unknown values do not change the enum, however many there are."""
     before = dict(StageStatus.__members__)
 
     assert not any(StageStatus(f"new-{number}").is_known for number in range(100))
@@ -312,7 +312,7 @@ def test_unknown_values_leave_nothing_behind() -> None:
 
 @pytest.mark.parametrize("value", [1, None, b"open", ["open"], {}])
 def test_only_text_is_a_value(value: object) -> None:
-    """Anything but a text is no status."""
+    """Only a string can be a status."""
     with pytest.raises(ValueError, match="is not a valid StageStatus"):
         StageStatus(value)
 
@@ -320,7 +320,7 @@ def test_only_text_is_a_value(value: object) -> None:
 @given(status=st.text(), platform=st.text())
 @settings(max_examples=20 * EFFORT)
 def test_unknown_values_are_read_from_json(status: str, platform: str) -> None:
-    """A record with an unknown status and channel is not malformed."""
+    """A record with an unknown status and an unknown channel is not malformed."""
     record = decode_conversation(
         json.dumps({"id": "x", "stage_status": status, "platform_type": platform})
     )
@@ -350,7 +350,7 @@ def test_assignment_raises(value: msgspec.Struct) -> None:
 
 @pytest.mark.parametrize("value", VALUES, ids=get_name)
 def test_values_are_pickled_and_copied(value: object) -> None:
-    """A pickled or copied record is equal to the original, with an equal hash."""
+    """A pickled or copied record equals the original, and has the same hash."""
     ways = [copy.copy(value), copy.deepcopy(value)]
     ways += [pickled(value, n) for n in range(2, pickle.HIGHEST_PROTOCOL + 1)]
 
@@ -370,13 +370,13 @@ def test_values_compare_by_all_fields(value: msgspec.Struct) -> None:
 
 
 def test_records_hash_by_id() -> None:
-    """Two versions of one conversation, or of one inbox, have the same hash."""
+    """Two versions of the same conversation or inbox have the same hash."""
     assert hash(Conversation(id="c-1")) == hash(CONVERSATION)
     assert hash(Inbox(id="i-1")) == hash(INBOX)
 
 
 def test_pages_are_sequences_of_their_items() -> None:
-    """A page has a length, and its items in order."""
+    """A page is a sequence of its items."""
     items = tuple(Conversation(id=str(number)) for number in range(3))
     page = ConversationPage(items=items)
 
@@ -388,7 +388,7 @@ def test_pages_are_sequences_of_their_items() -> None:
 
 
 def test_cursors_differ_by_either_half() -> None:
-    """A cursor equals only one with the same two strings in the same order."""
+    """Two cursors are equal only if both strings are the same."""
     assert Cursor("a", "b") == Cursor("a", "b")
     assert len({Cursor("a", "b"), Cursor("b", "a"), Cursor("a", "a"), Cursor("ab", "")}) == 4
 
@@ -427,13 +427,13 @@ def test_extra_has_no_attributes() -> None:
 
 
 def test_record_without_unknown_fields() -> None:
-    """A record without unknown fields has an empty `extra` and does not show it."""
+    """A record without unknown fields has an empty `extra`, and its repr does not show `extra`."""
     assert Conversation(id="x").extra == {}
     assert repr(Conversation(id="x")) == "Conversation(id='x')"
 
 
 def test_unknown_fields_round_trip() -> None:
-    """`to_dict()` has unknown fields under their names, including nested and null ones."""
+    """`to_dict()` returns unknown fields under their own names, even nested and null ones."""
     as_json = CONVERSATION.to_dict()
 
     assert as_json["sla"] == {"hours": 4}
@@ -477,9 +477,9 @@ MOMENTS = [
 @pytest.mark.parametrize("text,moment", MOMENTS)
 @pytest.mark.parametrize("more", [{}, {"sla": None}], ids=["known", "unknown fields"])
 def test_timestamps(text: str, moment: datetime | None, more: dict) -> None:
-    """Every format of a timestamp is read, with and without unknown fields.
+    """Every format of a timestamp is parsed, in records with and without unknown fields.
 
-    One without a zone is UTC. An empty text is None, like null.
+    A timestamp without a zone is in UTC. An empty string becomes None, like null.
     """
     conversation = decode_conversation(
         json.dumps(
@@ -518,7 +518,7 @@ def test_timestamps(text: str, moment: datetime | None, more: dict) -> None:
 )
 @pytest.mark.parametrize("name", ["created_at", "resolved_at"])
 def test_no_timestamp(text: str, name: str) -> None:
-    """A text that is no timestamp is kept in ``extra``, and the field is None."""
+    """If a field's text is not a timestamp, ``extra`` keeps the text, and the field is None."""
     record = decode_conversation(json.dumps({"id": "x", name: text}))
 
     assert getattr(record, name) is None
@@ -545,7 +545,7 @@ def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: s
 
 @given(
     moment=st.datetimes(
-        # Offsets of whole minutes, because RFC 3339 has no others.
+        # Use offsets of whole minutes, because RFC 3339 has no others.
         timezones=st.integers(-23 * 60, 23 * 60).map(lambda m: timezone(timedelta(minutes=m))),
         min_value=datetime(2, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
         max_value=datetime(9998, 12, 31),  # noqa: DTZ001 - as above
@@ -553,7 +553,7 @@ def test_timestamps_are_printed_as_the_api_does(moment: datetime | None, text: s
 )
 @settings(max_examples=40 * EFFORT)
 def test_timestamps_round_trip(moment: datetime) -> None:
-    """`to_dict()` keeps any moment in any zone."""
+    """`to_dict()` preserves any moment in any time zone."""
     conversation = Conversation(id="x", created_at=moment, resolved_at=moment)
 
     again = decode_conversation(json.dumps(conversation.to_dict()))
@@ -571,5 +571,5 @@ def test_timestamps_round_trip(moment: datetime) -> None:
     ],
 )
 def test_the_repr_of_a_page_has_no_records(page: object, shown: str) -> None:
-    """The repr of a page has its size and no customers' data, because it is logged."""
+    """The repr of a page has its size, but no customers' data, because a repr may be logged."""
     assert repr(page) == shown

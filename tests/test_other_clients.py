@@ -1,4 +1,4 @@
-"""Other clients of the same quota: whether there are any, their rate, and what is left to them."""
+"""Other clients of the same quota: whether there are any, their rate, and what is left for them."""
 
 import math
 
@@ -18,7 +18,7 @@ def make_present(now: float = 0.0) -> OtherClients:
 
 
 def test_nobody_is_there_at_first():
-    """At first nothing is left to others, and no request waits for them."""
+    """At first nothing is reserved for other clients, and no request waits for them."""
     others = OtherClients()
 
     assert not others.are_present(0.0)
@@ -28,7 +28,7 @@ def test_nobody_is_there_at_first():
 
 
 def test_they_are_present_for_two_windows():
-    """Others count as present for two windows after they were last noticed."""
+    """Other clients count as present for two windows after they were last noticed."""
     others = make_present(100.0)
 
     assert others.are_present(220.0)
@@ -39,7 +39,7 @@ def test_they_are_present_for_two_windows():
 
 
 def test_they_can_be_forgotten():
-    """They are then not present any more."""
+    """After ``forget()``, other clients do not count as present."""
     others = make_present()
     others.forget()
 
@@ -51,7 +51,10 @@ def test_they_can_be_forgotten():
     [(90, 60.0, 1.5), (0, 60.0, 0.0), (9, 3.0, 3.0), (9, 1.0, 3.0), (9, 0.0, 3.0)],
 )
 def test_their_rate_is_what_they_took_in_the_time_it_took(theirs, elapsed, rate):
-    """It is measured over at least a twentieth of a window, so that a few requests are no rate."""
+    """The rate of others is measured over at least a twentieth of a window.
+
+    A few requests in a short time do not determine it.
+    """
     others = make_present()
     others.record(theirs, elapsed, PER)
 
@@ -64,13 +67,13 @@ def test_their_rate_is_what_they_took_in_the_time_it_took(theirs, elapsed, rate)
     [(300, 300, 3.0), (1000, 1000, 10.0), (60, 60, 1.0), (1, 1, 0.5), (300, 4, 2.0), (300, 0, 0.0)],
 )
 def test_a_hundredth_is_left_to_them(limit, most, margin):
-    """At least one request is left to them, but no more than half of a small bucket."""
+    """At least one request is reserved for others, but at most half of a small bucket."""
     assert make_present().get_margin(1.0, limit, most) == margin
     assert make_present().get_margin(121.0, limit, most) == 0.0
 
 
 def test_more_is_left_to_them_after_each_refusal():
-    """The number doubles, up to a sixtieth of the limit."""
+    """Each refusal doubles the reserve for others, up to a sixtieth of the limit."""
     others, margins = make_present(), []
     for _ in range(4):
         margins.append(others.get_margin(1.0, 300, 300))
@@ -82,7 +85,7 @@ def test_more_is_left_to_them_after_each_refusal():
 
 
 def test_a_request_waits_until_more_is_left_than_they_take():
-    """They take two per second, so 10 of 11 remaining requests last for 5 seconds."""
+    """Others take two requests per second, so 10 of 11 remaining requests last for 5 seconds."""
     others = make_present()
     others.record(120, 60.0, PER)
 
@@ -91,7 +94,7 @@ def test_a_request_waits_until_more_is_left_than_they_take():
 
 
 def test_without_a_reset_there_is_no_such_time():
-    """Nor is there one if others take nothing or are not present."""
+    """There is no wait without a reset, without a rate of others, or if no others are present."""
     others = make_present()
     assert others.get_turn(1.0, 60.0, 0.0) == -math.inf
     others.record(120, 60.0, PER)
@@ -106,7 +109,7 @@ def test_without_a_reset_there_is_no_such_time():
     cautions=st.integers(0, 20),
 )
 def test_something_is_left_to_us(limit, most, cautions):
-    """Others never get more than half, however often they were faster."""
+    """The reserve for others is never more than half, however often they were faster."""
     others = make_present()
     for _ in range(cautions):
         others.add_caution(limit)

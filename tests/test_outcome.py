@@ -1,4 +1,4 @@
-"""The outcome of a request as far as the quota is concerned."""
+"""The outcome of a request: what it shows about the quota."""
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -19,14 +19,17 @@ def read(status: int, headers: dict[str, str] | None = None, per: float = 60.0) 
 
 @pytest.mark.parametrize("status, granted", [(200, True), (404, False), (500, False), (503, False)])
 def test_only_a_success_is_certainly_granted(status, granted):
-    """A failed request may not have been counted. Its headers are read, and it is no refusal."""
+    """A failed request may not have been counted.
+
+    Its headers are read, but it does not count as a refusal.
+    """
     reported = (QuotaStatement(300, 200, 20.0),)
 
     assert read(status, LEFT | {"Retry-After": "5"}) == Outcome(reported, granted=granted)
 
 
 def test_a_reply_without_headers_reports_nothing():
-    """A success without headers is a success."""
+    """A success without headers is still a success."""
     assert read(200) == Outcome()
 
 
@@ -43,7 +46,7 @@ def test_a_reply_without_headers_reports_nothing():
     ],
 )
 def test_a_429_is_a_refusal(headers, kind, asked):
-    """Its headers have the reason and the length of the pause."""
+    """The headers of a 429 have the reason and the length of the pause."""
     outcome = read(429, headers)
 
     assert (outcome.refusal, outcome.asked, outcome.granted) == (kind, asked, False)
@@ -58,7 +61,7 @@ def test_the_window_decides_what_a_refusal_is_about():
 
 
 def test_quotas_of_a_day_do_not_concern_the_pace():
-    """They are reported separately from the short quotas."""
+    """Daily quotas are reported separately from the short quotas."""
     minute = QuotaStatement(300, 200, 20.0)
 
     assert Outcome((DAY, minute)).short == [minute]
@@ -78,5 +81,5 @@ def test_quotas_of_a_day_do_not_concern_the_pace():
     ],
 )
 def test_the_latest_reset_of_used_up_quotas_counts(reported, seconds):
-    """Without one the default applies."""
+    """Without a reset, the default applies."""
     assert Outcome(reported).get_reset(default=60.0) == seconds

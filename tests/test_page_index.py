@@ -1,4 +1,4 @@
-"""Records of a page by their index, on every kind of page."""
+"""Indexes into the records of a page, for every kind of page."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_an_index_is_a_record(page):
     "part", [slice(2), slice(1, None), slice(None), slice(None, None, -1), slice(5, 9)]
 )
 def test_a_slice_is_a_tuple_of_records(page, part):
-    """``page[:3]`` is a tuple, of fewer records if there are fewer."""
+    """``page[:3]`` is a tuple. If the page has fewer records, the tuple has fewer, too."""
     assert page[part] == page.items[part]
     assert type(page[part]) is tuple
 
@@ -43,13 +43,13 @@ def test_an_index_that_is_not_there(page, index):
 @each_page
 @pytest.mark.parametrize("wrong", ["a", None, 1.0])
 def test_an_index_is_a_number(page, wrong):
-    """A page cannot be indexed by an id."""
+    """A page cannot be indexed by the id of a record."""
     with pytest.raises(TypeError):
         page[wrong]
 
 
 def test_a_raw_page_has_bytes():
-    """An index of a raw page is the record's bytes, and a slice is a list of them."""
+    """On a raw page, an index returns a record's bytes, and a slice returns a list of them."""
     page = RawPage(raw=ConversationPage(body=BODY).raw, body=BODY)
 
     assert bytes(page[0]) == b'{"id":"a"}'

@@ -1,4 +1,4 @@
-"""Walks return every record once, in order, and end for any server."""
+"""Walks return every record once, in order, and end whatever a server does."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -63,7 +63,7 @@ class Walked:
 
 
 class Fetcher:
-    """Fetches pages from a server that is a function from position to page."""
+    """Fetches pages from a server, which is a function from a position to a page."""
 
     def __init__(
         self, answer: Callable, start: Cursor | None = None, at_most: int = 10_000
@@ -113,7 +113,7 @@ def along_pages(answer: Callable, on_malformed=None, at_most: int = 10_000) -> W
 def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
     """Build a server whose front leads to the first step, that to the next, and so on.
 
-    The last step leads nowhere. A repeated name leads to where its first occurrence leads.
+    The last step leads nowhere. A repeated name leads to the same step as its first occurrence.
     """
     leads = dict(reversed(list(zip([None, *map(cursor, steps)], [*steps, None], strict=True))))
     return lambda position: conversation_page(
@@ -127,7 +127,7 @@ def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], Conve
 @given(steps=st.lists(st.text(), unique=True, max_size=30), empty=st.booleans())
 @settings(max_examples=20 * EFFORT)
 def test_walk_of_any_chain(steps: list[str], empty: bool) -> None:  # noqa: FBT001 - a case
-    """Each page of a chain of different cursors is requested once, in order, empty or not."""
+    """Each page of a chain of different cursors is requested once and in order, even if empty."""
     result = along_cursors(chain(*steps, items=not empty))
 
     assert [None, *map(cursor, steps)] == result.asked
@@ -154,7 +154,7 @@ def test_walk_from_anywhere(steps: list[str], data: st.DataObject) -> None:
 )
 @settings(max_examples=25 * EFFORT)
 def test_walk_into_a_cycle(steps: list[int], data: st.DataObject, resumed: bool) -> None:  # noqa: FBT001 - a case
-    """A cursor that is repeated at any distance raises after all pages before it."""
+    """A cursor that is repeated at any distance raises an error after all pages before it."""
     again = data.draw(st.sampled_from(steps))
     start = cursor(steps[0]) if resumed else None
 
@@ -168,7 +168,7 @@ def test_walk_into_a_cycle(steps: list[int], data: st.DataObject, resumed: bool)
 
 
 def test_empty_page_with_its_own_cursor_is_the_end() -> None:
-    """An empty page with its request's own cursor is the end and no cycle."""
+    """An empty page with the cursor of its own request is the end and not a cycle."""
     result = along_cursors(
         lambda position: (
             conversation_page("x", to="A") if position is None else conversation_page(to="A")
@@ -184,7 +184,7 @@ def test_empty_page_with_its_own_cursor_is_the_end() -> None:
     [conversation_page("y", to="A"), conversation_page(to="A", malformed_records=(malformed(),))],
 )
 def test_page_with_records_and_its_own_cursor_is_a_cycle(page: ConversationPage) -> None:
-    """A page with any record and its request's own cursor raises."""
+    """A page that has records and the cursor of its own request raises an error."""
     result = along_cursors(
         lambda position: conversation_page("x", to="A") if position is None else page,
         None,
@@ -195,7 +195,7 @@ def test_page_with_records_and_its_own_cursor_is_a_cycle(page: ConversationPage)
 
 
 def test_empty_page_with_an_older_cursor_is_a_cycle() -> None:
-    """An empty page with an earlier cursor raises."""
+    """An empty page with an earlier cursor raises an error."""
     result = along_cursors(chain("A", "B", "A", items=False))
 
     assert isinstance(result.error, PaginationError)
@@ -209,7 +209,7 @@ def test_empty_page_with_an_older_cursor_is_a_cycle() -> None:
 )
 @settings(max_examples=30 * EFFORT)
 def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
-    """No position is requested twice, and the walk ends, for any cursors."""
+    """For any cursors, the walk ends and requests no position twice."""
 
     def answer(position: Cursor | None) -> ConversationPage:
         to, empty = leads[0 if position is None else int(position.cursor_id[3:])]
@@ -221,7 +221,7 @@ def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
 
 
 def test_cursor_walk_stays_before_the_cycle() -> None:
-    """A cycle does not move the walk: it is still at the page that led into it."""
+    """A cycle does not move the walk, which is still at the page that led into the cycle."""
     walk = CursorWalk(cursor("A"))
     walk.advance(cursor("B"), ["x"])
 
@@ -235,7 +235,10 @@ def test_cursor_walk_stays_before_the_cycle() -> None:
 
 
 def test_malformed_record_raises_after_its_page() -> None:
-    """A malformed record raises after the page's valid ones, with the cursor of that page."""
+    """A malformed record raises an error after the page's valid ones.
+
+    The error has the cursor of that page.
+    """
     records = (malformed(1, "o-1", b'{"id":"o-1"}'), malformed(3))
     second = conversation_page("b", to="B", malformed_records=records)
 
@@ -313,7 +316,7 @@ FIFTEEN = [f"i-{number}" for number in range(15)]
     ],
 )  # fmt: skip
 def test_where_a_walk_along_page_numbers_ends(answer, asked, ids) -> None:
-    """Each inbox is yielded once, and no page is requested for nothing."""
+    """Each inbox is yielded once, and no page is fetched for nothing."""
     result = along_pages(answer)
 
     assert (result.ids, result.error) == ([*ids], None)
@@ -334,14 +337,14 @@ def test_where_a_walk_along_page_numbers_ends(answer, asked, ids) -> None:
     ],
 )
 def test_wrong_totals_lose_nothing(totals: dict) -> None:
-    """One wrong total, or one below the number received, does not end a walk early."""
+    """A single wrong total, or a total below the number received, does not end a walk early."""
     ids = ["a", "b", "c", "d", "e"]
 
     assert ids == along_pages(numbered(ids, 2, **totals)).ids
 
 
 def test_clamped_page_with_malformed_records_ends() -> None:
-    """A repeated last page ends the walk, even if its malformed record changes each time."""
+    """A repeated last page ends the walk, even if its malformed record differs each time."""
     handed: list[MalformedRecord] = []
 
     result = along_pages(
@@ -358,7 +361,7 @@ def test_clamped_page_with_malformed_records_ends() -> None:
 
 @pytest.mark.parametrize("page", [inbox_page(pages=10**9), inbox_page("a", pages=10**9)])
 def test_fifty_pages_without_a_new_inbox_are_an_error(page: InboxPage) -> None:
-    """Empty or repeated pages that report more pages end in an error, not silently."""
+    """Empty or repeated pages that promise more pages end in an error, not silently."""
     result = along_pages(lambda number: inbox_page("a", pages=10**9) if number == 1 else page)
 
     assert result.ids == ["a"]
@@ -377,7 +380,7 @@ def test_a_cycle_of_100_inbox_pages_is_an_error_after_150() -> None:
 
 
 def test_empty_and_repeated_inbox_pages_count_together() -> None:
-    """A server that alternates between them is left after fifty of both."""
+    """If empty and repeated pages alternate, the walk ends after fifty of them in total."""
     result = along_pages(lambda number: inbox_page(*"a" * (number % 2), pages=number + 1))
 
     assert len(result.asked) == 51
@@ -386,14 +389,14 @@ def test_empty_and_repeated_inbox_pages_count_together() -> None:
 
 @pytest.mark.parametrize("extra", [1, 48])
 def test_a_count_of_pages_that_is_too_large_is_no_error(extra: int) -> None:
-    """If nothing else shows that it is wrong, the walk reads up to that page."""
+    """If nothing else shows that the count is wrong, the walk reads that many pages."""
     result = along_pages(numbered(["a", "b", "c"], 1, pages=3 + extra))
 
     assert (len(result.asked), result.ids, result.error) == (3 + extra, ["a", "b", "c"], None)
 
 
 def test_an_error_of_an_inbox_listing_is_raised_after_malformed_records() -> None:
-    """A malformed inbox on the last page is reported, but the error of the listing is raised."""
+    """A malformed inbox on the last page is reported, but the listing's own error is raised."""
     handed: list[MalformedRecord] = []
 
     result = along_pages(

@@ -1,4 +1,4 @@
-"""One listing read by several walkers, on a virtual clock and over sockets."""
+"""Several walkers read one listing, on a virtual clock and over sockets."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ async def timed(stream) -> tuple[list, float]:
 
 
 def test_segments_are_walked_at_once():
-    """Eight walkers take an eighth of the time, with at most eight requests in flight."""
+    """Eight walkers need an eighth of the time, with at most eight requests in flight."""
     account = Account({None: even(200)})
 
     found, seconds = run_virtual(timed_list(account, segments=8))
@@ -99,7 +99,7 @@ async def timed_list(account: Account, **options) -> tuple[list, float]:
 
 
 def test_it_is_not_the_default():
-    """By default a walk sends no constructed cursor and keeps the order."""
+    """By default, a walk sends no constructed cursor and keeps the order."""
     account = Account({None: even(10)})
 
     found, _ = run_virtual(timed_list(account))
@@ -119,7 +119,10 @@ def test_it_is_not_the_default():
 )
 @settings(max_examples=30 * EFFORT)
 def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, stop):
-    """Everything is yielded once. Leaving at any point leaves no task and no request."""
+    """Everything is yielded once.
+
+    A caller that leaves at any point leaves no task and no request.
+    """
     account = Account({None: even(pages, limit=5, made_up=made_up)})
 
     async def main() -> list[str]:
@@ -159,7 +162,7 @@ def test_a_slow_caller_slows_the_walkers():
 
 @pytest.mark.parametrize("steps", range(0, 400, 3))
 def test_cancelled_at_any_step(steps):
-    """After a cancellation at any step of the loop nothing is left."""
+    """After a cancellation at any step of the loop, no task, slot or request remains."""
     account = Account({None: even(12)}, latency=0.0)
 
     async def main() -> None:
@@ -171,7 +174,7 @@ def test_cancelled_at_any_step(steps):
 
 
 def test_an_error_is_raised_after_all_pages_and_says_where_to_resume():
-    """A sequential walk from its cursor finds everything that was not yielded."""
+    """A sequential walk from the error's cursor finds everything that was not yielded."""
     account = Account({None: even(60)})
     listing = account.listings[None]
 
@@ -273,7 +276,10 @@ def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
 @pytest.mark.parametrize("segments", [1, 4])
 @pytest.mark.parametrize("place", [25, 50, 150, 250])
 def test_a_bad_cursor_anywhere_costs_no_record(place, segments):
-    """The page is yielded before the error, whose cursor leads to the missing records."""
+    """The page with the bad cursor is yielded before the error.
+
+    The error's cursor leads to the missing records.
+    """
     account = Account({None: even(30)})
     listing = account.listings[None]
     bad = sorted(listing.times, key=listing.times.get)[place]
@@ -298,7 +304,10 @@ def test_a_bad_cursor_anywhere_costs_no_record(place, segments):
 
 
 def test_a_bad_cursor_after_a_constructed_one_is_no_error(caplog):
-    """The server did not send that cursor, so the walk continues sequentially and is complete."""
+    """The server did not send the constructed cursor, so the walk continues sequentially.
+
+    It is complete.
+    """
     account = Account({None: even(30)})
     listing = account.listings[None]
 
@@ -316,7 +325,7 @@ def test_a_bad_cursor_after_a_constructed_one_is_no_error(caplog):
 
 @pytest.mark.parametrize("kind", ["list", "tracked"])
 def test_a_listing_that_changes_too_fast_is_an_error_with_a_path(kind):
-    """Both kinds of parallel walks raise it after all pages."""
+    """Both kinds of parallel walks raise the error after all pages."""
     listing = even(10)
     account = Account({None: listing})
     plain = listing.page
@@ -366,7 +375,7 @@ def test_across_gives_idle_walkers_a_segment_of_the_largest(sizes, concurrency, 
 
 
 def test_the_largest_inbox_need_not_be_waited_for():
-    """An inbox larger than all others together takes no longer than its share."""
+    """If one inbox is larger than all others together, several walkers read it."""
     listings = {f"i{n}": even(5) for n in range(8)} | {"large": even(160)}
 
     async def main(segments: int) -> float:
@@ -409,7 +418,7 @@ def test_an_inbox_that_fails_stops_all_its_walkers():
 
 @pytest.mark.parametrize("wrong", [0, -1, True, 1.5, "8", None])
 def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
-    """``segments`` is a whole number of at least 1, in all calls that have it."""
+    """In all calls, ``segments`` must be a whole number of at least 1."""
     conversations = Account({}).conversations
 
     for call in (conversations.list, conversations.across):
@@ -456,7 +465,7 @@ async def test_over_sockets_in_each_dialect(made_up, order, density):
 
 @pytest.mark.parametrize("end", get_args(End))
 async def test_over_sockets_with_each_kind_of_end(end):
-    """Each segment recognizes the end in each dialect."""
+    """In each dialect, every segment recognizes the end."""
     async with (
         Sandbox(400, 1, quota=None, dialect=Dialect(end=end)) as sandbox,
         make_client(sandbox) as client,
@@ -469,7 +478,7 @@ async def test_over_sockets_with_each_kind_of_end(end):
 @pytest.mark.parametrize("order", ["activity", "ascending"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_over_sockets_while_conversations_move(order, seed):
-    """Every conversation that exists throughout is yielded once while others appear and move."""
+    """While others appear and move, every conversation that always exists is yielded once."""
     live = Live(messages=0.8, created=0.2, resolved=0.2, seed=seed)
     async with (
         Sandbox(600, 2, quota=None, dialect=Dialect(order=order), live=live) as sandbox,
@@ -483,7 +492,7 @@ async def test_over_sockets_while_conversations_move(order, seed):
 
 
 async def test_over_sockets_after_a_cursor_and_with_filters():
-    """With a cursor and filters the result equals that of a sequential walk."""
+    """With a cursor and filters, the result equals that of a sequential walk."""
     async with Sandbox(900, 2, quota=None) as sandbox, make_client(sandbox) as client:
         wanted = {"inbox_id": sandbox.inbox_ids[0], "stage_status": "assigned"}
         first = await client.conversations.page(limit=5, **wanted)
@@ -497,7 +506,7 @@ async def test_over_sockets_after_a_cursor_and_with_filters():
 
 @pytest.mark.parametrize("turns", range(0, 300, 20))
 async def test_over_sockets_cancelled_at_any_step(turns):
-    """After a cancellation at any moment no task, slot or busy connection is left."""
+    """After a cancellation at any moment, no task, slot or busy connection remains."""
     async with Sandbox(400, 1, quota=None) as sandbox, make_client(sandbox) as client:
         await cancelled_after(turns, collect(client.conversations.list(segments=4, page_size=10)))
 

@@ -1,4 +1,4 @@
-"""Parallel walks miss nothing, for any server, data and interleaving."""
+"""Parallel walks miss nothing, for any server, any data and any order of replies."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ listings = st.builds(
     made_up=st.sampled_from(["honour"] * 4 + ["ignore", "reject", "empty", "by_id"]),
 )
 walker_counts = st.sampled_from([1, 2, 8, 20])
-# in lockstep, or with replies that take any time
+# in lockstep, or with any duration of each reply
 interleavings = st.none() | st.integers(0, 2**32).map(Random)
 
 
@@ -66,7 +66,7 @@ def read_in_order(listing: ModelListing, cursor: Cursor | None = None) -> list[s
 
 
 class Reader:
-    """Stores what a process stores that is killed repeatedly: ids in order, and a position."""
+    """Stores what a process that is killed repeatedly stores: ids in order, and a position."""
 
     def __init__(self, listing, walkers, position=None):
         self.listing, self.walkers = listing, walkers
@@ -98,8 +98,8 @@ class Mover:
 
     def __init__(self, listing, seed, rate):
         self._listing, self._chances = listing, Random(seed)
-        # Fewer records move between two requests than fit on a page. If a cursor follows
-        # its record to the newest end ("by_id"), no walk can be complete on a live account.
+        # Between two requests, fewer records move than fit on a page. If a cursor follows its
+        # record to the newest end ("by_id"), no walk of a live account can be complete.
         is_possible = len(listing.times) > 1 < listing.limit and listing.made_up != "by_id"
         self._rate = rate if is_possible else 0
         self.there = sorted(listing.times)
@@ -131,7 +131,7 @@ def test_it_yields_what_a_sequential_walk_yields(listing, walkers, random):
 
 @pytest.mark.parametrize("made_up", ["ignore", "reject", "by_id"])
 def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
-    """With any number of walkers one request finds that out, with one warning."""
+    """With any number of walkers, one request shows that. The walk warns once."""
     listing = ModelListing(even(1000, 2), limit=10, made_up=made_up)
     walk, warnings = make_walk(64)
 
@@ -146,7 +146,7 @@ def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
 @settings(max_examples=60 * EFFORT)
 def test_each_page_has_a_cursor_that_misses_nothing(listing, walkers, random, share):
-    """The records yielded so far and those after the page's cursor are the whole listing."""
+    """The records yielded so far and the records after the page's cursor are the whole listing."""
     walk, _ = make_walk(walkers)
     pages = read_once(walk, listing, walkers=walkers, random=random)
     stop = min(int(share * len(pages)), len(pages) - 1)
@@ -160,7 +160,7 @@ def test_each_page_has_a_cursor_that_misses_nothing(listing, walkers, random, sh
 @given(listing=listings, walkers=walker_counts, page=st.integers(1, 10))
 @settings(max_examples=40 * EFFORT)
 def test_from_a_cursor_it_reads_the_rest(listing, walkers, page):
-    """With a cursor exactly the records after it are read, without a look at the front."""
+    """From a cursor, the walk reads only the records after it, without a look at the front."""
     cursor = None
     for _ in range(page):
         cursor = listing.page(cursor).next_cursor or cursor
@@ -176,7 +176,10 @@ def test_from_a_cursor_it_reads_the_rest(listing, walkers, page):
 
 @pytest.mark.parametrize("size", [0, 1, 100])
 def test_a_listing_of_one_page_is_one_request(size):
-    """The only page shows the whole listing at one moment. Another walk needs one request too."""
+    """The only page shows the whole listing at one moment.
+
+    Repeating the walk takes one request, too.
+    """
     reader = Reader(listing := ModelListing(even(size), limit=100), 8)
 
     assert reader.run() == 1
@@ -210,9 +213,9 @@ def make_times(n: int, shape: str, seed: int) -> list[int]:
 )
 @pytest.mark.parametrize("seed", range(3 if EFFORT > 1 else 1))
 def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_requests, seed):
-    """400 pages take little longer than 50 sequential ones, with few more requests.
+    """400 pages take little more time than 50 sequential ones, with few more requests.
 
-    The end of a burst can only be found by a request.
+    Only a request can find the end of a burst.
     """
     times = make_times(40_000, shape, seed)
     listing = ModelListing(times, limit=100, seed=seed)
@@ -227,7 +230,7 @@ def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_req
 @pytest.mark.parametrize("walkers", [2, 64])
 @pytest.mark.parametrize("shape", ["even", "bursty", "ties"])
 def test_however_many_walkers_the_requests_without_result_are_bounded(shape, walkers):
-    """Misleading data cost a tenth more requests, and half a request per walker."""
+    """Misleading data cost a tenth more requests, plus half a request per walker."""
     times = make_times(20_000, shape, 1)
     listing = ModelListing(times, limit=20)
 
@@ -248,7 +251,7 @@ def test_however_many_walkers_the_requests_without_result_are_bounded(shape, wal
 )
 @settings(max_examples=60 * EFFORT)
 def test_on_a_live_account_each_conversation_is_yielded_once(listing, walkers, random, rate, seed):
-    """Conversations that move while they are read are yielded, and only once."""
+    """Conversations that move while the walk reads are yielded, and only once."""
     move = Mover(listing, seed, min(rate, 0.3 * listing.limit / walkers))
     walk, _ = make_walk(walkers)
 
@@ -269,12 +272,12 @@ def test_on_a_live_account_each_conversation_is_yielded_once(listing, walkers, r
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
-    """After any number of kills everything that existed throughout is read in the end."""
+    """After any number of kills, the walk has read everything that always existed."""
     move = Mover(listing, seed, min(rate, 0.3 * listing.limit / walkers))
     reader = Reader(listing, walkers)
     for most in stops:
         reader.run(most=most, random=random, between=move)
-        for _ in range(seed % 4):  # between two runs
+        for _ in range(seed % 4):  # records move between two runs
             move()
     reader.run(random=random, between=move)
 
@@ -285,7 +288,10 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
 @pytest.mark.parametrize("rising", [False, True])
 @pytest.mark.parametrize("most", [1, 2])
 def test_stopped_before_the_second_page_it_begins_again(rising, most):
-    """Changes since the first page are unknown, so it starts over, for at most two requests."""
+    """The changes since the first page are unknown.
+
+    So the walk starts over, for at most two requests.
+    """
     listing = ModelListing(even(50), limit=10, rising=rising)
     needed = Reader(listing, 1).run()
     reader = Reader(listing, 1)
@@ -308,7 +314,7 @@ def test_stopped_before_the_second_page_it_begins_again(rising, most):
 )
 @settings(max_examples=50 * EFFORT)
 def test_again_reads_the_changes_since_the_end(listing, walkers, stop, moves, seed):
-    """A finished walk that is repeated reads everything that has moved since."""
+    """If a finished walk is repeated, it reads everything that has moved since it ended."""
     reader, move = Reader(listing, walkers), Mover(listing, seed, 1)
     reader.run(most=stop)
     reader.run()
@@ -332,12 +338,12 @@ def test_again_reads_the_changes_since_the_end(listing, walkers, stop, moves, se
 )
 @settings(max_examples=50 * EFFORT)
 def test_since_reads_the_changes_since_the_walk_began(listing, walkers, seed, during, stops):
-    """An incremental walk, killed or not, reads all changes since the last one's first page."""
+    """An incremental walk, killed or not, reads all changes since the last walk's first page."""
     move = Mover(listing, seed, min(during, 0.3 * listing.limit / walkers))
     first = Reader(listing, walkers)
     first.run(between=move)
     if listing.rising:
-        move.moved.clear()  # the walk has found them at the end, at their new position
+        move.moved.clear()  # the walk has found these records at the end, at their new position
     for _ in range(10):
         move()
     wanted = set(move.moved)
@@ -350,7 +356,7 @@ def test_since_reads_the_changes_since_the_walk_began(listing, walkers, seed, du
 
 
 def test_a_record_that_moves_twice_around_the_probe_hides_nothing():
-    """The probe shows the first page's newest id, although another record has moved too."""
+    """The probe shows the newest id of the first page, although another record has moved too."""
     page_of = {
         None: ["a", "b"],
         "b": ["c", "d"],
@@ -360,7 +366,7 @@ def test_a_record_that_moves_twice_around_the_probe_hides_nothing():
     def page(cursor, limit=None):
         asked.append((cursor and cursor.cursor_id, limit))
         version = b"2" if len(asked) > 1 else b"1"
-        # After the first page "d" moves to the front, and then "a" again.
+        # After the first page, "d" moves to the front, and then "a" does so again.
         if len(asked) == 2:
             page_of.update({None: ["a", "d"], "d": ["b", "c"], "b": ["c"]})
         ids = page_of[cursor and cursor.cursor_id][:limit]
@@ -381,7 +387,10 @@ def test_a_record_that_moves_twice_around_the_probe_hides_nothing():
 
 @pytest.mark.parametrize("moves, requests", [(0, 22), (1, 23), (50, 23)])
 def test_one_look_has_all_that_moved(moves, requests):
-    """A quiet listing takes a probe and a look more. An early change takes one page more."""
+    """On a quiet listing, a probe and a look are the only extra requests.
+
+    An early change takes one more page.
+    """
     listing = ModelListing(even(2000), limit=100)
     reader = Reader(listing, 1)
 
@@ -432,7 +441,7 @@ def test_since_costs_as_many_requests_as_have_moved():
 
 
 def test_an_overlap_reads_this_many_seconds_more():
-    """Records less than the overlap before the watermark are read again."""
+    """Records that are older than the watermark by less than the overlap are read again."""
     reader = Reader(ModelListing([second * 1000 for second in range(10_000)], limit=10), 1)
     reader.run()
 
@@ -444,7 +453,7 @@ def test_an_overlap_reads_this_many_seconds_more():
 
 @pytest.mark.parametrize("walkers", [1, 8])
 def test_a_stop_costs_what_was_in_flight(walkers):
-    """A killed walk repeats only the requests in flight, and ends."""
+    """A killed walk repeats only the requests in flight, and it ends."""
     needed = Reader(ModelListing(even(1200), limit=10), walkers).run()
 
     for most in range(5, 120, 13):
@@ -452,7 +461,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
         before = reader.run(most=most)
         extra = before + reader.run() - needed
 
-        # Measuring the length of the listing again costs a few more.
+        # A new measurement of the listing's length costs a few more requests.
         assert extra <= 1 + 6 * (walkers > 1) + walkers, most
 
 
@@ -463,7 +472,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
     seed=st.integers(0, 2**32),
 )
 def test_a_stopped_walk_is_not_at_its_end(stop, walkers, random, seed):
-    """Discarded requests do not move the position, which still leads to everything missing."""
+    """Discarded requests do not change the position. It still leads to everything missing."""
     listing = ModelListing(even(300, seed), limit=7, seed=seed)
     reader, count_ = Reader(listing, walkers), count(1)
     walk, _ = make_walk(walkers)
@@ -483,7 +492,7 @@ def test_a_stopped_walk_is_not_at_its_end(stop, walkers, random, seed):
 
 @pytest.mark.parametrize("ahead", [1, 3])
 def test_a_few_times_in_the_future_do_not_hide_what_moves(ahead):
-    """Conversations that are always the newest do not hide changes of others."""
+    """Conversations that are always the newest do not hide the changes of others."""
     times = even(2000)
     future = [max(times) + 400 * DAY + number for number in range(ahead)]
     listing = ModelListing([*times, *future], limit=50)
@@ -524,7 +533,7 @@ class Unordered:
         return make_page(found, following)
 
     def rename(self, id_, new):
-        """Move a record elsewhere."""
+        """Give a record another id, which moves it."""
         self.ids.remove(id_)
         self.ids = sorted([*self.ids, new])
 
@@ -534,7 +543,7 @@ class Unordered:
 def test_a_listing_that_is_not_in_time_order_is_read_until_nothing_new_arrives(walkers, size):
     """A second pass shows that nothing is missing.
 
-    It is not yielded if records are deduplicated.
+    If records are deduplicated, the second pass yields none.
     """
     reader = Reader(Unordered(size), walkers)
     requests = reader.run()
@@ -554,7 +563,7 @@ def test_a_listing_that_is_not_in_time_order_is_read_until_nothing_new_arrives(w
     seed=st.integers(0, 99),
 )
 def test_an_unordered_walk_that_is_stopped_ends_as_well(size, stops, seed):
-    """A walk killed at any point of any pass still reads everything, and ends."""
+    """A walk that is killed at any point of any pass still reads everything, and it ends."""
     reader = Reader(Unordered(size, seed=seed), 1)
     for most in stops:
         reader.run(most=most)
@@ -586,7 +595,7 @@ def test_a_timestamp_that_cannot_be_read_at_any_point(bad_answer):
 
 
 def test_a_sparse_listing_that_is_not_in_time_order_is_read():
-    """If the first page is empty and its cursor is no time, the rest is read."""
+    """If the first page is empty and its cursor is no time, the walk reads the rest."""
     listing = ModelListing(even(300), limit=10, seed=1)
     last = min(listing.times, key=listing.times.get)
     listing.shows = last.__eq__
@@ -627,7 +636,7 @@ def test_a_sparse_listing_that_is_not_in_time_order_is_read():
 def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
     size, kinds, moments, rising, walkers, random
 ):
-    """All conversations are yielded, and then an error is raised, for any pages after the end."""
+    """For any pages after the end, all conversations are yielded before an error is raised."""
     listing = EndlessListing(even(size), kinds=kinds, moments=moments, limit=5, rising=rising)
     pages = []
 
@@ -640,7 +649,7 @@ def test_a_listing_that_never_ends_is_an_error_after_all_that_there_is(
 
 @pytest.mark.parametrize("walkers", [1, 2])
 def test_a_listing_that_changes_faster_than_it_is_read_is_an_error(walkers):
-    """If no pass ends before more has moved, the walk raises after all its pages."""
+    """If records move faster than a pass reads, the walk raises after all its pages."""
     listing = ModelListing(even(200), limit=2)
     pages, sent = [], set()
 
@@ -671,7 +680,7 @@ def test_an_unordered_listing_with_ever_new_records_is_an_error():
 
 
 def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
-    """No received record is lost. A stopped walk discards its probe."""
+    """No received record is lost. If the walk is stopped, it discards its probe."""
     reader = Reader(ModelListing(even(50)), 1)
     reader.run()
     walk = ParallelWalk(reader.position.since(), 1, print)
@@ -686,7 +695,7 @@ def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
 
 
 def test_a_listing_that_shrinks_to_a_page_before_the_probe():
-    """The first page is read again and is the whole listing."""
+    """The walk reads the first page again, which is the whole listing now."""
     listing = ModelListing(even(11), limit=10)
     reader = Reader(listing, 1)
 
@@ -703,7 +712,7 @@ def test_a_listing_that_shrinks_to_a_page_before_the_probe():
 
 
 def test_since_a_single_page_is_everything():
-    """Without a watermark changes are unknown, so that everything is read again."""
+    """Without a watermark the changes are unknown, so the walk reads everything again."""
     reader = Reader(ModelListing(even(5)), 1)
     reader.run()
 
@@ -711,7 +720,7 @@ def test_since_a_single_page_is_everything():
 
 
 def test_conversations_of_a_single_message_show_nothing_of_the_order():
-    """If creation and activity are at the same time, the order may be by either."""
+    """If creation and activity have the same time, the listing may be sorted by either."""
     moment = datetime(2026, 4, 10, 5, 47, 16, tzinfo=UTC)
     alone = Conversation(id="a", created_at=moment, last_message=MessagePreview(created_at=moment))
     page = ConversationPage(
@@ -726,7 +735,7 @@ def test_conversations_of_a_single_message_show_nothing_of_the_order():
 
 
 def test_a_position_is_small():
-    """With eight segments a position takes a few kilobytes, for a listing of any length."""
+    """With eight segments, a position takes a few kilobytes for a listing of any length."""
     sizes = []
 
     reader = Reader(ModelListing(even(20_000), limit=100), 8)

@@ -1,4 +1,4 @@
-"""The pipeline, the one path of a request, with a scripted transport on a virtual clock."""
+"""The pipeline, which each request goes through, with a scripted transport on a virtual clock."""
 
 import asyncio
 import itertools
@@ -42,13 +42,16 @@ KEY = "a-made-up-key"
 
 @in_one_step
 def make_body(reply: Reply) -> bytes:
-    """Return the body unchanged, because these tests fetch bodies."""
+    """Return the body unchanged. These tests fetch bodies and not pages."""
     return reply.body
 
 
 @in_one_step
 def decode_whole(reply: Reply) -> str:
-    """Return any body unchanged, except that a truncated one or one of another shape raises."""
+    """Return any body unchanged.
+
+    A truncated body, or one of another shape, raises an error.
+    """
     if reply.body.startswith(b"cut"):
         raise MalformedBodyError("cut short", raw=reply.body)
     if reply.body.startswith(b"odd"):
@@ -68,7 +71,7 @@ def decode_whole(reply: Reply) -> str:
     ids=repr,
 )
 def test_a_transient_failure_is_not_seen_by_the_caller(failure):
-    """A call returns the result of a later attempt if the first one failed temporarily."""
+    """If the first attempt fails temporarily, a call returns the result of a later attempt."""
     pipeline, transport = make_pipeline([failure, failure, reply(body=b"yes")])
 
     answer = run_virtual(pipeline.fetch(REQUEST, decode_whole))
@@ -79,7 +82,7 @@ def test_a_transient_failure_is_not_seen_by_the_caller(failure):
 
 
 def test_a_dropped_idle_connection_costs_a_transparent_attempt():
-    """The first retry after the drop of an idle connection is immediate, and is counted."""
+    """After the drop of an idle connection, the first retry is immediate, and it is counted."""
     drops = [ConnectionDroppedError("dropped") for _ in range(3)]
     for drop in drops:
         drop.was_idle = True
@@ -93,12 +96,12 @@ def test_a_dropped_idle_connection_costs_a_transparent_attempt():
 
     begin, *others, last = transport.times
     assert others == pytest.approx([begin] * 3, abs=0.01)
-    assert last > begin + 0.1  # two drops in a row are no sign of an idle connection
+    assert last > begin + 0.1  # two drops in a row do not come from idle connections
     assert (pipeline.traffic.requests, pipeline.traffic.retries) == (5, 3)
 
 
 def test_a_new_connection_that_is_dropped_is_backed_off_for():
-    """The drop of a new connection shows a failing server, so the retry waits."""
+    """The drop of a new connection shows that the server fails, so the retry waits."""
     pipeline, transport = make_pipeline([ConnectionDroppedError("dropped"), reply()])
 
     run_virtual(pipeline.fetch(REQUEST, make_body))
@@ -113,7 +116,7 @@ def test_a_new_connection_that_is_dropped_is_backed_off_for():
     ids=repr,
 )
 def test_a_permanent_failure_costs_one_request(failure):
-    """Another status or JSON of another shape raises after the first attempt."""
+    """Another status, or JSON of another shape, raises an error after the first attempt."""
     pipeline, transport = make_pipeline([failure, reply()])
 
     async def main() -> None:
@@ -157,7 +160,7 @@ def test_a_retry_is_logged_with_its_path(caplog):
 
 
 def test_each_of_many_failing_calls_gets_its_own_error():
-    """A hundred calls that fail at the same time each get their own request's error."""
+    """If a hundred calls fail at the same time, each gets the error of its own request."""
 
     def refuse(request: Request) -> Reply:
         return reply(500, b'{"error": {"message": "for %s"}}' % request.path.encode())
@@ -202,7 +205,7 @@ def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_a_pause_that_is_too_long_ends_the_call(status):
-    """A Retry-After above ``longest_hold`` is not waited for, on any status."""
+    """The call does not wait for a Retry-After above ``longest_hold``, on any status."""
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600"), reply()], timeout=PATIENT
     )
@@ -222,7 +225,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
-    """A pause that is too long for all ends queued calls, and later ones too."""
+    """A pause that is too long for all calls ends those in the queue, and later ones too."""
     limiter = Limiter(RateLimit(1, per=10))
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600")], limiter=limiter, timeout=PATIENT
@@ -241,7 +244,7 @@ def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
-    """With ``longest_hold=None`` and no deadline a call returns after an hour."""
+    """With ``longest_hold=None`` and no deadline, a call returns after an hour."""
     limiter = Limiter(RateLimit(longest_hold=None))
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600"), reply()], limiter=limiter, timeout=PATIENT
@@ -253,7 +256,7 @@ def test_a_long_pause_is_waited_out_where_that_is_wanted(status):
 
 
 def test_a_permanent_failure_ignores_retry_after():
-    """A 404 with Retry-After is an ordinary 404."""
+    """A 404 with Retry-After is handled like any other 404."""
     pipeline, _ = make_pipeline([reply(404, Retry_After="3600")])
 
     async def main() -> None:
@@ -267,7 +270,7 @@ def test_a_permanent_failure_ignores_retry_after():
 
 @pytest.mark.parametrize("failure", [NotSentError("refused"), ConnectTimeoutError("late")])
 def test_a_request_that_never_left_uses_up_no_quota(failure):
-    """Ten attempts that were never sent use nothing of the minute and of the day."""
+    """Ten attempts that were never sent use nothing of the quotas per minute and per day."""
     limiter = Limiter(RateLimit(100, per_day=2))
     retry = RetryPolicy(attempts=11, backoff=0.001, backoff_max=0.001)
     pipeline, transport = make_pipeline(
@@ -287,7 +290,7 @@ def test_a_request_that_never_left_uses_up_no_quota(failure):
 
 
 def test_a_request_whose_answer_was_lost_uses_up_quota():
-    """A request that may have arrived counts, because the server may have counted it."""
+    """A request that may have arrived is counted, because the server may have counted it."""
     limiter = Limiter(RateLimit(2, per=60))
     retry = RetryPolicy(backoff=0.001, backoff_max=0.001)
     pipeline, transport = make_pipeline(
@@ -303,7 +306,7 @@ def test_a_request_whose_answer_was_lost_uses_up_quota():
 
 @pytest.mark.parametrize("share", [0.4, 0.6])
 def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
-    """Calls that succeed after retries give back to the retry budget what the retries cost."""
+    """If a call succeeds after retries, it gives back to the retry budget what the retries cost."""
     draw = random.Random(4)
     failures = [reply(503), reply(body=b"cut"), ResponseLostError("lost"), NotSentError("refused")]
 
@@ -326,9 +329,9 @@ def test_a_server_that_answers_in_the_end_never_uses_up_the_budget(share):
 
 
 def test_a_server_that_is_up_again_fills_the_budget():
-    """After an outage the retry budget is refilled if enough calls succeed.
+    """After an outage, the retry budget is refilled if enough calls succeed.
 
-    Each client has its own: another client's outage takes nothing from it.
+    Each client has its own retry budget, so the outage of another client takes nothing from it.
     """
     down = True
     pipeline, transport = make_pipeline(
@@ -358,7 +361,7 @@ def test_a_server_that_is_up_again_fills_the_budget():
 
 @pytest.mark.parametrize("client_closes", [True, False])
 def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
-    """A retry that the deadline or the close ends in the queue costs no retry budget."""
+    """A retry costs nothing if the deadline or the close ends it in the queue."""
     pipeline, transport = make_pipeline(
         [ResponseLostError(), ResponseLostError()],
         limiter=Limiter(RateLimit(1)),
@@ -367,7 +370,7 @@ def test_a_retry_that_is_ended_in_the_queue_has_cost_nothing(client_closes):
     )
 
     async def end_a_retry_in_the_queue() -> None:
-        # It shares the retry budget, and can be closed separately.
+        # This client shares the retry budget, and can be closed separately.
         derived = pipeline.with_options(pipeline._config)
         call = asyncio.create_task(derived.fetch(REQUEST, make_body))
         await asyncio.sleep(3)
@@ -399,7 +402,7 @@ def test_no_more_than_concurrency_are_in_flight():
 
 
 def test_nothing_is_held_while_a_call_backs_off():
-    """With a concurrency of one, another call is sent while the first one backs off."""
+    """With a concurrency of one, another call is sent while the first one is in its backoff."""
     steps = [reply(503, b"", Retry_After="100"), reply(body=b"other"), reply(body=b"first")]
     pipeline, transport = make_pipeline(
         steps, latency=1, concurrency=1, limiter=_NoPauses(), timeout=PATIENT
@@ -419,14 +422,14 @@ def test_nothing_is_held_while_a_call_backs_off():
 
 
 class _NoPauses(Limiter):
-    """Has only the backoff of each call, without the pause that would stop all."""
+    """Has only the backoff of each call, and no pause that would stop all calls."""
 
     def observe(self, permit: Permit, reply: Reply) -> None:
         super().observe(permit, Reply(200, {}, b""))
 
 
 def test_each_attempt_takes_a_token_of_its_own():
-    """If half of all requests fail, no window has more requests than the rate."""
+    """Even if half of all requests fail, no window has more requests than the rate allows."""
     draw = random.Random(3)
 
     def answer(_: Request) -> Reply:
@@ -452,7 +455,7 @@ def test_each_attempt_takes_a_token_of_its_own():
 
 @pytest.mark.parametrize("rate", [RateLimit(300), RateLimit(1000), None])
 def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
-    """After the first 429 nothing is sent until the server's pause has ended."""
+    """After the first 429, nothing is sent until the server's pause ends."""
     closed = (30.0, 45.0)
     refused: list[float] = []
 
@@ -482,7 +485,7 @@ def test_after_a_429_only_what_was_in_flight_is_refused_too(rate):
 
 
 def test_a_pause_beyond_the_deadline_fails_all_waiting_calls_at_once():
-    """If the daily quota is used up, running, queued and later calls fail at that moment."""
+    """If the daily quota is used up, running, queued and later calls fail immediately."""
     spent = reply(429, b"", Retry_After="40000")
     pipeline, transport = make_pipeline(
         [spent] * 4, limiter=Limiter(RateLimit(1)), concurrency=2, latency=1
@@ -523,7 +526,7 @@ def test_the_deadline_cuts_an_attempt(deadline):
 
 
 def test_the_deadline_names_the_last_failure_as_its_cause():
-    """A deadline during a later attempt has the failure before it as its cause."""
+    """A deadline during a later attempt has the previous failure as its cause."""
     pipeline, _ = make_pipeline(
         [reply(500), reply(502, b"<html>"), reply()],
         latency=4,
@@ -612,7 +615,7 @@ def test_the_callers_own_timeout_wins():
 
 @pytest.mark.parametrize("steps", range(40))
 def test_cancelled_at_any_step_nothing_is_left_behind(steps):
-    """A call that is cancelled at any step releases slot and token."""
+    """A call that is cancelled at any step releases its slot and its token."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(body=b"yes")]
     limiter = Limiter(RateLimit(600))
     pipeline, transport = make_pipeline(
@@ -624,7 +627,7 @@ def test_cancelled_at_any_step_nothing_is_left_behind(steps):
         for _ in range(steps):
             await asyncio.sleep(0)
             if not any(handle for handle in asyncio.get_running_loop()._ready):
-                # No callback is ready, so let the clock jump to the next timer.
+                # No callback is ready, so the clock jumps to the next timer.
                 await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait([task])
@@ -660,7 +663,7 @@ def test_a_closed_client_fails_without_queueing():
 
 @pytest.mark.parametrize("status", [200, 400, 503])
 def test_an_echo_of_the_key_is_redacted(status, caplog):
-    """If a server echoes the key, errors and log lines have ``***`` instead."""
+    """If a server echoes the key, errors and log lines show ``***`` in its place."""
     echo = f'{{"success": false, "error": {{"message": "{KEY}", "code": "{KEY}"}}}}'.encode()
     pipeline, _ = make_pipeline([reply(status, echo)] * 2, retry=RetryPolicy(attempts=2))
 
@@ -682,7 +685,7 @@ def test_an_echo_of_the_key_is_redacted(status, caplog):
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("cut_at", [2_000, 64 * 1024])
 def test_a_long_body_shows_no_part_of_the_key(status, cut_at):
-    """An error with a long body has no part of an echoed key, even where the body is cut."""
+    """An error with a long body has no part of an echoed key, wherever the body is cut."""
     for before in (cut_at - len(KEY), cut_at - len(KEY) // 2, cut_at - 1):
         body = b"[" + b"x" * (before - 1) + KEY.encode() + b"y" * 100_000
         pipeline, _ = make_pipeline([reply(status, body)], retry=RetryPolicy(attempts=1))
@@ -722,7 +725,7 @@ def test_a_large_reply_is_decoded_in_steps():
 
 @pytest.mark.parametrize("status", [201, 204, 206, 304, 400, 404, 599])
 def test_only_a_200_is_decoded(status):
-    """Any other status is an error, even with the body of a valid page."""
+    """Any status other than 200 is an error, even with the body of a valid page."""
     pipeline, _ = make_pipeline([reply(status, page_body(["a"]))], retry=RetryPolicy(attempts=1))
 
     with pytest.raises(APIStatusError) as caught:
@@ -739,7 +742,7 @@ def test_a_200_with_the_key_in_it_is_unchanged():
 
 
 def test_the_error_has_the_details_of_a_refusal():
-    """The error of a 400 has the server's statements about its fields."""
+    """The error of a 400 has what the server says about each field."""
     body = b"""{"success": false, "error": {"code": "VALIDATION_ERROR", "message": "Wrong",
         "details": [{"field": "limit", "message": "too large"}]}}"""
     pipeline, _ = make_pipeline([reply(400, body)])
@@ -763,7 +766,7 @@ def test_the_traffic_can_be_read():
 
 
 def test_a_429_in_the_body_of_a_200_pauses_all():
-    """All requests wait as long as the refusal in the body says."""
+    """All requests wait for as long as the refusal in the body says."""
     refused = b'{"success": false, "status_code": 429}'
     pipeline, transport = make_pipeline([reply(200, refused, Retry_After="20"), reply(), reply()])
 
@@ -788,7 +791,7 @@ def test_a_429_in_the_body_of_a_200_pauses_all():
     ids=["a hold", "a backoff", "a token and a slot", "a reply and a slot"],
 )
 def test_closing_ends_every_wait(steps, options):
-    """Calls that wait when the client is closed fail immediately, whatever they wait for."""
+    """Calls that wait while the client is closed fail immediately, whatever they wait for."""
     pipeline, _ = make_pipeline(steps, **options)
 
     async def main() -> None:
@@ -804,7 +807,7 @@ def test_closing_ends_every_wait(steps, options):
 
 
 def test_closing_twice_is_fine():
-    """A call that is already being ended is not disturbed."""
+    """The second close does not disturb a call that the first one is ending."""
     pipeline, _ = make_pipeline([reply()], latency=60.0)
 
     async def main() -> None:

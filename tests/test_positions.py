@@ -25,7 +25,7 @@ STATE = WalkState(
 
 
 def test_a_position_survives_as_bytes():
-    """A position is equal after a round trip as bytes or by pickle, with an equal hash."""
+    """After a round trip as bytes or by pickle, a position is equal and has an equal hash."""
     position = Position.from_state(STATE)
 
     for copy in (
@@ -45,20 +45,20 @@ def test_a_position_survives_as_bytes():
     "data", [b"", b"7", b'{"stage":"nowhere"}', b'{"parts":7}', b"\xff", "\ud800"]
 )
 def test_other_bytes_are_refused(data):
-    """They are not read as the start of the listing."""
+    """Other bytes are not read as the start of the listing."""
     with pytest.raises(DecodeError, match="not a position"):
         Position.from_bytes(data)
 
 
 @pytest.mark.parametrize("overlap", [-1, inf, nan, timedelta(1), "900"])
 def test_an_overlap_is_a_number_of_seconds(overlap):
-    """Another overlap would lose changes, or make an unreadable position."""
+    """Any other overlap would lose changes or make the position unreadable."""
     with pytest.raises(ConfigurationError, match="overlap must be a finite number of seconds"):
         Position.from_state(STATE).since(overlap)
 
 
 def test_again_and_since_of_a_walk_that_has_not_begun():
-    """Both are the start, because nothing is known."""
+    """``again()`` and ``since()`` return the start, because nothing is known."""
     assert Position().again() == Position().since() == Position()
 
 
@@ -74,12 +74,15 @@ def test_again_and_since_of_a_walk_that_has_not_begun():
     ],
 )
 def test_since_is_everything_if_changes_cannot_be_recognized(state):
-    """That is without an order, sorted by creation, or without a watermark."""
+    """Changes cannot be recognized without an order or a watermark, or in order of creation."""
     assert Position.from_state(WalkState(**state)).since() == Position()
 
 
 def test_since_reads_down_to_the_watermark():
-    """The overlap is in microseconds. An ascending listing is read from its last page on."""
+    """The overlap is in microseconds.
+
+    An ascending listing is read from its last page.
+    """
     cursor = Cursor("a", "b")
     walked = {"by_activity": 9, "watermark": cursor, "tail": Cursor("c", "d"), "passes": 2}
 
@@ -172,7 +175,7 @@ MANIFEST = (
 
 
 def make_listing(*, rising: bool) -> ModelListing:
-    """Return the listing of those positions: a record each hour, and 17 minutes."""
+    """Return the listing of the positions above: one record each hour, at 17 minutes past."""
     return ModelListing([n * 3_600_000 + 1_020_000 for n in range(60)], limit=5, rising=rising)
 
 
@@ -184,14 +187,15 @@ def read(listing, position) -> tuple[set[str], int]:
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_an_export_of_0_1_is_resumed(rising):
-    """An export killed in the middle with three segments reads exactly what is missing."""
+    """An export with three segments that was killed in the middle reads exactly what is missing."""
     listing = make_listing(rising=rising)
     position = Position.from_bytes(MIDWAY[rising])
 
     found, requests = read(listing, position)
 
     ids = [id_ for id_, _ in sorted(listing.times.items(), key=lambda one: one[1])]
-    # It had read the newest or the oldest 25, and the five at which the second segment began.
+    # The export had read the newest or the oldest 25, and the five at which the second segment
+    # began.
     missing = ids[25:31] + ids[36:] if rising else ids[:24] + ids[29:35]
     assert set(missing) <= found
     assert requests <= 12
@@ -200,7 +204,7 @@ def test_an_export_of_0_1_is_resumed(rising):
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_an_incremental_export_continues_from_one_of_0_1(rising):
-    """It reads only the changes since that export began, with at most three requests."""
+    """The export reads only the changes since that export began, with at most three requests."""
     listing = make_listing(rising=rising)
     moved = Random(1).sample(sorted(listing.times), 3)
     for id_ in moved:
@@ -218,7 +222,7 @@ def test_an_incremental_export_continues_from_one_of_0_1(rising):
 
 
 def test_a_manifest_of_0_1_has_positions():
-    """Its positions are read, and are written again in the same form."""
+    """The positions in an old manifest are read, and are written again in the same form."""
     manifest = Manifest.from_json(MANIFEST)
 
     (partition,) = manifest.partitions

@@ -1,4 +1,4 @@
-"""Prefetch: in order, bounded, and without a leaked task, however the caller leaves."""
+"""Prefetching is in order and bounded, and leaks no task, however the caller leaves."""
 
 import asyncio
 import gc
@@ -45,7 +45,10 @@ def counting(count: int, pause: float = 0.0, fail: BaseException | None = None):
 )
 @settings(max_examples=40 * EFFORT)
 def test_all_in_order_and_bounded(count, ahead, pause, work, fails):
-    """Every item arrives once, in order, then the error, and the number ahead is limited."""
+    """Every item arrives once and in order, and then the error.
+
+    The number of prefetched items is limited.
+    """
     produce, begun = counting(count, pause, LookupError() if fails else None)
     found: list[int] = []
 
@@ -72,14 +75,14 @@ def test_cancelled_at_any_step(steps):
                     await asyncio.sleep(0)
 
         await cancelled_after(steps, consume())
-        # It ends inside the stream, not some iterations later.
+        # The work ends inside the stream, not some iterations later.
         await let_tasks_end(1)
 
     run_virtual(main())
 
 
 def test_cancelled_while_it_ends():
-    """A cancellation during the end of the work waits for that end, and is raised."""
+    """If the stream is cancelled while the work ends, it waits for that end and then raises."""
     ended = []
 
     async def work(line: BoundedQueue[int]) -> None:
@@ -109,7 +112,7 @@ def test_cancelled_while_it_ends():
 
 
 async def test_dropped_without_being_closed():
-    """A stream that is left by a break ends its work when it is garbage-collected."""
+    """If a caller leaves a stream by a break, garbage collection ends the work."""
     produce, _ = counting(5, 1000.0)
     quick, _ = counting(5)
     for work in (produce, quick):
@@ -125,7 +128,7 @@ async def test_dropped_without_being_closed():
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 async def test_work_that_is_cancelled_by_others_is_no_end(turns):
-    """If something else cancels the work, the caller gets an error and not an end."""
+    """If something else cancels the work, the caller gets an error and not the stream's end."""
     produce, _ = counting(3, 1000.0)
     stream = prefetched(produce, 1)
     waiting = asyncio.ensure_future(anext(stream))
@@ -140,7 +143,7 @@ async def test_work_that_is_cancelled_by_others_is_no_end(turns):
 
 
 async def test_an_error_that_nobody_retrieves_is_not_logged(caplog):
-    """If the caller leaves, an error of the work is not reported by the loop."""
+    """If the caller has left, the loop does not report an error of the work."""
     produce, _ = counting(1, 0.0, LookupError())
     stream = prefetched(produce, 2)
     await anext(stream)
@@ -192,7 +195,7 @@ for walk in (
     ],
 )
 def test_a_program_that_stops_in_the_middle_says_nothing(strike, said):
-    """A break, a return, Ctrl-C or a KeyboardInterrupt in a loop causes no warning."""
+    """A break, a return, Ctrl-C or a KeyboardInterrupt during a loop causes no warning."""
     source = PROGRAM.format(strike=strike)
 
     done = subprocess.run(  # noqa: S603 - our own program
@@ -220,7 +223,7 @@ def test_the_limiter_gets_a_reply_before_the_next_request():
     ]
     pipeline, transport = make_pipeline(replies, limiter=Limiter(RateLimit(300)))
 
-    # The report might be wrong, and is tested after a second, but not immediately.
+    # The report might be wrong. So the client tests it after a second, but not immediately.
     run_virtual(collect(Conversations(pipeline, None).list()))
 
     first, second = transport.times
@@ -236,7 +239,7 @@ def test_the_limiter_gets_a_reply_before_the_next_request():
 )
 @settings(max_examples=40 * EFFORT)
 def test_nothing_is_lost_or_doubled(pages, broken, refused, prefetch, latency):
-    """If any pages are broken or refused the first time, all arrive once, in order."""
+    """If any pages are broken or refused the first time, all pages still arrive once, in order."""
     asked: list[int] = []
 
     def answer(request: Request) -> Reply:

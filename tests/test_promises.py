@@ -1,7 +1,7 @@
 """The package's promises to everyone and to the app developer, one test for each.
 
-Most promises are tested with the component that keeps them. Here are those that several components
-keep together.
+Most promises are tested with the component that keeps them. This file tests the promises that
+several components keep together.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ async def test_one_import_one_async_with_typed_results(monkeypatch):
 
 
 async def test_unknown_values_and_fields_never_raise(client, sandbox):
-    """An unknown status, platform or field is no error and is kept."""
+    """An unknown status, platform or field is kept and causes no error."""
     record = {
         "id": "1",
         "stage_status": "snoozed",
@@ -97,7 +97,7 @@ async def test_unknown_values_and_fields_never_raise(client, sandbox):
 
 
 async def test_the_bytes_of_the_api_are_available():
-    """Every record has its received bytes, and can be read back from them."""
+    """Every record has the bytes that were received, and can be read back from them."""
     dialect = Dialect(timestamps="naive", collections_null=0.5)
     async with (
         Sandbox(conversations=60, quota=None, dialect=dialect) as sandbox,
@@ -112,7 +112,7 @@ async def test_the_bytes_of_the_api_are_available():
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("body", ["json", "html", "empty"])
 async def test_errors_are_one_tree(status, body):
-    """Every refusal has its class under CekatError with its details, and can be pickled."""
+    """Every refusal has its own class under CekatError, has its details, and can be pickled."""
     async with (
         Sandbox(conversations=100, quota=None) as sandbox,
         CekatClient(
@@ -153,7 +153,7 @@ async def test_errors_are_one_tree(status, body):
     ids=lambda part: getattr(part, "kind", None),
 )
 async def test_every_failure_has_a_resume_position(sandbox, fault, kind):
-    """The error that ends a walk has the cursor of the page, also after pickling."""
+    """The error that ends a walk has the cursor of its page, even after pickling."""
     async with CekatClient(
         sandbox.api_key,
         base_url=sandbox.base_url,
@@ -175,7 +175,7 @@ async def test_every_failure_has_a_resume_position(sandbox, fault, kind):
 
 @pytest.mark.parametrize("deadline", [0.1, 1.0, 7.0, 33.3, 300.0])
 def test_one_deadline_for_attempts_and_waits(deadline):
-    """A call ends by its deadline, however attempts, queues, pauses and backoff share the time."""
+    """A call ends by its deadline, however its attempts, queues, pauses and backoffs add up."""
     script = [
         errors.NotSentError(),
         reply(500),
@@ -205,7 +205,7 @@ def test_one_deadline_for_attempts_and_waits(deadline):
 
 @pytest.mark.parametrize("headers", ["x-ratelimit", None])
 async def test_a_used_up_day_is_reported_with_its_end(headers):
-    """If the daily quota is used up, a call fails at once and says when it resets."""
+    """If the daily quota is used up, a call fails immediately and says when the quota resets."""
     quota = Quota(per_day=2, requests=100, headers=headers)
     async with (
         Sandbox(conversations=500, quota=quota) as sandbox,
@@ -224,12 +224,12 @@ async def test_a_used_up_day_is_reported_with_its_end(headers):
     assert caught.value.resumes_at is not None
     assert caught.value.cursor is not None
     assert again.value.attempts == 0
-    # A server that reports 0 remaining need not be asked again.
+    # After a report of 0 remaining, the server need not be asked again.
     assert sandbox.log.refused == (headers is None)
 
 
 class CountingServer(ScriptedTransport):
-    """Counts requests as a sandbox does, with network jitter."""
+    """Counts requests like the sandbox, with network jitter."""
 
     def __init__(self, quota: Quota) -> None:
         super().__init__([])
@@ -250,7 +250,7 @@ class CountingServer(ScriptedTransport):
 @pytest.mark.parametrize("phase", [0.0, 31.0])
 @pytest.mark.parametrize("requests", [60, 300])
 def test_no_request_is_refused_because_of_our_pacing(window, phase, requests):
-    """For each kind of window the quota is used, and no request is refused."""
+    """For each kind of window, the client uses the quota and no request is refused."""
     quota = Quota(requests=requests, window=window, phase=phase)
     server = CountingServer(quota)
     limiter = Limiter(RateLimit(requests))
@@ -287,7 +287,7 @@ async def test_a_callers_session_brings_its_own_connector(sandbox):
 
 
 async def test_a_response_cannot_fill_the_memory():
-    """A reply that announces more bytes than any page is refused before it is read."""
+    """If a reply announces more bytes than any page has, the client refuses to read it."""
     head = http(b"", Content_Length=str(10**12))
     async with (
         RawServer(lambda _: head) as server,
@@ -300,7 +300,7 @@ async def test_a_response_cannot_fill_the_memory():
 
 
 async def test_a_cursor_that_repeats_is_no_endless_loop():
-    """A server with a cycle of a thousand pages is found out after one round."""
+    """A walk notices a cycle of a thousand pages after one round."""
     circle = itertools.cycle([reply(body=page_body([f"{n}"], f"c{n}")) for n in range(1000)])
     pipeline, transport = make_pipeline(circle)
 

@@ -1,7 +1,7 @@
 """The project's prose is plain English: docstrings, comments, names, messages and Markdown.
 
-Each pattern below often makes a reader read a sentence twice. A pattern cannot judge a sentence:
-"behind the door" is right. So a few of them per 10,000 words are allowed.
+A sentence with one of the patterns below often has to be read twice. But a pattern cannot judge a
+sentence: "behind the door" is right. So a few matches per 10,000 words are allowed.
 """
 
 import ast
@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Patterns, and what to write instead. A space in a pattern matches a line break, too.
-START = r"(?:^|(?<=[.:;!?] ))"  # of a sentence
+# Patterns, and what to write instead. A space in a pattern also matches a line break.
+START = r"(?:^|(?<=[.:;!?] ))"  # the start of a sentence
 QUESTION = r"(?![^.;]*\?)"  # "Who pays?" is fine
 REPLACEMENTS = {
     rf"{START}Who\b{QUESTION}|\b[Ww]hoever\b|\bfor who\b": "a caller that …, if you …",
@@ -49,7 +49,8 @@ PATTERNS = {
     for pattern, instead in REPLACEMENTS.items()
 }
 
-# The most phrasings per 10,000 words. Lower a limit when a group gets better; never raise one.
+# The maximum number of matches per 10,000 words. Lower a limit when a group improves. Never raise
+# it.
 LIMITS = {"package": 5, "tests": 1, "docs": 3, "README": 15, "programs": 2}
 FILES = {
     "package": ["cekat_async/**/*.py"],
@@ -74,7 +75,7 @@ class Prose(NamedTuple):
 
 
 def read_docstrings(tree: ast.Module) -> Iterator[Prose]:
-    """Yield the docstrings, and the names of functions and classes as words."""
+    """Yield the docstrings. Yield the names of functions and classes too, as words."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield Prose(node.lineno, node.name.replace("_", " ").strip())
@@ -101,7 +102,7 @@ def read_messages(tree: ast.Module) -> Iterator[Prose]:
 
 
 def read_comments(lines: list[tuple[int, str]]) -> Iterator[Prose]:
-    """Yield comments. Those on consecutive lines are one."""
+    """Yield comments. Comments on consecutive lines are one comment."""
     block: list[tuple[int, str]] = []
     for number, text in [*lines, (-1, "")]:
         if block and number != block[-1][0] + 1:
@@ -132,7 +133,7 @@ def read_shell(path: Path) -> Iterator[Prose]:
 
 
 def read_markdown(path: Path) -> Iterator[Prose]:
-    """Yield the paragraphs of a page, without its blocks of code."""
+    """Yield the paragraphs of a page, without its code blocks."""
     text = re.sub(
         r"^( *)```.*?^\1```",
         lambda fenced: "\n" * fenced[0].count("\n"),
@@ -147,7 +148,7 @@ def read_markdown(path: Path) -> Iterator[Prose]:
 
 
 def read(path: Path) -> Iterator[Prose]:
-    """Yield the prose of a file, without code in backticks."""
+    """Yield the prose of a file, without the code in backticks."""
     readers = {".py": read_python, ".md": read_markdown} | dict.fromkeys(SHELL, read_shell)
     for line, text in readers[path.suffix](path) if path.suffix in readers else ():
         yield Prose(line, re.sub(r"(`+)[^`]+\1", "…", text))
@@ -159,7 +160,7 @@ def find_files(group: str) -> list[Path]:
 
 
 def find_places(path: Path, line: int, text: str) -> Iterator[str]:
-    """Find the phrasings in a text, with their places and what to write instead."""
+    """Find the matches in a text, with their places and what to write instead."""
     for pattern, instead in PATTERNS.items():
         for match in pattern.finditer(text):
             number = line + text.count("\n", 0, match.start())
@@ -168,7 +169,7 @@ def find_places(path: Path, line: int, text: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("group", LIMITS)
 def test_prose_needs_one_reading(group: str) -> None:
-    """Each part of the project has few phrasings that make a reader read twice."""
+    """Each part of the project has few sentences that must be read twice."""
     words, places = 0, []
     for path in find_files(group):
         for line, text in read(path):
@@ -196,13 +197,13 @@ def test_prose_needs_one_reading(group: str) -> None:
     ],
 )
 def test_phrasings_are_found(before: str, after: str) -> None:
-    """The check finds a phrasing that needs two readings, and accepts its replacement."""
+    """The check finds a phrasing that needs two readings, and accepts the better one."""
     assert [*find_places(ROOT, 1, before)]
     assert [*find_places(ROOT, 1, after)] == []
 
 
 def test_every_kind_of_prose_is_read(tmp_path: Path) -> None:
-    """The check reads docstrings, names, comments, messages and paragraphs, and no code."""
+    """The check reads docstrings, names, comments, messages and paragraphs, but no code."""
     script, page, config = (tmp_path / name for name in ("a.py", "b.md", "c.toml"))
     script.write_text(
         '"""One."""\ndef two_words():\n    """Three."""\n    # Four,\n    # five.\n'

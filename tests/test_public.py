@@ -1,4 +1,4 @@
-"""The public names: complete, documented, and nothing else."""
+"""The public names are complete and documented, and there are no others."""
 
 import importlib
 import subprocess
@@ -43,12 +43,12 @@ CLASSES = [name for name, value in OBJECTS.items() if isinstance(value, type)]
 
 
 def by_kind(name: str) -> tuple[int, str]:
-    """Sort constants before classes before the rest, as the linter sorts `__all__`."""
+    """Sort constants before classes, and classes before the rest, as the linter does."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
 
 
 def find_members(kind: type) -> dict[str, object]:
-    """Find the public methods and properties of a class that our own code defines."""
+    """Find the public methods and properties of a class, if our own code defines them."""
     return {
         f"{owner.__qualname__}.{name}": getattr(member, "__func__", member)
         for owner in kind.__mro__
@@ -67,7 +67,7 @@ def test_all_names_what_is_public() -> None:
         if not name.startswith("_") and not isinstance(value, ModuleType)
     }
 
-    # imported on first use
+    # it is imported on first use
     late = {"CekatClient", "Limiter", "LimiterSnapshot", "Listing", "WindowSnapshot"}
     late |= {"BudgetAnswer", "LearnedRate", "SharedBudget"}
     late |= {"Hook", "HookEvent", "Hooks", "WalkBegun", "WalkEnded", "CallBegun", "CallFailed"}
@@ -83,7 +83,7 @@ def test_values_and_errors_are_all_there() -> None:
 
 @each_module
 def test_all_is_sound(module: ModuleType) -> None:
-    """Every name in an `__all__` exists, occurs once, and is not private."""
+    """Every name in an `__all__` exists, occurs only once, and is not private."""
     names = module.__all__
 
     assert [name for name in names if not hasattr(module, name)] == []
@@ -93,7 +93,7 @@ def test_all_is_sound(module: ModuleType) -> None:
 
 @each_module
 def test_all_is_sorted(module: ModuleType) -> None:
-    """An `__all__` is sorted. That of the package has the errors after the other names."""
+    """An `__all__` is sorted. In the package's `__all__`, the errors are last."""
     names = [*module.__all__]
     if module is cekat_async:
         own = names[: -len(errors.__all__)]
@@ -123,7 +123,7 @@ def test_modules_are_documented(module: ModuleType) -> None:
 @pytest.mark.parametrize("name", OBJECTS)
 def test_objects_are_documented(name: str) -> None:
     """Every public class and function has its own docstring that begins with a sentence."""
-    # Not inspect.getdoc, which also returns that of a base class.
+    # inspect.getdoc would also return the docstring of a base class.
     first, *_ = (OBJECTS[name].__doc__ or "-").splitlines()
 
     assert first.endswith((".", "``", ":")), f"{name} says {first!r}"
@@ -138,7 +138,7 @@ def test_methods_are_documented(name: str) -> None:
 
 
 def test_version() -> None:
-    """The package's version equals that of its installed distribution."""
+    """The package's version equals the version of its installed distribution."""
     assert version("cekat-async") == cekat_async.__version__
 
 
@@ -155,7 +155,10 @@ def run(code: str) -> str:
 
 
 def test_importing_costs_little() -> None:
-    """Importing the package imports only what is needed, and aiohttp only with a client."""
+    """Importing the package imports only the necessary modules.
+
+    It imports aiohttp only for a client.
+    """
     heavy = {"aiohttp", "asyncio", "tenacity", "aiolimiter", "uvloop"}
     loaded = "import sys; print(*sys.modules)"
 
@@ -177,7 +180,7 @@ each_lazy_package = pytest.mark.parametrize(
 
 @each_lazy_package
 def test_dir_shows_all_public_names(package: ModuleType) -> None:
-    """`dir()` has every public name before any of them was used."""
+    """`dir()` has every public name before the first of them is used."""
     name = package.__name__
     shown = run(f"import {name}; print(*dir({name}))").split()
 
@@ -187,13 +190,13 @@ def test_dir_shows_all_public_names(package: ModuleType) -> None:
 
 @pytest.mark.parametrize("name", ["config", "errors", "models", "pages"])
 def test_public_modules_need_no_import_of_their_own(name: str) -> None:
-    """After `import cekat_async` its public modules are available."""
+    """After `import cekat_async`, its public modules are available."""
     assert run(f"import cekat_async; print(cekat_async.{name}.__name__)") == f"cekat_async.{name}\n"
 
 
 @each_lazy_package
 def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
-    """An unknown name raises AttributeError as in any module."""
+    """An unknown name raises AttributeError, like in any module."""
     name = package.__name__
     with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'Client'"):
         _ = package.Client

@@ -70,7 +70,7 @@ TYPES = [
 
 
 def test_an_instance_is_valid_as_it_is() -> None:
-    """A record or a page of the package is accepted without a copy."""
+    """A model accepts a record or a page of the package without a copy."""
     ticket = Ticket(conversation=RECORD, page=PAGE)
 
     assert ticket.conversation is RECORD
@@ -78,7 +78,7 @@ def test_an_instance_is_valid_as_it_is() -> None:
 
 
 def test_a_dict_is_read_as_from_a_page() -> None:
-    """Unknown and mistyped fields of a dict are in ``extra``, and unknown statuses are kept."""
+    """Unknown and mistyped fields of a dict are in ``extra``. Unknown statuses are kept."""
     ticket = Ticket.model_validate({"conversation": SENT, "inbox": {"id": "i", "name": 5}})
 
     assert ticket.conversation == RECORD
@@ -90,7 +90,7 @@ def test_a_dict_is_read_as_from_a_page() -> None:
 @given(fields=st.dictionaries(st.sampled_from(KNOWN) | TEXTS, JSON, max_size=4))
 @settings(max_examples=50 * EFFORT)
 def test_any_record_round_trips(fields: dict) -> None:
-    """A model with any record is equal after a round trip as JSON or as a dict."""
+    """A model with any record is equal after a round trip through JSON or a dict."""
     ticket = Ticket(conversation=Conversation.from_dict(fields | {"id": "x"}))
 
     assert Ticket.model_validate(ticket.model_dump()) == ticket
@@ -109,7 +109,7 @@ def test_any_record_round_trips(fields: dict) -> None:
     ],
 )
 def test_other_values_are_invalid(value: object, reason: str | None) -> None:
-    """Another value is a validation error of pydantic, also in a union."""
+    """A value of another kind is a validation error of pydantic, even in a union."""
     if reason is None:
         assert TypeAdapter(Label | Inbox).validate_python(value) is value
         return
@@ -122,7 +122,10 @@ def test_other_values_are_invalid(value: object, reason: str | None) -> None:
 
 
 def test_statuses_are_open() -> None:
-    """Any text is a status, a number or an empty text is not, and a known one is the member."""
+    """Any text is a status, and a known one is the enum member.
+
+    A number or an empty text is no status.
+    """
     adapter = TypeAdapter(StageStatus)
 
     assert adapter.validate_python("open") is StageStatus.OPEN
@@ -142,7 +145,7 @@ def test_half_a_cursor_is_invalid(cursor: dict) -> None:
 
 
 def test_a_record_is_valid_for_a_model_of_its_fields() -> None:
-    """A record is a mapping, so a model with some of its fields can be built from it."""
+    """A record is a mapping, so a model that has some of its fields can be built from it."""
 
     class Mine(BaseModel):
         id: str
@@ -155,7 +158,10 @@ def test_a_record_is_valid_for_a_model_of_its_fields() -> None:
 
 
 def test_the_serialised_form_is_that_of_the_api() -> None:
-    """In Python and in JSON a record is what `to_dict` returns, and a page is the envelope."""
+    """In Python and in JSON, a record becomes what `to_dict` returns.
+
+    A page becomes the envelope.
+    """
     ticket = Ticket(
         conversation=RECORD, page=PAGE, cursor=PAGE.next_cursor, status=StageStatus("snoozed")
     )
@@ -177,7 +183,7 @@ def test_the_serialised_form_is_that_of_the_api() -> None:
 
 
 def test_fields_can_be_left_out() -> None:
-    """An excluded field is in no output, even of records in fields of any type."""
+    """An excluded field is in no output, even if a record is in a field of any type."""
     ticket = Ticket(conversation=RECORD, page=PAGE, anything=RECORD)
     phone = {"contact_phone"}
     left_out = {"conversation": phone, "page": {"data": {"__all__": phone}}, "anything": phone}
@@ -194,7 +200,7 @@ def test_fields_can_be_left_out() -> None:
 
 
 def test_records_in_a_field_of_any_type_are_serialised() -> None:
-    """A record is also serialised in a field without a declared type."""
+    """A record is also serialised if its field has no declared type."""
     anything = {"record": RECORD, "pages": [PAGE], "cursor": PAGE.next_cursor}
     ticket = Ticket(conversation=RECORD, anything=anything)
 
@@ -217,7 +223,7 @@ def test_unions_are_serialised(value: object) -> None:
 
 
 def test_a_value_that_was_never_validated_is_a_warning_of_pydantic() -> None:
-    """pydantic warns about a value of another type, as for its own types, and writes it."""
+    """For a value of another type, pydantic warns as for its own types, and writes the value."""
     unchecked = Ticket.model_construct(conversation={"id": "x"})
 
     with pytest.warns(UserWarning, match="expected a Conversation"):
@@ -242,7 +248,10 @@ def test_schemas_are_the_same_in_both_directions(kind: type) -> None:
 
 
 def test_the_schema_describes_the_fields() -> None:
-    """Only the id is required, fields may be null or unknown, and enums have known examples."""
+    """Only the id is required.
+
+    Fields may be null or unknown, and enums have the known values as examples.
+    """
     schema = TypeAdapter(Conversation).json_schema()
     fields, parts = schema["properties"], schema["$defs"]
 
@@ -304,7 +313,7 @@ def test_the_package_does_not_import_pydantic() -> None:
 
 
 def test_without_pydantic_records_are_no_serialisable_of_its(monkeypatch) -> None:
-    """Without pydantic a record has no serialiser of pydantic."""
+    """If pydantic is not installed, a record has none of its serialisers."""
     from cekat_async.models.forms import pydantic_schema  # noqa: PLC0415 - a private part
 
     pydantic_schema._build_serializer.cache_clear()

@@ -1,4 +1,4 @@
-"""The fixtures in users' projects: each test writes such a project and runs its tests."""
+"""The fixtures in users' projects. Each test writes such a project and runs its tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cekat_async.sandbox import Sandbox
 
 pytest_plugins = ["pytester"]
 
-# Each file ends with a check of the clients in its tests.
+# At the end of each file, a test checks the clients of the other tests.
 BEGIN = """
 import asyncio
 import pytest
@@ -99,7 +99,7 @@ class TestCase(unittest.IsolatedAsyncioTestCase):
 
 @pytest.fixture
 def run(pytester):
-    """Run the tests in a source text."""
+    """Return a function that runs the tests in a source text."""
     return partial(run_project, pytester)
 
 
@@ -114,7 +114,7 @@ def run(pytester):
     ids=["strict", "session", "auto", "anyio"],
 )
 def test_asynchronous_tests_get_a_client_of_their_own_loop(run, mark, settings):
-    """In each mode the client works and is closed in its loop, without a warning."""
+    """In each mode, the client works and is closed in its own loop, without a warning."""
     backend = '@pytest.fixture\ndef anyio_backend():\n    return "asyncio"\n'
     source = BEGIN + (backend if "anyio" in mark else "") + ASYNC_TESTS.replace("MARK", mark) + END
 
@@ -122,20 +122,23 @@ def test_asynchronous_tests_get_a_client_of_their_own_loop(run, mark, settings):
 
 
 def test_synchronous_tests_get_a_client(run):
-    """The client is closed with the test's loop, or afterwards if that stays open."""
+    """The client is closed when the test's loop closes.
+
+    If the loop stays open, the client is closed afterwards.
+    """
     run(BEGIN + SYNC_TESTS + END).assert_outcomes(passed=5)
 
 
 def test_no_other_plugin_is_needed(run):
-    """Without plugins for coroutines the fixtures work in synchronous tests."""
-    # The project's configuration has settings of those plugins.
+    """Without plugins for coroutines, synchronous tests can use the fixtures."""
+    # The project's configuration has settings of the plugins that are missing.
     without = ("-p", "no:asyncio", "-p", "no:anyio", "-W", "ignore::pytest.PytestConfigWarning")
 
     run(BEGIN + SYNC_TESTS + END, *without).assert_outcomes(passed=5)
 
 
 def test_fixtures_of_tests_can_use_the_client(run):
-    """An asynchronous fixture on top of the client can use it until its own end."""
+    """An asynchronous fixture that uses the client can use it until the fixture itself ends."""
     source = """
 import pytest_asyncio
 
@@ -179,7 +182,7 @@ def test_it_is_closed_soon():
 
 
 def test_a_loop_that_is_closed_by_hand_is_left_alone(run):
-    """A test that closes its loop without asyncio's shutdown must close the client itself."""
+    """If a test closes its loop without asyncio's shutdown, it must close the client itself."""
     source = """
 def test_it(cekat_client):
     loop = asyncio.new_event_loop()
@@ -191,7 +194,7 @@ def test_it(cekat_client):
 
 
 def test_another_backend_is_refused(run):
-    """A test that anyio runs on trio fails with advice."""
+    """A test that anyio runs on trio fails, and the message has advice."""
     source = """
 @pytest.fixture(params=["trio", ("trio", {})])
 def anyio_backend(request):
@@ -208,7 +211,10 @@ async def test_it(cekat_client):
 
 
 def test_markers_set_options(run):
-    """Options of a module, a class and a test are merged. The closest overrides the others."""
+    """The options of a module, a class and a test are merged.
+
+    The closest marker overrides the others.
+    """
     source = """
 from cekat_async import AuthenticationError, RetryPolicy, ServerError
 EVENTS = []
@@ -257,7 +263,7 @@ def test_a_test_has_a_wrong_key(cekat_client):
     "name, fixture", [("cekat_sandbox", "cekat_sandbox"), ("cekat_client",) * 2]
 )
 def test_options_have_names(run, name, fixture):
-    """A marker with a positional option fails its test."""
+    """A marker with a positional argument fails its test."""
     result = run(f"import pytest\n@pytest.mark.{name}(5)\ndef test_it({fixture}):\n    pass\n")
 
     result.assert_outcomes(errors=1)
@@ -268,11 +274,15 @@ def test_options_have_names(run, name, fixture):
     "name, owner", [("cekat_sandbox", "Sandbox"), ("cekat_client", "CekatClient")]
 )
 def test_an_unknown_option_names_its_marker(run, name, owner):
-    """A misspelt option of a marker fails its test with the names of both."""
-    result = run(f"import pytest\n@pytest.mark.{name}(sise=5)\ndef test_it({name}):\n    pass\n")
+    """A misspelt option fails its test. The message names the option and its marker."""
+    result = run(
+        f"import pytest\n@pytest.mark.{name}(concurency=5)\ndef test_it({name}):\n    pass\n"
+    )
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(f"*the marker {name} has no option 'sise': *those of {owner}()*")
+    result.stdout.fnmatch_lines(
+        f"*the marker {name} has no option 'concurency': *those of {owner}()*"
+    )
 
 
 SHARED = """
@@ -295,7 +305,7 @@ def test_faults_do_not_outlive_their_test(cekat_sandbox, cekat_client):
 
 @pytest.mark.parametrize("scope", ["class", "module", "package", "session"])
 def test_the_setting_shares_a_sandbox(run, scope):
-    """Tests of the same scope use one sandbox, whose options a fixture of that scope sets."""
+    """Tests of the same scope share one sandbox. A fixture of that scope sets its options."""
     conftest = (
         "import pytest\n"
         f"@pytest.fixture(scope={scope!r})\n"
@@ -319,7 +329,7 @@ def test_the_setting_shares_a_sandbox(run, scope):
 
 
 def test_each_test_has_a_sandbox_of_its_own(run):
-    """Without the setting each test has its own sandbox."""
+    """Without the setting, each test has its own sandbox."""
     source = SHARED.replace("SANDBOXES", "2").replace("COUNT", "250")
     source = source.replace("IDS.add(id(cekat_sandbox))", "IDS.add(cekat_sandbox.base_url)")
     source = source.replace("{id(cekat_sandbox)}", "{cekat_sandbox.base_url}")
@@ -329,7 +339,7 @@ def test_each_test_has_a_sandbox_of_its_own(run):
 
 @pytest.mark.parametrize("scope, refused", [("session", 2), ("module", 1), ("class", 1)])
 def test_a_marker_on_part_of_a_shared_sandbox_is_refused(run, scope, refused):
-    """A marker that could only affect the first test's sandbox fails the test with a reason."""
+    """If a marker could only affect the sandbox of the first test, the test fails with a reason."""
     source = """
 import pytest
 pytestmark = pytest.mark.cekat_sandbox(conversations=4)
@@ -353,7 +363,7 @@ def test_without_a_sandbox():
 
 
 def test_the_setting_is_checked(run):
-    """An unknown scope is refused, and the error lists the valid ones."""
+    """An error refuses an unknown scope and lists the valid ones."""
     result = run("def test_it(cekat_sandbox): pass", settings="cekat_sandbox_scope = test")
 
     assert result.ret != 0
@@ -374,7 +384,7 @@ def run_python(code, *arguments, **environment):
 
 
 def test_pytest_finds_the_plugin():
-    """It is registered under the package's name, by which it can be switched off."""
+    """The plugin has the package's name, by which users can switch it off."""
     (found,) = [
         point for point in entry_points(group="pytest11") if point.value.startswith("cekat_async")
     ]
@@ -383,7 +393,7 @@ def test_pytest_finds_the_plugin():
 
 
 def test_nothing_is_imported_before_a_fixture_is_used(tmp_path):
-    """A run of pytest without our fixtures imports no client, no sandbox and no asyncio."""
+    """Without our fixtures, a run of pytest imports no client, no sandbox and no asyncio."""
     (tmp_path / "test_it.py").write_text("def test_it(): pass")
     shows = "import pytest, sys; pytest.main(sys.argv[1:]); print('loaded:', *sys.modules)"
     arguments = ("-p", "cekat_async.pytest_plugin", "-p", "no:cacheprovider", str(tmp_path))
@@ -397,7 +407,7 @@ def test_nothing_is_imported_before_a_fixture_is_used(tmp_path):
 
 
 def test_the_plugin_can_be_switched_off(pytester):
-    """Its fixtures then do not exist, and other tests run as without it."""
+    """If it is switched off, there are no fixtures, and other tests run as without it."""
     pytester.makepyfile("def test_it(): pass\ndef test_sandbox(cekat_sandbox): pass")
 
     without = ("-p", "no:cekat_async", "-p", "no:asyncio", "-p", "no:cacheprovider")
@@ -408,7 +418,7 @@ def test_the_plugin_can_be_switched_off(pytester):
 
 
 async def test_a_record_can_be_put_into_a_sandbox(client):
-    """A conversation that the client received is received again unchanged."""
+    """A conversation that the client received can be added, and is received again unchanged."""
     before = {one.id: one async for one in client.conversations.list()}
     async with Sandbox(conversations=0, quota=None) as other, make_client(other) as again:
         for conversation in before.values():

@@ -1,7 +1,7 @@
 """The limiter with unexpected servers and machines, on a virtual clock.
 
-These are some of the named cases of ``support/quota_catalogue.py``, and with more effort all of
-them. The figures are in ``support/quota_targets.py``.
+By default these are some of the named cases of ``support/quota_catalogue.py``. With more effort
+they are all of them. The figures are in ``support/quota_targets.py``.
 """
 
 import pytest
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.once
 
 
 def cases(family, *short):
-    """Parametrize a test with some cases of a family, or with all if there is more effort."""
+    """Parametrize a test with some cases of a family. With more effort, use all of them."""
     every = [name for name in CASES if name.startswith(f"{family}/")]
     return pytest.mark.parametrize("name", every if EFFORT > 1 else short)
 
 
 def run(name, periods):
-    """Run a case for some periods, or for its full length if there is more effort."""
+    """Run a case for some periods. With more effort, run it for its full length."""
     return run_case(name, periods=None if EFFORT > 1 else periods)
 
 
@@ -37,7 +37,10 @@ def run(name, periods):
     "alone/bucket/none/60/8",
 )
 def test_alone(name):
-    """Alone on a key, 98 % of any quota is used (97 % of 60) within each window, without a 429."""
+    """Alone on a key, the client uses 98 % of any quota in each window, without a 429.
+
+    If the quota is 60, the client uses 97 %.
+    """
     assert find_misses(name, run(name, 4)) == []
 
 
@@ -48,9 +51,9 @@ def test_alone(name):
     "size/until next/1800 in 60 s",
 )
 def test_a_bucket_that_reports_its_size(name):
-    """After the first minute 95 % of the refill is used.
+    """After the first minute, the client uses 95 % of the refill.
 
-    The 429s, at most 8, are all before that.
+    All 429s, at most 8, are before that.
     """
     assert find_misses(name, run(name, 2)) == []
 
@@ -62,10 +65,10 @@ def test_a_bucket_that_reports_its_size(name):
     "two/sliding/bare/10 in 1 s",
 )
 def test_a_short_and_a_long_window(name):
-    """The long window is found although only the short one is reported.
+    """The client finds the long window although only the short one is reported.
 
-    From the second minute on 95 % is used, with at most 8 429s before that. If the caller has
-    configured only the short window, it takes at most 16.
+    From the second minute on, it uses 95 %, with at most 8 429s before. If the caller has
+    configured only the short window, there are at most 16.
     """
     assert find_misses(name, run(name, 10)) == []
 
@@ -77,7 +80,10 @@ def test_a_short_and_a_long_window(name):
     "unstated/60 in 5 s/sliding/epoch/60 in 5 s",
 )
 def test_a_window_whose_length_is_not_stated(name):
-    """The replies show the length: 95 % is used from the second minute on, with at most 8 429s."""
+    """The replies show the length.
+
+    From the second minute on, the client uses 95 %, with at most 8 429s.
+    """
     assert find_misses(name, run_seeds(name, periods=3)) == []
 
 
@@ -89,7 +95,7 @@ def test_a_window_whose_length_is_not_stated(name):
     "overload/503/uncounted/epoch/60 in 5 s",
 )
 def test_refusals_without_a_quota(name):
-    """1 % of 429s that ask for an immediate retry cost at most 4 % of the quota."""
+    """429s that ask for an immediate retry, 1 % of replies, cost at most 4 % of the quota."""
     assert find_misses(name, run(name, 5)) == []
 
 
@@ -100,7 +106,7 @@ def test_refusals_without_a_quota(name):
     "stall/15 in 60/sliding/epoch/300",
 )
 def test_a_blocked_event_loop(name):
-    """Capacity lost to a blocked loop is caught up: 97 %, and no window above the limit."""
+    """The client catches up after a blocked loop: it uses 97 %, and no window exceeds the limit."""
     assert find_misses(name, run(name, 8)) == []
 
 
@@ -111,7 +117,10 @@ def test_a_blocked_event_loop(name):
     "stranger/fixed/share 0.5",
 )
 def test_a_stranger(name):
-    """A stranger is refused at most 8 %, 5 % with a share of one half, and we once per period."""
+    """At most 8 % of a stranger's requests are refused, 5 % if the share is one half.
+
+    We are refused at most once per period.
+    """
     assert find_misses(name, run_seeds(name)) == []
 
 
@@ -123,13 +132,16 @@ def test_five_requests_at_once(name):
 
 @cases("start", *(name for name in CASES if name.startswith("start/")))
 def test_the_start(name):
-    """A much slower server than documented refuses at most three requests in ten seconds."""
+    """A server much slower than documented refuses at most three requests in ten seconds."""
     assert find_misses(name, run(name, 4)) == []
 
 
 @cases("believed", "believed/phase/Retry-After", "believed/sliding/bare")
 def test_a_configured_limit_that_is_too_high(name):
-    """A fifth of the configured limit is found with at most 16 429s, 5 after ten seconds."""
+    """The client finds a fifth of the configured limit.
+
+    It gets at most 16 429s, and at most 5 of them after ten seconds.
+    """
     assert find_misses(name, run_case(name)) == []
 
 
@@ -152,7 +164,7 @@ def test_changing_servers(name):
 )
 @virtual
 async def test_a_model_server_grants_its_quota(window, most):
-    """A client that never stops gets exactly the quota in any minute."""
+    """A client that never stops gets exactly the quota in each minute."""
     server = ModelServer(ServerSpec(windows=(window,), way=(0.1, 0.1)), "seed")
     for _ in range(3000):
         await server.exchange(Request("/", ""))

@@ -1,4 +1,4 @@
-"""A part of the matrix of ``benchmarks/bench_quota.py``, small enough for each run of the tests.
+"""A small part of the matrix of ``benchmarks/bench_quota.py``.
 
 It uses model servers on a virtual clock with the real pipeline, and the sandbox over sockets.
 """
@@ -15,7 +15,7 @@ from cekat_async.sandbox import Quota, Sandbox
 
 pytestmark = pytest.mark.once
 
-# The length: in the first period the quota of the one before it may be used as well.
+# The length of the run. In the first period, the quota of the previous period may be used as well.
 PERIODS = 10 if EFFORT > 1 else 4
 WINDOWS = ["fixed", "phase", "first hit", "sliding", "large bucket"]
 HONEST = ["X-RateLimit", "RateLimit"]
@@ -24,11 +24,11 @@ HONEST = ["X-RateLimit", "RateLimit"]
 @pytest.mark.parametrize("window", [*WINDOWS, "small bucket"])
 @pytest.mark.parametrize("trip", [0.02, 1.0, "jittered"])
 def test_alone_without_headers(window, trip):
-    """Without headers, for any window, 98 % of the quota is used and no request is refused."""
+    """Without headers, 98 % of the quota is used in any window and no request is refused."""
     outcome = run(Cell(window, "none", 60, trip, 8, "alone"), "cekat_async", PERIODS)
 
     assert outcome.used >= 0.98
-    # of a bucket of two, with requests that take half a second on the way
+    # a bucket of two may refuse once, if requests take half a second on the way
     assert outcome.refused <= (window == "small bucket")
 
 
@@ -36,7 +36,7 @@ def test_alone_without_headers(window, trip):
 @pytest.mark.parametrize("headers", HONEST)
 @pytest.mark.parametrize("limit", [60, 300] if EFFORT > 1 else [60])
 def test_alone_with_honest_headers(window, headers, limit):
-    """With headers and without settings 98 % of the quota is used and no request is refused."""
+    """With headers and no settings, 98 % of the quota is used and no request is refused."""
     outcome = run(Cell(window, headers, limit, 0.15, 8, "alone"), "cekat_async", PERIODS)
 
     assert outcome.used >= 0.98
@@ -46,7 +46,7 @@ def test_alone_with_honest_headers(window, headers, limit):
 @pytest.mark.parametrize("headers", [*HONEST, "too much"])
 @pytest.mark.parametrize("workers", [8, 32])
 def test_a_small_bucket_refuses_one_burst_at_most(headers, workers):
-    """If a bucket is smaller than it seems, only the requests in flight may be refused, once."""
+    """If a bucket is smaller than it seems, the server may refuse the requests in flight, once."""
     outcome = run(
         Cell("small bucket", headers, 300, 0.15, workers, "alone"), "cekat_async", PERIODS
     )
@@ -58,7 +58,7 @@ def test_a_small_bucket_refuses_one_burst_at_most(headers, workers):
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("headers", ["too much", "nothing left"])
 def test_wrong_headers_cost_nothing(window, headers):
-    """Headers that report too much, or always 0, neither stop the client nor get it refused."""
+    """If headers report too much, or always 0, the client neither stops nor is refused."""
     outcome = run(Cell(window, headers, 60, 0.15, 8, "alone"), "cekat_async", PERIODS)
 
     assert outcome.used >= 0.98
@@ -68,7 +68,10 @@ def test_wrong_headers_cost_nothing(window, headers):
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("strangers", ["30 %", "70 %"])
 def test_next_to_strangers(window, strangers):
-    """Strangers get what they want and the client the rest: 97 % together, one 429 per period."""
+    """Strangers get what they want, and the client gets the rest.
+
+    Together they use 97 %, with one 429 per period.
+    """
     outcome = run(Cell(window, "X-RateLimit", 300, 0.15, 8, strangers), "cekat_async", PERIODS)
 
     assert outcome.used >= 0.97
@@ -89,16 +92,19 @@ def test_fifty_pages_on_an_idle_key(window, limit):
 
 @pytest.mark.parametrize("headers", ["x-ratelimit", "ratelimit-combined", None])
 async def test_over_sockets(headers):
-    """With real servers and shorter periods no window is too full, and nothing is refused."""
+    """With real servers and shorter periods, no window is too full, and nothing is refused."""
     windows = ["fixed", "first_hit", "sliding", "bucket"]
-    # concurrently, because most of the time is waiting
+    # run concurrently, because most of the time is waiting
     walks = await asyncio.gather(*(over_sockets(window, headers) for window in windows))
 
     assert dict(zip(windows, walks, strict=True)) == dict.fromkeys(windows, (70, 0, 0))
 
 
 async def over_sockets(window, headers):
-    """Return the result of a walk, and the numbers of refusals by its server and its client."""
+    """Return the result of a walk.
+
+    Also return how many requests its server and its client counted as refused.
+    """
     quota = Quota(30, per=0.75, window=window, headers=headers)
     async with (
         Sandbox(conversations=70, quota=quota) as sandbox,
@@ -111,7 +117,7 @@ async def over_sockets(window, headers):
 
 
 async def test_over_sockets_next_to_a_stranger():
-    """A stranger uses the same quota. Both continue, and the walk is complete."""
+    """A stranger uses the same quota. Both make progress, and the walk is complete."""
     quota = Quota(40, per=1.0, window="sliding", retry_after="fraction", reset_as="epoch_ms")
     async with (
         Sandbox(conversations=80, quota=quota) as sandbox,
@@ -133,7 +139,7 @@ async def test_over_sockets_next_to_a_stranger():
 
 
 async def test_several_clients_share_one_limiter():
-    """Two clients with one limiter keep to one rate together, and see the same snapshot."""
+    """Two clients with one limiter keep to one rate together, and have the same snapshot."""
     async with Sandbox(conversations=50, quota=None) as sandbox:
         first = CekatClient(
             sandbox.api_key, base_url=sandbox.base_url, rate_limit=RateLimit(20, per=0.5)

@@ -20,7 +20,7 @@ FORGOTTEN_AFTER = 20  # windows
 
 
 class Scheduler:
-    """Has a rate of its own, one that it has learned, or one that it adopted."""
+    """Has a rate: its own, one that it has learned, or one that it has adopted."""
 
     def __init__(self, limit=60, per=PER, ceiling=math.inf):
         self._own = limit, per
@@ -104,7 +104,7 @@ class Scripted:
 
 
 async def settle():
-    """Let running tasks, and those that they wait for, continue."""
+    """Let running tasks continue, and the tasks that they wait for."""
     await asyncio.sleep(1)
 
 
@@ -113,7 +113,7 @@ async def settle():
 
 @virtual
 async def test_a_learned_rate_reaches_the_others():
-    """After their next take the others keep to a lower limit, a higher one, or another window."""
+    """After their next take, the others use the new limit, lower or higher, and its window."""
     _, (one, two) = make_processes()
     for rate in ((40, PER), (500, PER), (10, 5.0)):
         one.scheduler.learn(*rate)
@@ -125,7 +125,7 @@ async def test_a_learned_rate_reaches_the_others():
 
 @virtual
 async def test_a_newcomer_undoes_nothing():
-    """A process with only its default adopts what others have learned, and reports nothing."""
+    """A process that has only its default adopts the learned rate, and reports nothing."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
@@ -142,7 +142,7 @@ async def test_a_newcomer_undoes_nothing():
 
 @virtual
 async def test_the_newest_rate_wins():
-    """All keep to the rate that was learned last, even if it is passed on before an older one."""
+    """All use the rate that was learned last, even if an older one is passed on after it."""
     _, (one, two, three) = make_processes(3)
     one.scheduler.learn(40)
     await asyncio.sleep(1)
@@ -161,14 +161,14 @@ async def test_the_newest_rate_wins():
 
 @virtual
 async def test_an_own_rate_is_not_adopted():
-    """A process that gets its own rate back keeps it as its own, which it may still change."""
+    """A process that gets its own rate back keeps it as its own, and may change it."""
     _, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
     await one.take()
     assert one.scheduler.adopted is None
 
-    # Another has learned the same, so it has nothing to adopt.
+    # Another process has learned the same rate, so there is nothing to adopt.
     await two.take()
     assert two.scheduler.adopted.requests == 40
     await asyncio.sleep(1)
@@ -180,7 +180,7 @@ async def test_an_own_rate_is_not_adopted():
 @pytest.mark.parametrize("is_away", [False, True])
 @virtual
 async def test_an_old_rate_is_forgotten(is_away):
-    """A rate that is not confirmed is dropped after twenty windows, with or without the budget."""
+    """An unconfirmed rate is dropped after twenty windows, with or without the budget."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     await one.take()
@@ -198,7 +198,7 @@ async def test_an_old_rate_is_forgotten(is_away):
 
 @virtual
 async def test_a_grant_above_the_new_rate_is_dropped():
-    """A request that was granted by a rate that is too high is not sent, but takes again."""
+    """If a rate that is too high granted a request, it is not sent, and the process takes again."""
     store, (one, two) = make_processes()
     one.scheduler.learn(3)
     for _ in range(3):
@@ -212,7 +212,7 @@ async def test_a_grant_above_the_new_rate_is_dropped():
 
 @virtual
 async def test_a_grant_by_the_old_rate_is_used_if_it_fits_the_new_one():
-    """A grant is used if everything taken in the window also fits the new rate."""
+    """A grant is used if all requests taken in the window also fit the new rate."""
     _, (one, two) = make_processes()
     one.scheduler.learn(3)
     await one.take()
@@ -224,7 +224,7 @@ async def test_a_grant_by_the_old_rate_is_used_if_it_fits_the_new_one():
 
 @virtual
 async def test_a_grant_by_a_shorter_window_is_dropped():
-    """A grant counted in a shorter window says nothing about a longer one."""
+    """A grant that was counted in a shorter window shows nothing about a longer one."""
     _, (one, two) = make_processes()
     one.scheduler.learn(50, 2 * PER)
     await one.take()
@@ -235,7 +235,7 @@ async def test_a_grant_by_a_shorter_window_is_dropped():
 
 @virtual
 async def test_a_wait_for_the_old_rate_is_not_waited_for():
-    """A process that learns of a higher rate while its own refuses it takes again immediately."""
+    """If its own rate refuses a process that learns a higher rate, it takes again immediately."""
     _, (one, two) = make_processes(limit=2)
     one.scheduler.learn(10)
     for _ in range(3):
@@ -247,7 +247,7 @@ async def test_a_wait_for_the_old_rate_is_not_waited_for():
 
 @virtual
 async def test_a_ceiling_of_its_own_does_not_make_it_ask_again():
-    """A process whose own limit is below the shared rate keeps to it and to its waits."""
+    """A process whose own limit is below the shared rate keeps to its limit and its waits."""
     store, (one,) = make_processes(1)
     one.scheduler.learn(50)
     await one.take()
@@ -259,7 +259,7 @@ async def test_a_ceiling_of_its_own_does_not_make_it_ask_again():
 
 @virtual
 async def test_a_rate_learned_during_a_take_is_kept():
-    """The answer does not overwrite a rate that the process learned during the take."""
+    """The answer to a take does not overwrite a rate that the process learned during the take."""
 
     def learn_and_answer():
         process.scheduler.learn(45)
@@ -291,7 +291,7 @@ STEPS = st.lists(
 
 
 async def play(steps):
-    """Let processes learn, take and pause in turn, and return the final rate of each."""
+    """Let processes learn, take and pause in turn, and return the final rate of each process."""
     store, processes = make_processes(3)
     own, newest = [(60, PER)] * 3, None
     for number, (action, *argument) in steps:
@@ -323,10 +323,10 @@ def require_allowed(store):
 @given(STEPS)
 @settings(max_examples=200 * EFFORT)
 def test_all_keep_to_the_rate_that_was_learned_last(steps):
-    """In any order of events all keep to the newest rate after their next take.
+    """In any order of events, all use the newest rate after their next take.
 
-    If it is old, each returns to its own rate. Nothing is granted in a pause or above the
-    shared rate.
+    If the newest rate is old, each process returns to its own rate. Nothing is granted in a pause
+    or above the shared rate.
     """
 
     async def main():
@@ -343,7 +343,7 @@ def test_all_keep_to_the_rate_that_was_learned_last(steps):
 
 @virtual
 async def test_a_pause_reaches_the_others_within_one_take():
-    """After one process was asked to pause, the others get nothing until its end."""
+    """After the server asks one process to pause, the others are granted nothing in that time."""
     _, (one, two) = make_processes()
     one.announce_pause(20.0)
     await settle()
@@ -357,7 +357,7 @@ async def test_a_pause_reaches_the_others_within_one_take():
 
 @virtual
 async def test_a_pause_is_announced_with_the_learned_rate():
-    """The refusal that asks for a pause often shows a lower limit, which others need later."""
+    """A refusal that asks for a pause often shows a lower limit, which the others need later."""
     store, (one, two) = make_processes()
     one.scheduler.learn(40)
     one.announce_pause(20.0)
@@ -370,7 +370,7 @@ async def test_a_pause_is_announced_with_the_learned_rate():
 
 @virtual
 async def test_many_refusals_are_announced_by_one_task():
-    """For any number of concurrent refusals there are few announcements, one at a time."""
+    """For any number of concurrent refusals, there are few announcements, one at a time."""
     budget = Scripted()
     process = Process(budget)
     for extra in range(50):
@@ -382,14 +382,14 @@ async def test_many_refusals_are_announced_by_one_task():
     (first, _), (last, _) = budget.pauses
     assert first == pytest.approx(20)
     assert last == pytest.approx(19.549)
-    process.announce_pause(5.0)  # it ends sooner
+    process.announce_pause(5.0)  # this pause ends sooner
     await settle()
     assert len(budget.pauses) == 2
 
 
 @virtual
 async def test_a_longer_pause_is_announced():
-    """A later refusal that asks for a longer pause is announced too."""
+    """If a later refusal asks for a longer pause, that pause is announced too."""
     store, (one, two) = make_processes()
     one.announce_pause(5.0)
     await settle()
@@ -403,7 +403,7 @@ async def test_a_longer_pause_is_announced():
 
 @virtual
 async def test_the_rest_of_an_own_pause_is_waited_for():
-    """A short rest, because the announcement took a moment, is no new pause."""
+    """Announcing takes a moment. The short rest of the pause after that is no new pause."""
     _, (one,) = make_processes(1)
     one.announce_pause(1.2)
     await settle()
@@ -417,7 +417,7 @@ async def test_the_rest_of_an_own_pause_is_waited_for():
 async def test_a_pause_that_cannot_be_announced_is_no_failure(caplog, error):
     """The next take reports a budget that is unavailable or closed.
 
-    The announcement only logs it.
+    The announcement only logs the error.
     """
     caplog.set_level(logging.DEBUG, "cekat_async")
     budget = Scripted(pausing=error)
@@ -450,7 +450,7 @@ async def test_a_silent_budget_is_not_waited_for_for_ever():
 
 @virtual
 async def test_an_answer_of_another_kind_is_an_error():
-    """A budget that returns a number, as in 0.1, causes an error that says so."""
+    """If a budget returns a number, as in 0.1, an error says so."""
     with pytest.raises(ConfigurationError, match=r"must return a BudgetAnswer, not 0\.0"):
         await Process(Scripted(0.0)).take()
 

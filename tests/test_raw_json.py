@@ -25,7 +25,7 @@ SPACE = st.sampled_from(["", " ", "\n", "\t\r\n "])
 @given(records=st.lists(JSON, max_size=5), metadata=JSON, spaces=st.tuples(SPACE, SPACE))
 @settings(max_examples=40 * EFFORT)
 def test_records_are_cut_by_their_borders(records: list, metadata: object, spaces: tuple) -> None:
-    """Each record, NaN and infinity included, is cut out byte for byte."""
+    """Each record, even with NaN and infinity, is cut out byte for byte."""
     printed = [json.dumps(record, ensure_ascii=False) for record in records]
     between = spaces[0] + "," + spaces[1]
     body = (
@@ -43,13 +43,13 @@ def test_records_are_cut_by_their_borders(records: list, metadata: object, space
 
 
 def test_records_are_cut_from_a_body_that_msgspec_rejects() -> None:
-    """Records are cut out separately from a body that is invalid JSON because of one of them."""
+    """If one record makes the body invalid JSON, the records are still cut out separately."""
     assert [bytes(raw) for raw in cut_records(b'{"data":[{"a":1}, NaN]}')] == [b'{"a":1}', b"NaN"]
     assert cut_records(b'{"data":NaN}') == []
 
 
 def test_a_name_that_is_not_text_is_passed_over() -> None:
-    """A member whose name is not UTF-8 is skipped, and the others are found."""
+    """A member whose name is not UTF-8 is skipped, and the other members are found."""
     envelope = run_steps(cut_envelope(b'{"\xff":NaN,"data":[NaN],"success":true}'))
 
     assert [bytes(raw) for raw in envelope.records] == [b"NaN"]
@@ -59,7 +59,10 @@ def test_a_name_that_is_not_text_is_passed_over() -> None:
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=40 * EFFORT)
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
-    """Any bytes are cut or raise BrokenJSONError. Valid JSON is cut as msgspec cuts it."""
+    """Any bytes either can be cut or raise BrokenJSONError.
+
+    Valid JSON is cut exactly like msgspec cuts it.
+    """
     try:
         envelope = run_steps(cut_envelope(body))
     except BrokenJSONError:
@@ -73,7 +76,7 @@ def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
 @given(data=st.data(), body=st.lists(JSON, max_size=3).map(lambda v: {"data": v, "success": True}))
 @settings(max_examples=40 * EFFORT)
 def test_a_body_that_is_cut_short_is_refused(data: st.DataObject, body: dict) -> None:
-    """A truncated body is never accepted as a complete one."""
+    """A truncated body is never accepted as complete."""
     text = json.dumps(body).encode()
     end = data.draw(st.integers(0, len(text) - 1))
 
@@ -86,7 +89,7 @@ def test_a_body_that_is_cut_short_is_refused(data: st.DataObject, body: dict) ->
 def test_surrogates_are_replaced(text: str) -> None:
     """Only lone surrogates are replaced. Valid text is unchanged."""
     body = json.dumps(text).encode()
-    # json.dumps escapes two halves as the character that they form together.
+    # json.dumps escapes both halves of a pair as the character that they form together.
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     found = run_steps(replace_invalid_text(body))
@@ -119,7 +122,7 @@ def test_surrogates_are_replaced(text: str) -> None:
     ],
 )
 def test_invalid_text_is_replaced(sent: bytes, expected: bytes) -> None:
-    """Complete pairs, escaped backslashes and everything else are unchanged."""
+    """Only invalid text changes. Complete pairs and escaped backslashes are unchanged."""
     assert run_steps(replace_invalid_text(sent)) == expected
 
 
@@ -143,7 +146,7 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_bodies_are_read_in_steps(name: str) -> None:
-    """A large body is read in several steps, so that the event loop can run in between."""
+    """A large body is read in several steps, so that other tasks can run in between."""
     _, pauses = run_in_steps(cut_envelope(LARGE[name]))
 
     assert pauses >= len(LARGE[name]) // MIB + 1
@@ -151,7 +154,7 @@ def test_large_bodies_are_read_in_steps(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["backslashes", "halves", "one long string"])
 def test_large_texts_are_repaired_in_steps(name: str) -> None:
-    """A large text is repaired in several steps, with the same result as in one."""
+    """A large text is repaired in several steps, with the same result as in a single step."""
     found, pauses = run_in_steps(replace_invalid_text(LARGE[name]))
 
     assert pauses >= 1

@@ -1,4 +1,4 @@
-"""Raw pages: every record as received, none decoded, in a walk as safe as any."""
+"""Raw pages: every record as received and none decoded, in a walk that is as safe as any."""
 
 import json
 
@@ -31,7 +31,7 @@ def walked(*bodies: bytes, **options) -> list[RawPage]:
 
 @pytest.mark.parametrize("prefetch", [0, 1, 5])
 async def test_they_are_the_records_of_pages(prefetch):
-    """Raw pages have the records of ``pages()``, byte for byte, in the same order."""
+    """Raw pages have the same records as ``pages()``, byte for byte and in the same order."""
     async with (
         Sandbox(conversations=250, quota=None) as sandbox,
         CekatClient(sandbox.api_key, base_url=sandbox.base_url, rate_limit=None) as client,
@@ -73,7 +73,7 @@ def test_a_record_is_one_line(kind):
 
 
 def test_malformed_records_are_yielded_like_others():
-    """A record of any shape is one of the page's, and raises nothing."""
+    """A record of any shape is a record of the page, and raises no error."""
     body = b'{"success":true,"data":[%s],"metadata":null}' % b",".join(LOSSLESS)
     (page,) = walked(body)
 
@@ -81,7 +81,7 @@ def test_malformed_records_are_yielded_like_others():
 
 
 def test_half_an_emoji_is_kept():
-    """A record with text that was cut within an emoji is not changed."""
+    """A record whose text was cut within an emoji is not changed."""
     body = page_body([], data=[{"id": "a", "notes": "\ud83d"}, {"id": "b"}])
     (page,) = walked(body)
 
@@ -99,13 +99,16 @@ def test_half_an_emoji_is_kept():
     ],
 )
 def test_other_replies_are_errors(body, error):
-    """A refusal, invalid JSON or JSON of another shape raises as in other walks."""
+    """A refusal, invalid JSON, or JSON of another shape raises, as in other walks."""
     with pytest.raises(error):
         walked(*[body] * 20)
 
 
 def test_an_empty_page_is_empty():
-    """An empty page without a cursor ends the walk. One with a cursor does not."""
+    """An empty page without a cursor ends the walk.
+
+    An empty page with a cursor does not.
+    """
     pages = walked(page_body([], "c1"), page_body(["a"], "c2"), page_body([], "c2"))
 
     assert [page.is_empty for page in pages] == [True, False, True]

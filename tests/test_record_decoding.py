@@ -1,4 +1,4 @@
-"""Decoding one record: only the id is required, and nothing that was sent is lost."""
+"""Decoding one record: only the id is required, and nothing that the server sent is lost."""
 
 import json
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from cekat_async.models.record_shape import get_shape
 from cekat_async.models.steps import run_steps
 from cekat_async.pages import InboxPage
 
-# JSON that Python or msgspec rejects as a value.
+# JSON that Python or msgspec does not accept as a value.
 HOSTILE = st.sampled_from(
     [
         b"1e999",
@@ -85,14 +85,17 @@ def make_page(*records: bytes):
     ids=lambda value: repr(value)[:30],
 )
 def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, expected: object) -> None:
-    """A mistyped field becomes text, None or empty. The original and all other fields are kept."""
+    """A mistyped field becomes text, None or empty.
+
+    The record keeps the original value and all other fields.
+    """
     record = read(b'{"id":"x","%s":%s,"inbox_name":"CS","x_new":[1]}' % (field.encode(), sent))
 
     assert getattr(record, field) == expected
     assert (record.id, record.inbox_name, record.extra["x_new"]) == ("x", "CS", [1])
     assert decode_conversation(json.dumps(record.to_dict())) == record
     if b"999" in sent:
-        # It is beyond any number, and its text fits the field.
+        # No number can be that large, and its text fits the field.
         assert set(record.extra) == {"x_new"}
     else:
         assert set(record.extra) == {field, "x_new"}
@@ -101,7 +104,7 @@ def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, expected: 
 
 
 def test_a_list_loses_only_its_bad_elements() -> None:
-    """Readable labels are kept, and the whole original list is in ``extra``."""
+    """Labels that can be read are kept, and ``extra`` has the whole original list."""
     sent = [{"id": 1, "name": "VIP"}, "text", None, {"id": "b", "icon": "*"}, [], {"name": {}}]
     record = decode_conversation(json.dumps({"id": "x", "labels": sent}))
 
@@ -120,7 +123,7 @@ def test_a_list_loses_only_its_bad_elements() -> None:
 
 
 def test_a_nested_record_keeps_what_is_its_own() -> None:
-    """A mistyped field of a label or a preview is kept in the ``extra`` of that object."""
+    """A mistyped field of a label or a preview is kept in that object's own ``extra``."""
     record = decode_conversation(
         '{"id":"x","labels":[{"id":"l","color":0}],"last_message":{"message":7,"created_at":1}}'
     )
@@ -133,7 +136,7 @@ def test_a_nested_record_keeps_what_is_its_own() -> None:
 
 
 def test_a_field_named_extra_survives() -> None:
-    """A field of the API with the name ``extra`` is an ordinary unknown field."""
+    """A field of the API that is called ``extra`` is an ordinary unknown field."""
     for value in ("text", {"a": 1}, None, 7):
         record = decode_conversation(json.dumps({"id": "x", "extra": value, "notes": 5}))
 
@@ -153,7 +156,7 @@ def test_a_field_named_extra_survives() -> None:
     ],
 )
 def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object) -> None:
-    """A mistyped field of an inbox affects no other field."""
+    """A mistyped field of an inbox does not affect any other field."""
     inbox = run_steps(
         get_shape(Inbox).decode(0, b'{"id":"i","%s":%s}' % (field.encode(), sent), set())
     )
@@ -165,7 +168,10 @@ def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object)
 
 
 def test_pages_count_mistyped_and_unknown_fields() -> None:
-    """A page has the names of unknown and mistyped fields, with the number of records for each."""
+    """A page has the names of its unknown and mistyped fields.
+
+    For each name, it has the number of records.
+    """
     page = make_page(
         b'{"id":"a","notes":7,"x_new":1,"extra":2,"labels":[{"icon":1},{"icon":2}]}',
         b'{"id":"b","notes":8,"last_message":{"created_at":5,"kind":"x"},'
@@ -180,7 +186,7 @@ def test_pages_count_mistyped_and_unknown_fields() -> None:
 
 
 def test_records_as_documented_are_hardly_looked_at() -> None:
-    """Checking a documented record for such fields takes only a few function calls."""
+    """A check for such fields takes only a few function calls in a documented record."""
     record = (
         b'{"id":"%d","labels":[{"id":"l"},{"id":"m"}],'
         b'"first_message":{"message":"x"},"last_message":{"message":"y"}}'
@@ -191,7 +197,7 @@ def test_records_as_documented_are_hardly_looked_at() -> None:
 
 
 def test_large_records_are_read_in_steps() -> None:
-    """A record of megabytes is read with pauses between its fields and labels."""
+    """A record of several megabytes is read with pauses between its fields and labels."""
     sent = {
         "id": "x",
         "notes": "n" * 600_000,
@@ -208,7 +214,7 @@ def test_large_records_are_read_in_steps() -> None:
 
 
 def test_each_attempt_to_read_a_large_record_is_a_step() -> None:
-    """The event loop can run before a large record is read in another way."""
+    """Other tasks can run before a large record is decoded field by field."""
     wide = b'{"id":"x","additional_data":{"a":[' + b"[]," * 50_000 + b'[]]},"new":1,"notes":2}'
     record, pauses = run_in_steps(get_shape(Conversation).decode(0, wide, set()))
 
@@ -217,7 +223,7 @@ def test_each_attempt_to_read_a_large_record_is_a_step() -> None:
 
 
 def test_a_large_record_with_an_unknown_field_is_a_record() -> None:
-    """A record of megabytes keeps its unknown field and all others."""
+    """A record of several megabytes keeps its unknown field and all others."""
     record = read(b'{"id":"x","new":1,"notes":"' + b"n" * 600_000 + b'"}')
 
     assert (record.id, record.extra, len(record.notes)) == ("x", {"new": 1}, 600_000)
@@ -265,7 +271,7 @@ def test_any_fields_make_a_record(fields: dict, hostile: dict) -> None:
 )
 @settings(max_examples=50 * EFFORT)
 def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) -> None:  # noqa: FBT001
-    """A record's bytes, line, page and raw page have the same id for it."""
+    """The id of a record is the same in its bytes, its line, its page and its raw page."""
     own = [] if id_ is None else [b'"id":' + json.dumps(id_).encode()]
     others = [b'"%s":%s' % (name.encode(), value) for name, value in rest.items()]
     raw = b"{" + b",".join(own + others if first else others + own) + b"}"
@@ -283,7 +289,7 @@ def test_a_record_has_one_id_everywhere(id_: object, rest: dict, first: bool) ->
 
 
 def test_a_lone_surrogate_and_a_mistyped_field_together() -> None:
-    """Broken text and a mistyped field in one record do not hide its id."""
+    """Broken text and a mistyped field in the same record do not hide its id."""
     raw = rb'{"id":"x","contact_name":"Budi \ud83d","additional_data":[]}'
     (record,) = make_page(raw).items
 
@@ -317,7 +323,7 @@ def test_ids_are_read_from_broken_records(raw: bytes, id_: str | None) -> None:
 
 
 def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
-    """``decode_conversation`` and a page agree on which records are malformed, and why."""
+    """``decode_conversation`` and a page agree on the malformed records and on the reasons."""
     for raw in (b"[]", b'{"id":1}', b'{"id":"x","n":NaN}', b'{"id":""}'):
         malformed = run_steps(get_shape(Conversation).decode(0, raw, set()))
 
@@ -329,7 +335,7 @@ def test_a_malformed_conversation_is_one_in_a_page_too() -> None:
 
 
 def test_zoneless_timestamps_are_not_mistyped() -> None:
-    """A timestamp in another format is read, and is not in ``extra``."""
+    """A timestamp in another format is decoded and is not in ``extra``."""
     record = decode_conversation('{"id":"x","created_at":"2026-04-10 16:24:23"}')
 
     assert record.created_at == datetime(2026, 4, 10, 16, 24, 23, tzinfo=UTC)
@@ -345,7 +351,7 @@ def test_zoneless_timestamps_are_not_mistyped() -> None:
     ids=["number", "in"],
 )
 def test_a_number_of_thousands_of_digits_is_kept_as_text(value: bytes, kept: object) -> None:
-    """A number that Python refuses is kept as text, and other values are unchanged."""
+    """A number that Python refuses is kept as text. Other values are unchanged."""
     record = read(b'{"id":"x","pipeline":%b,"new":%b}' % (value, value))
 
     assert record.pipeline == kept
@@ -353,7 +359,7 @@ def test_a_number_of_thousands_of_digits_is_kept_as_text(value: bytes, kept: obj
 
 
 def test_a_number_in_a_text_field_has_one_spelling() -> None:
-    """A number in a text field becomes its shortest text, so that writing it changes nothing."""
+    """A number in a text field becomes its shortest text, so writing it changes nothing."""
     record = read(
         b'{"id":"x","notes":-0,"contact_phone":7.50,"inbox_name":1E300,"contact_name":{}}'
     )

@@ -1,4 +1,4 @@
-"""Forms of a record outside Python: JSON, a mapping, in a notebook, in a log."""
+"""Forms of a record outside Python: JSON, a mapping, a notebook, a log."""
 
 import copy
 import html
@@ -40,7 +40,7 @@ from cekat_async._api.decoding import ConversationPageDecoder, InboxPageDecoder,
 from cekat_async.models.fields import Extra
 from cekat_async.models.steps import run_steps
 
-# Markup, a formula, a change of the text direction, unprintable characters, half an emoji.
+# Markup, a formula, a change of the text direction, unprintable characters, and half an emoji.
 HOSTILE = (
     "<script>alert('x')</script>&amp;\"$x$ \u202eevil\u202c\u2066\x00\x1b[31m\u200b\ufeff\r\n| a"
 )
@@ -84,9 +84,9 @@ def decode_page(body: bytes) -> ConversationPage:
 @given(sent=st.lists(records(), max_size=5))
 @settings(max_examples=100 * EFFORT)
 def test_records_of_any_page_round_trip(sent) -> None:
-    """Any record is equal after a round trip as JSON, with its fields in order.
+    """After a round trip through JSON, any record is equal and has its fields in the same order.
 
-    A mistyped field has its original value in the JSON.
+    The JSON has the original value of a mistyped field.
     """
     body = make_body(sent)
     for page in (decode_page(body), run_steps(InboxPageDecoder().decode(reply(body=body), 1))):
@@ -105,7 +105,7 @@ def test_records_of_any_page_round_trip(sent) -> None:
 @given(sent=st.lists(records(), max_size=5))
 @settings(max_examples=50 * EFFORT)
 def test_pages_round_trip(sent) -> None:
-    """A page has the same records, ids and malformed records after a round trip as JSON."""
+    """After a round trip through JSON, a page has the same records, ids and malformed records."""
     page = msgspec.structs.replace(
         decode_page(make_body(sent)), next_cursor=Cursor("a", "b"), inbox_id="i"
     )
@@ -126,7 +126,7 @@ def _is_utf_8(raw: bytes) -> bool:
 
 
 def test_a_page_is_written_as_the_api_writes_one() -> None:
-    """The JSON of a page is the API's envelope, without the body and the resume position."""
+    """The JSON of a page is the API's envelope. It lacks the body and the resume position."""
     assert PAGE.to_dict() == {
         "success": True,
         "data": [RECORD.to_dict(), Conversation(id="c-2").to_dict()],
@@ -162,7 +162,7 @@ def test_inbox_pages_round_trip() -> None:
 
 
 def test_malformed_records_return_to_their_place() -> None:
-    """Malformed records are read back at their index, in any order, even beyond the end."""
+    """Malformed records are read back at their index, in any order, even after the end."""
     written = {
         "data": [{"id": "a"}, {"id": "b"}],
         "malformed_records": [{"index": 9, "raw": "17"}, {"index": 1, "raw": '{"id":"x","n":NaN}'}],
@@ -177,18 +177,18 @@ def test_malformed_records_return_to_their_place() -> None:
 
 @pytest.mark.parametrize("value", [MALFORMED, MalformedRecord(0, None, "$.id", "r", b"")])
 def test_malformed_records_round_trip(value: MalformedRecord) -> None:
-    """A malformed record is equal after a round trip as JSON, if its bytes are text."""
+    """If the bytes of a malformed record are text, it is equal after a round trip through JSON."""
     assert MalformedRecord.from_json(value.to_json()) == value
     assert MalformedRecord.from_dict(value.to_dict()) == value
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
-    """The bytes of a malformed record can be anything, and its JSON is valid."""
+    """The bytes of a malformed record can be anything, and its JSON is still valid."""
     assert MalformedRecord(0, None, "$", "r", b"caf\xe9").to_dict()["raw"] == "caf\ufffd"
 
 
 def test_parts_of_a_record_round_trip() -> None:
-    """A label and a message preview have the same methods, and need no id."""
+    """A label and a message preview have the same methods, and they need no id."""
     label = Label.from_dict({"name": 5, "icon": "*"})
     preview = MessagePreview.from_json('{"message":"Hi","created_at":"soon"}')
 
@@ -200,7 +200,7 @@ def test_parts_of_a_record_round_trip() -> None:
 
 
 def test_plain_msgspec_writes_another_form() -> None:
-    """`msgspec.json.encode` has ``extra`` as an object, which is why `to_json` exists."""
+    """In the JSON of `msgspec.json.encode`, ``extra`` is an object. So `to_json` is needed."""
     record = Conversation.from_dict({"id": "c", "notes": 5, "new": 1})
 
     assert json.loads(msgspec.json.encode(record))["extra"] == {"new": 1, "notes": 5}
@@ -208,12 +208,12 @@ def test_plain_msgspec_writes_another_form() -> None:
 
 
 def test_decode_conversation_is_from_json() -> None:
-    """The function and the method give the same record."""
+    """The function and the method build the same record."""
     assert decode_conversation(RECORD.to_json()) == RECORD
 
 
 def test_python_values_are_read() -> None:
-    """A dict may have datetimes, UUIDs, enum members, and records as objects."""
+    """A dict may contain datetimes, UUIDs, enum members, and records in place of objects."""
     moment = datetime(2026, 4, 10, 16, 24, 23, tzinfo=UTC)
     number = UUID(int=5)
 
@@ -239,7 +239,7 @@ def test_python_values_are_read() -> None:
 
 
 def test_half_an_emoji_in_a_dict_is_replaced() -> None:
-    """Text that Python cannot encode is repaired as in a page."""
+    """Text that Python cannot encode is repaired as on a page."""
     assert Conversation.from_dict({"id": "c", "notes": "Hi \ud83d"}).notes == "Hi \ufffd"
 
 
@@ -271,7 +271,7 @@ CYCLE.append(CYCLE)
     ],
 )
 def test_other_data_is_refused(kind, data, reason: str) -> None:
-    """Other data raises `DecodeError` with the reason and the place."""
+    """Other data raises a `DecodeError`, which has the reason and the place."""
     with pytest.raises(DecodeError, match=reason) as caught:
         kind.from_dict(data)
 
@@ -281,14 +281,14 @@ def test_other_data_is_refused(kind, data, reason: str) -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff", "\ud83d", b"[" * 100_000, b"null", b'"x"'])
 @pytest.mark.parametrize("kind", [Conversation, Inbox, Label, ConversationPage, MalformedRecord])
 def test_other_json_is_refused(kind, raw) -> None:
-    """Invalid JSON, or JSON of something else, raises `DecodeError`."""
+    """Invalid JSON, or JSON of another kind, raises `DecodeError`."""
     with pytest.raises(DecodeError, match=f"^not a valid {kind.__name__}: "):
         kind.from_json(raw)
 
 
 def test_very_deep_values_are_kept_as_text() -> None:
-    """A value that is too deeply nested for Python, but can be skipped, is text."""
-    # The depth that can be skipped depends on the caller's stack, so the test searches for it.
+    """A value that is nested too deeply for Python becomes text, if it can be skipped."""
+    # The depth that can be skipped depends on the stack of the caller, so the test searches for it.
     limit = sys.getrecursionlimit()
     depths = (limit - used for used in range(5, 200))
     kept = None
@@ -308,7 +308,7 @@ def test_very_deep_values_are_kept_as_text() -> None:
 
 
 def test_a_record_is_a_mapping_of_its_json() -> None:
-    """Code that accepts a mapping accepts a record, with the items of `to_dict`."""
+    """Code that accepts a mapping accepts a record. Its items are those of `to_dict`."""
     written = RECORD.to_dict()
 
     assert isinstance(RECORD, Mapping)
@@ -327,13 +327,13 @@ def test_a_record_is_a_mapping_of_its_json() -> None:
 
 @pytest.mark.parametrize("name", ["pipeline", "extra", "to_dict", "_rare", "", "x"])
 def test_other_names_are_no_items(name: str) -> None:
-    """A name that is not in the JSON raises `KeyError`, even that of an attribute."""
+    """A name that is not in the JSON raises `KeyError`, even if it is the name of an attribute."""
     with pytest.raises(KeyError):
         RECORD[name]
 
 
 def test_a_field_named_extra_is_an_item() -> None:
-    """A field of the API with the name ``extra`` is an ordinary item."""
+    """A field of the API that is called ``extra`` is an ordinary item."""
     record = Conversation.from_dict({"id": "x", "extra": 5})
 
     assert record["extra"] == 5
@@ -342,12 +342,12 @@ def test_a_field_named_extra_is_an_item() -> None:
 
 @pytest.mark.parametrize("record", [Label(), MessagePreview(), Conversation(id="x"), MALFORMED])
 def test_every_record_is_true(record) -> None:
-    """`if conversation.last_message:` is true for any message, however empty."""
+    """`if conversation.last_message:` is true for any message, even an empty one."""
     assert record
 
 
 def test_pandas_makes_columns_of_records() -> None:
-    """A DataFrame of records has a column for each field."""
+    """A DataFrame of records has a column for each field of the records."""
     frame = pd.DataFrame([RECORD, Conversation(id="c-2")])
 
     assert sorted(frame.columns) == sorted(RECORD.to_dict())  # pandas 2.2 sorts them
@@ -376,14 +376,14 @@ def test_pandas_makes_columns_of_records() -> None:
     ],
 )
 def test_the_repr_of_a_record_is_short(value: object, shown: str) -> None:
-    """The repr of a record has its id and nothing personal, because it is logged."""
+    """The repr of a record is logged, so it has the id and nothing personal."""
     assert repr(value) == str(value) == shown
     assert SECRET not in shown
 
 
 @pytest.mark.parametrize("value", [RECORD, MALFORMED, PAGE, INBOX_PAGE, RawPage(body=b"secret")])
 def test_rich_shows_no_more_than_the_repr(value) -> None:
-    """`rich` prints values in tracebacks, without customers' data."""
+    """`rich` prints values in tracebacks, but not customers' data."""
     rich = pytest.importorskip("rich.pretty")
 
     shown = rich.pretty_repr(value, max_width=10_000)
@@ -402,7 +402,7 @@ def read_cells(page: str) -> list[str]:
 
 
 def test_a_record_is_a_table_of_its_fields() -> None:
-    """A notebook shows each field with a value, and the original of a mistyped one."""
+    """A notebook shows each field that has a value, and the original of a mistyped field."""
     cells = read_cells(RECORD._repr_html_())
 
     shown = dict(zip(cells[::2], cells[1::2], strict=True))
@@ -414,7 +414,7 @@ def test_a_record_is_a_table_of_its_fields() -> None:
 
 
 def test_a_page_is_a_table_of_its_records() -> None:
-    """A notebook shows a row per record of a page, and the number of malformed ones."""
+    """A notebook shows a row for each record of a page, and the number of malformed records."""
     shown = PAGE._repr_html_()
 
     cells = read_cells(shown)
@@ -434,7 +434,7 @@ def test_a_page_is_a_table_of_its_records() -> None:
 
 
 def test_a_raw_page_shows_ids_and_sizes() -> None:
-    """A raw page is shown without decoding it."""
+    """A raw page is shown without being decoded."""
     page = run_steps(decode_raw_page(reply(body=b'{"data":[{"id":"a"},17]}')))
 
     assert read_cells(page._repr_html_()) == ["id", "bytes", "a", "10", "", "2"]
@@ -442,7 +442,10 @@ def test_a_raw_page_shows_ids_and_sizes() -> None:
 
 @pytest.mark.parametrize("field", ["id", "contact_name", "stage_status", "new <b>field</b>"])
 def test_markup_from_strangers_is_text(field: str) -> None:
-    """Names and messages are shown as text on one line, without markup and control characters."""
+    """Names and messages are shown as text on one line.
+
+    They have no markup and no control characters.
+    """
     record = Conversation.from_dict(
         {"id": "x", "last_message": {"message": HOSTILE, HOSTILE: HOSTILE}} | {field: HOSTILE}
     )
@@ -462,7 +465,7 @@ def test_markup_from_strangers_is_text(field: str) -> None:
 
 
 def test_a_notebook_stays_small() -> None:
-    """The rows of a table and the characters of a cell are limited."""
+    """A table has a limited number of rows, and a cell a limited number of characters."""
     long = Conversation.from_dict(
         {"id": "x" * 5000, "notes": "n" * 10**6} | {f"new_{n}": n for n in range(1000)}
     )

@@ -1,4 +1,4 @@
-"""Unexpected fields of a page are expected in later pages, and decoded fast."""
+"""After its first page, an unexpected field of a record is expected, and decoded fast."""
 
 import gc
 import json
@@ -59,26 +59,26 @@ def slow(monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name in SENT if name != "id"])
 def test_a_field_is_unexpected_once(slow, name):
-    """Only the first page with an unexpected field is decoded record by record."""
+    """Only the first page that has an unexpected field is decoded record by record."""
     decoder = ConversationPageDecoder()
     sent = [{"id": "a"}, {"id": "b", name: SENT[name]}]
 
     first, second = decode(decoder, *sent), decode(decoder, *sent)
 
-    # An unknown status, or null for a collection, is expected.
+    # An unknown status is expected, and so is null for a collection.
     assert slow == ([] if name in {"stage_status", "additional_data"} else [1])
     assert first == second
 
 
 def test_an_unexpected_field_costs_its_own_record_only(slow):
-    """The other records of its page are each decoded in one step."""
+    """The page's other records are each decoded in one step."""
     decode(ConversationPageDecoder(), *({"id": str(number)} for number in range(50)), SENT)
 
     assert slow == [50]
 
 
 def test_a_malformed_record_costs_no_other_record_its_speed(slow):
-    """Next to a malformed record, learned fields are still decoded in one step."""
+    """If a page has a malformed record, learned fields are still decoded in one step."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
     slow.clear()
@@ -91,7 +91,10 @@ def test_a_malformed_record_costs_no_other_record_its_speed(slow):
 
 
 def test_the_learned_fields_are_bounded(slow):
-    """A server with a new field name in each record uses no more memory, and no field is lost."""
+    """If each record has a new field name, no field is lost.
+
+    Such a server does not make the client use more memory.
+    """
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
 
@@ -114,7 +117,7 @@ def test_the_learned_fields_are_bounded(slow):
 
 @pytest.mark.parametrize("name", ["", " ", 'a"b', "a\\b", "a\nb", "é😀", "unknown_0", "__class__"])
 def test_a_field_may_have_any_name(name):
-    """Every unknown field is kept, even with a name that msgspec cannot use."""
+    """Every unknown field is kept, even if msgspec cannot use its name."""
     decoder = ConversationPageDecoder()
     sent = {"id": "c", "sla": 1, name: {"a": [1]}}
 
@@ -124,7 +127,7 @@ def test_a_field_may_have_any_name(name):
 
 
 def test_a_large_page_of_small_records_is_read_in_steps():
-    """Learned fields of very many records do not block the event loop."""
+    """Learned fields do not block the event loop, even in very many records."""
     decoder = ConversationPageDecoder()
     decode(decoder, {"id": "c", "sla": 1})
 
@@ -141,7 +144,7 @@ def test_a_large_page_of_small_records_is_read_in_steps():
 
 @given(pages=st.lists(st.lists(records(), max_size=4), min_size=1, max_size=3))
 def test_a_page_is_the_same_whatever_was_learned(pages):
-    """A decoder that has learned a page's fields decodes it to an equal page."""
+    """A decoder that has learned the fields of a page decodes it to an equal page."""
     bodies = [make_body(sent) for sent in pages]
     decoder, inbox_decoder = ConversationPageDecoder(), InboxPageDecoder()
     for body in bodies:
@@ -164,7 +167,7 @@ def test_a_page_is_the_same_whatever_was_learned(pages):
 )
 @pytest.mark.parametrize("field", ["contact_name", "labels", "created_at", "additional_data"])
 def test_a_field_that_was_mistyped_before_may_be_anything(field, value):
-    """A field that was mistyped before is decoded as if it had never been seen."""
+    """A field that was mistyped earlier is decoded as if it had never been seen."""
     decoder = ConversationPageDecoder()
     decode(decoder, {"id": "c", field: 5})
     body = b'{"data":[{"id":"c","%b":%b}]}' % (field.encode(), value)
@@ -204,7 +207,7 @@ def test_a_record_is_a_conversation_like_any_other():
 
 
 def test_extra_is_in_alphabetical_order():
-    """The order of ``extra`` does not depend on whether the fields were seen before."""
+    """The order of ``extra`` does not depend on the fields that were seen before."""
     decoder = ConversationPageDecoder()
     sent = {"id": "c", "inbox_id": 1, "zone": 2, "contact_id": 3}
 
@@ -216,7 +219,7 @@ def test_extra_is_in_alphabetical_order():
 
 
 def test_records_without_unexpected_fields_share_one_empty_extra():
-    """The memory of a record without unexpected fields does not depend on the others."""
+    """A record without unexpected fields takes the same memory, whatever the others have."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
 
@@ -227,7 +230,7 @@ def test_records_without_unexpected_fields_share_one_empty_extra():
 
 
 def test_a_record_can_be_unpickled_where_its_fields_were_never_seen():
-    """A pickled record can be read by a process that has not learned its fields."""
+    """A process can read a pickled record even if it has not learned the record's fields."""
     _, fast = get_records()
     read = "import pickle, sys; print(repr(pickle.load(sys.stdin.buffer)))"
 

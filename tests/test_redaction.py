@@ -1,4 +1,4 @@
-"""Text from outside is shown on one line, printable, and without the API key."""
+"""Text from outside is shown on one line, is printable, and does not contain the API key."""
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ KEY = "sk-hush-4711"
 
 
 def test_secret_shows_when_asked() -> None:
-    """A secret returns its text on an explicit call."""
+    """A secret returns its text only on an explicit call."""
     assert Secret(KEY).reveal() == KEY
 
 
@@ -22,12 +22,12 @@ def test_secret_never_shows(show) -> None:
 
 
 def test_secret_has_no_dict() -> None:
-    """Tools that print an object's attributes do not show the secret."""
+    """Tools that print the attributes of an object do not show the secret."""
     assert not hasattr(Secret(KEY), "__dict__")
 
 
 def test_redaction() -> None:
-    """The secret is removed from a text or a body that echoes it."""
+    """If a text or a body echoes the secret, it is removed."""
     secret = Secret(KEY)
 
     assert secret.redact(f"a {KEY} b {KEY}".encode()) == b"a *** b ***"
@@ -83,7 +83,7 @@ def test_redaction_of_a_long_key(spell) -> None:
     most=st.integers(0, 3000),
 )
 def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int) -> None:
-    """The beginning of a body has no key and no large part of one, wherever it is cut."""
+    """The beginning of a body has no key and no large part of a key, wherever the body is cut."""
     body = key.encode().join(texts)
     excerpt = Secret(key).excerpt(body, most)
 
@@ -97,19 +97,19 @@ def test_an_excerpt_never_shows_the_key(key: str, texts: list[bytes], most: int)
 
 
 def test_redaction_of_a_key_that_is_none() -> None:
-    """A key of a few letters is not redacted, because these are in many words."""
+    """A key of a few letters is not redacted, because many words contain these letters."""
     assert Secret("k").redact_text("Name or service not known") == "Name or service not known"
 
 
 def test_a_secret_whose_beginning_repeats_is_redacted_once():
-    """A long key that repeats its own beginning is redacted completely, as one echo."""
+    """A long key that repeats its own beginning is redacted completely, as a single echo."""
     key = "k3y-" * 20
 
     assert Secret(key).redact_text(f"a {key} b") == "a *** b"
 
 
 def test_long_echoes_are_redacted_without_much_work() -> None:
-    """A body of long echoes of a long key takes a few function calls per character."""
+    """Redacting long echoes of a long key takes a few function calls per character."""
     key = "".join(f"{10_000 + 1237 * number}" for number in range(60))
     body, secret = key[:-1].encode() * 200, Secret(key)
 
@@ -128,7 +128,10 @@ def test_long_echoes_are_redacted_without_much_work() -> None:
     ],
 )
 def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> None:
-    """Surrogates in a name become characters if their bytes are UTF-8, and escapes otherwise."""
+    """Surrogates in a name become characters if their bytes are UTF-8.
+
+    Otherwise they become escapes.
+    """
     assert readable(text) == shown
 
 
@@ -143,12 +146,12 @@ def test_a_name_can_be_printed_whatever_its_bytes_are(text: str, shown: str) -> 
     ],
 )
 def test_one_line(text: str, at_most: int, line: str) -> None:
-    """White space and control characters become single spaces, and a long text is cut."""
+    """White space and control characters become single spaces, and long text is cut."""
     assert one_line(text, at_most) == line
 
 
 def test_one_line_of_megabytes_takes_no_time() -> None:
-    """Text is cut before it is cleaned, because cleaning megabytes would block the event loop."""
+    """Text is cut first and then cleaned, because cleaning megabytes would block the event loop."""
     assert calls_in(lambda: one_line("x\n" * 2_000_000, 100)) < 2_000
 
 
@@ -156,7 +159,10 @@ def test_one_line_of_megabytes_takes_no_time() -> None:
     "text, shown", [("c-1", "c-1"), ("c\n1", "of 3 characters"), ("x" * 101, "of 101 characters")]
 )
 def test_quoted(text: str, shown: str) -> None:
-    """A short printable text is quoted completely. Otherwise only the length is shown."""
+    """A short printable text is quoted completely.
+
+    For any other text, only the length is shown.
+    """
     assert quoted(text) == shown
 
 
@@ -173,7 +179,7 @@ SPELLINGS = [
 
 @given(data=st.data())
 def test_an_echo_is_redacted_however_each_character_is_spelled(data) -> None:
-    """The fast check misses no form of the key, plain or escaped."""
+    """The fast check finds every form of the key, plain or escaped."""
     spelled = "".join(data.draw(st.sampled_from(SPELLINGS))(c) for c in KEY)
     before, after = data.draw(st.text("ab \\%&", max_size=5)), data.draw(st.text("ab", max_size=5))
 

@@ -39,7 +39,7 @@ def read_page(name: str) -> str:
 
 
 def get_anchors(text: str) -> set[str]:
-    """Get the anchors of the headings of a page, in the way that the site makes them."""
+    """Get the anchors of the headings of a page, in the form that the site gives them."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     plain = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings]
     return {re.sub(r"[-\s]+", "-", heading) for heading in plain}
@@ -50,7 +50,7 @@ def get_code_files() -> list[Path]:
 
 
 def test_code_refers_to_pages_that_exist():
-    """Each page and section of the documentation that the code names exists."""
+    """If the code refers to a page or section of the documentation, it exists."""
     named = {
         (page, anchor)
         for path in get_code_files()
@@ -68,7 +68,10 @@ def test_code_refers_to_pages_that_exist():
 
 
 def read_rows(page: str, section: str | None = None) -> list[list[str]]:
-    """Read the cells of the tables of one section, or before the first one, without headings."""
+    """Read the cells of the tables in a section, without headings.
+
+    Without a section, read the part before the first one.
+    """
     begin = r"\A#" if section is None else rf"^#+ {section}\n"
     found = re.search(rf"{begin}(.*?)(?=^#+ |\Z)", read_page(page), re.MULTILINE | re.DOTALL)
     assert found, section
@@ -83,12 +86,12 @@ def read_rows(page: str, section: str | None = None) -> list[list[str]]:
 
 
 def get_names(cell: str) -> list[str]:
-    """Get the names in a cell that are written as code."""
+    """Get the names that a cell shows as code."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def test_errors_are_complete():
-    """The table lists each error class once, below its base class."""
+    """The table lists each error class once, after its base class."""
     above = [errors.CekatError]
     listed = []
     for cell, *_ in read_rows("reference/errors.md", "All classes"):
@@ -115,7 +118,7 @@ STATUSES = {
 
 @pytest.mark.parametrize("row", read_rows("reference/errors.md", "All classes")[1:], ids="".join)
 def test_errors_are_retried_as_documented(row):
-    """The table says which errors are retried, and the exit code of each."""
+    """The table says which errors are retried. It also has the exit code of each error."""
     cell, _when, retried, code, _advice = row
     kind = getattr(errors, get_names(cell)[0])
     error = kind("", status=STATUSES[kind]) if kind in STATUSES else kind("")
@@ -126,14 +129,14 @@ def test_errors_are_retried_as_documented(row):
 
 @pytest.mark.parametrize("row", read_rows("reference/errors.md", "By HTTP status"), ids="".join)
 def test_statuses_have_the_documented_class(row):
-    """The table has the class of each status."""
+    """The table has the error class of each status."""
     statuses = [int(status) for status in re.findall(r"\d+", row[0])] or [302, 408, 418]
 
     assert {get_error_class(status).__name__ for status in statuses} == set(get_names(row[1]))
 
 
 def test_attributes_of_errors_are_complete():
-    """The table lists each attribute that an error class documents, and its class."""
+    """The table lists each attribute that an error class documents, and that class."""
     described = {
         (kind, name)
         for kind in errors.__all__
@@ -187,7 +190,7 @@ def test_settings_are_complete():
         )
         for name, kind in settings._get_kinds(parameters).items()
     }
-    # The two places of an API key are no ordinary options.
+    # The two ways to pass an API key are no ordinary options.
     expected["api_key_file"] = ("CEKAT_API_KEY_FILE", "text", "all but sandbox")
     listed = {
         name: (variable, kind, commands.replace("`", ""))
@@ -214,7 +217,7 @@ def get_export_settings() -> set[str]:
 
 
 def test_settings_name_each_variable():
-    """The page names each environment variable that an option can be set with."""
+    """The page names each environment variable that sets an option."""
     page = read_page("reference/settings.md")
 
     assert {
@@ -226,7 +229,7 @@ def test_settings_name_each_variable():
 
 
 def test_the_settings_file_of_the_page_is_valid(tmp_path):
-    """The settings file on the page is accepted, with each of its profiles."""
+    """The settings file on the page is valid, and so is each of its profiles."""
     (text,) = re.findall(
         r"^```toml\n(.*?)^```", read_page("reference/settings.md"), re.MULTILINE | re.DOTALL
     )
@@ -252,7 +255,7 @@ def test_columns_are_complete():
 
 
 def test_types_of_columns_are_those_of_the_databases():
-    """The table has the type of each kind of column in each database, and in Arrow."""
+    """For each kind of column, the table has the type in each database and in Arrow."""
     rows = {row[0]: row[2:] for row in read_rows("reference/table-columns.md", "Types")}
     arrow = {
         column.kind: str(type_)
@@ -271,7 +274,7 @@ def test_types_of_columns_are_those_of_the_databases():
     [("Fields of the manifest", Manifest), ("Filters", Filters), ("Partitions", Partition)],
 )
 def test_fields_of_the_manifest_are_complete(section, kind):
-    """The tables list each field of a manifest, under its name in JSON."""
+    """The tables list each field of a manifest, with its name in JSON."""
     rows = read_rows("reference/manifest.md", section)
 
     assert sorted(name for names, _ in rows for name in get_names(names)) == sorted(
@@ -301,7 +304,7 @@ def test_events_of_the_log_are_complete():
         path.read_text(encoding="utf-8") for path in (ROOT / "cekat_async/cli").rglob("*.py")
     ]
     written = {name for source in sources for name in re.findall(r'event="(\w+)"', source)}
-    # The two that the reporter chooses itself: for a log record, and by default.
+    # The two kinds that the reporter itself chooses: for a log record, and by default.
     expected = written | {"log", "message"}
 
     assert {
@@ -315,7 +318,7 @@ NAME = re.compile(r"(?:cekat|http|url|server|error)\.[a-z_.]+")
 
 
 def test_names_of_telemetry_are_complete():
-    """The page lists each attribute and each metric that the package has, and no other."""
+    """The page lists exactly the attributes and the metrics that the package has."""
     folder = ROOT / "cekat_async" / "telemetry"
     literals = {
         node.value
@@ -331,7 +334,7 @@ def test_names_of_telemetry_are_complete():
 
 
 def test_metrics_of_exports_are_complete(tmp_path):
-    """The table lists each metric of ``--metrics-file``, with its label."""
+    """The table lists each metric of ``--metrics-file`` with its label."""
     metrics = ExportMetrics(Reporter(), tmp_path / "x.prom", ExportCounts(), {})
     numbers = {f"cekat_export_{name}" for name, *_ in metrics._list_numbers(is_running=False)}
     labelled = {
@@ -349,7 +352,7 @@ def test_metrics_of_exports_are_complete(tmp_path):
     [("Quotas", sandbox.Quota), ("Dialects", sandbox.Dialect), ("Live accounts", sandbox.Live)],
 )
 def test_options_of_the_sandbox_are_complete(section, kind):
-    """The tables list each option of the sandbox, with its default and its values."""
+    """The tables list each option of the sandbox with its default and its values."""
     listed = {}
     for names, *cells in read_rows("reference/sandbox.md", section):
         defaults = cells[0].replace("`", "").split(", ") if len(cells) > 1 else [None]
@@ -365,7 +368,7 @@ def test_options_of_the_sandbox_are_complete(section, kind):
 
 
 def get_choices(kind: type, name: str) -> set[str]:
-    """Get the values that an option chooses from; none for a number or a switch."""
+    """Get the values that an option allows. A number or a switch has none."""
     hint = get_type_hints(kind)[name]
     literals = [hint, *get_args(hint)]
     return {value for one in literals if get_origin(one) is Literal for value in get_args(one)}
@@ -385,7 +388,10 @@ def test_faults_of_the_sandbox_are_complete():
 
 
 def test_arguments_of_the_sandbox_are_complete():
-    """The table lists each argument of a sandbox, with its default where that is a number."""
+    """The table lists each argument of a sandbox.
+
+    If the default is a number, the table has it.
+    """
     parameters = signature(sandbox.Sandbox).parameters
     rows = read_rows("reference/sandbox.md", "Data")
 
@@ -397,7 +403,7 @@ def test_arguments_of_the_sandbox_are_complete():
 
 
 def test_the_glossary_is_in_order():
-    """The terms of the glossary are in alphabetical order, and each is explained once."""
+    """The terms of the glossary are in alphabetical order, and each term is explained once."""
     terms = re.findall(r"^## (.+)$", read_page("glossary.md"), re.MULTILINE)
 
     assert terms == sorted(set(terms), key=str.lower)
@@ -405,7 +411,10 @@ def test_the_glossary_is_in_order():
 
 
 def read_texts() -> str:
-    """Read every text in the code of the package, each on a line, with … for what differs."""
+    """Read every text in the code of the package.
+
+    Each text is one line, with … for the parts that differ.
+    """
     texts = []
     for path in sorted((ROOT / "cekat_async").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -418,7 +427,7 @@ def read_texts() -> str:
     return "\n".join(" ".join(text.split()) for text in texts)
 
 
-# Values of messages on the page, which the code or the operating system puts into them.
+# The code or the operating system puts these values into messages on the page.
 VALUES = (
     "CEKAT_API_KEY_FILE", "CEKAT_API_KEY", "raw_exact", "client", "belongs to", "use one of",
     "are kept,", "the same command again", "connection refused", "No space left on device",
@@ -426,14 +435,14 @@ VALUES = (
 
 
 def split_message(line: str) -> list[str]:
-    """Split a message of the page where a value, an option, a fact or advice is put into it."""
+    """Split a message of the page at each value, option, fact or advice."""
     values = "|".join([r"--[a-z-]+(?: FILE)?", *VALUES])
     pieces = re.split(rf"…|{values}|: |; | \(|[\[\]']", line.removeprefix("cekat: "))
     return [text for piece in pieces if len(text := piece.strip(" .,)")) > 1]
 
 
 def test_messages_of_troubleshooting_are_those_of_the_code():
-    """Each message on the page is still a message of the package, piece by piece."""
+    """Each piece of a message on the page is still in a message of the package."""
     page, texts = read_page("how-to/troubleshooting.md"), read_texts()
     blocks = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]

@@ -22,8 +22,8 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
 @pytest.mark.parametrize(
     "reported, asked, kind",
     [
-        # Nothing or almost nothing is left, so others may have taken it. Some ask for an
-        # immediate retry.
+        # Nothing or almost nothing is left, so others may have taken it. Some of these replies ask
+        # for an immediate retry.
         ([USED_UP], None, QUOTA),
         ([USED_UP], 20.0, QUOTA),
         ([USED_UP], 0.0, QUOTA),
@@ -32,30 +32,30 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
         ([QuotaStatement(remaining=0)], None, QUOTA),
         ([QuotaStatement(10, 0)], None, QUOTA),
         ([LEFT, USED_UP], 20.0, QUOTA),
-        # A time up to the end of two windows, rounded up, may be the quota's. A later one
-        # is not.
+        # A pause up to the end of two windows, rounded up, may be for the quota. A longer one is
+        # not.
         ([USED_UP], 121.0, QUOTA),
         ([USED_UP], 121.1, PAUSE),
         ([USED_UP], 3600.0, PAUSE),
-        # Nothing is reported.
+        # The server reports nothing.
         ([], None, QUOTA),
         ([], 1.0, QUOTA),
         ([], 3600.0, QUOTA),
         ([ONLY_LIMIT], None, QUOTA),
         ([ONLY_LIMIT], 30.0, QUOTA),
-        # Some are left, and the server asks for a pause.
+        # Some requests are left, and the server asks for a pause.
         ([LEFT], 1.0, PAUSE),
         ([LEFT], 3600.0, PAUSE),
         ([QuotaStatement(10, 1)], 5.0, PAUSE),
         ([QuotaStatement(remaining=1)], 5.0, PAUSE),
         ([DAY_LEFT], 5.0, PAUSE),
-        # A retry is allowed immediately, whatever is reported.
+        # The server allows an immediate retry, whatever it reports.
         ([], 0.0, OVERLOAD),
         ([], 0.9, OVERLOAD),
         ([ONLY_LIMIT], 0.0, OVERLOAD),
         ([LEFT], 0.0, OVERLOAD),
         ([LEFT], None, OVERLOAD),
-        # More than an hour.
+        # The pause is longer than an hour.
         ([], 3600.1, BAN),
         ([LEFT], 3601.0, BAN),
         ([USED_UP], 3601.0, BAN),
@@ -66,12 +66,12 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
     ],
 )
 def test_what_a_refusal_means(reported, asked, kind):
-    """It depends on the remaining requests, and on the length of the pause."""
+    """The meaning depends on the remaining requests and on the length of the pause."""
     assert classify_refusal(reported, asked, PER) is kind
 
 
 def test_a_later_end_belongs_to_a_longer_window():
-    """With windows of ten minutes a pause of ten minutes is for the quota."""
+    """If windows last ten minutes, a pause of ten minutes is for the quota."""
     assert classify_refusal([USED_UP], 600.0, PER) is PAUSE
     assert classify_refusal([USED_UP], 600.0, 600.0) is QUOTA
 
@@ -80,7 +80,7 @@ def test_a_later_end_belongs_to_a_longer_window():
 
 
 def test_there_are_no_refusals_at_first():
-    """At first all counts are 0, and no kind is frequent."""
+    """At first all counts are 0, and no kind of refusal is frequent."""
     history = RefusalHistory()
 
     assert history.total == 0
@@ -102,7 +102,7 @@ def test_refusals_are_counted_by_kind():
 
 
 def test_refusals_in_flight_together_count_once():
-    """Ten requests that are refused together count once."""
+    """Ten requests in flight that are refused together count once."""
     history = RefusalHistory()
 
     assert history.is_news(sent=9.0, now=10.0)
@@ -114,7 +114,7 @@ def test_refusals_in_flight_together_count_once():
 
 
 def test_three_in_a_row_are_persistent():
-    """They are not if a request sent after the latest of them was granted."""
+    """The refusals are not persistent if a request sent after the latest of them was granted."""
     history = RefusalHistory()
     for now in (10.0, 20.0, 30.0):
         assert not history.are_persistent

@@ -13,7 +13,7 @@ PER = 60.0
 
 
 def make_lowered(granted: int, now: float = 0.0) -> RefusedLimit:
-    """Return a limit that was lowered by two refusals after that many grants."""
+    """Return a limit that two refusals lowered after ``granted`` requests were granted."""
     refused = RefusedLimit(PER)
     refused.lower(granted, now)
     refused.lower(granted, now)
@@ -34,7 +34,10 @@ def test_nothing_is_refused_at_first():
 
 @pytest.mark.parametrize("later, is_lowered", [(0.0, True), (119.9, True), (120.0, False)])
 def test_two_refusals_within_two_windows_lower_it(later, is_lowered):
-    """One refusal may have a temporary reason. The limit is the larger of the two windows."""
+    """A single refusal may have a temporary reason.
+
+    The lowered limit is the larger number of grants in the two windows.
+    """
     refused = RefusedLimit(PER)
     refused.lower(100, 1000.0)
     assert refused.limit == math.inf
@@ -45,7 +48,7 @@ def test_two_refusals_within_two_windows_lower_it(later, is_lowered):
 
 
 def test_one_refusal_lowers_it_if_its_reason_is_known():
-    """The limit is then the number of grants, and at least one."""
+    """The lowered limit is the number of grants, and at least one."""
     refused, nothing = RefusedLimit(PER), RefusedLimit(PER)
     refused.lower(290, 0.0, at_once=True)
     nothing.lower(0, 0.0, at_once=True)
@@ -54,7 +57,10 @@ def test_one_refusal_lowers_it_if_its_reason_is_known():
 
 
 def test_refusals_never_raise_it():
-    """If a limit is refused again, it is lowered by a tenth, whatever was granted."""
+    """If the server refuses requests at a limit again, the limit is lowered by a tenth.
+
+    The number of grants does not matter.
+    """
     refused = make_lowered(100)
     refused.lower(200, 10.0)
 
@@ -62,7 +68,7 @@ def test_refusals_never_raise_it():
 
 
 def test_a_search_downwards_does_not_delay_the_way_up():
-    """Only the refusal of a raised limit shows that no more is available for now."""
+    """Only a refusal at a raised limit shows that no more is available for now."""
     refused = make_lowered(100)
     for now in (10.0, 20.0, 30.0):
         refused.lower(200, now)
@@ -71,7 +77,7 @@ def test_a_search_downwards_does_not_delay_the_way_up():
 
 
 def test_it_falls_further_if_it_is_refused_below():
-    """Two refusals below it lower it as well."""
+    """Two refusals below the limit lower it as well."""
     refused = make_lowered(100)
     refused.lower(50, 1000.0)
     assert refused.limit == 100
@@ -82,7 +88,7 @@ def test_it_falls_further_if_it_is_refused_below():
 
 @pytest.mark.parametrize("granted, limit", [(100, 100), (95, 100), (94, 102)])
 def test_one_refusal_takes_back_what_it_was_raised_by(granted, limit):
-    """A refusal long before the limit is reached has another reason and does not."""
+    """A refusal long before the limit is reached has another reason and does not lower it."""
     refused = make_lowered(100)
     refused.raise_limit(1000, 120.0)
     assert refused.limit == 102
@@ -96,7 +102,7 @@ def test_one_refusal_takes_back_what_it_was_raised_by(granted, limit):
 
 
 def test_patience_grows_with_each_refusal():
-    """The time until a rise is two windows, then eight, and thirty-two from then on."""
+    """The limit is raised after two windows, then after eight, then always after thirty-two."""
     refused, patience = make_lowered(100), []
     for _ in range(4):
         now = refused.raises_at
@@ -110,7 +116,10 @@ def test_patience_grows_with_each_refusal():
 
 
 def test_it_is_raised_by_steps_that_double():
-    """The first step is a fiftieth, with one step per window, and then the limit is dropped."""
+    """The first step is a fiftieth, and there is one step per window.
+
+    In the end, the limit is dropped.
+    """
     refused, limits = make_lowered(100), []
     while refused.limit < math.inf:
         limits.append((refused.raises_at, refused.limit))
@@ -122,7 +131,7 @@ def test_it_is_raised_by_steps_that_double():
 
 
 def test_a_small_limit_is_raised_by_one_at_least():
-    """A fiftieth of it would be 0."""
+    """A fiftieth of a small limit would be 0."""
     refused = make_lowered(1)
     refused.raise_limit(100, refused.raises_at)
 
@@ -131,7 +140,7 @@ def test_a_small_limit_is_raised_by_one_at_least():
 
 @pytest.mark.parametrize("ceiling", [100, 99, 1])
 def test_it_is_forgotten_where_something_else_is_lower(ceiling):
-    """If another limit is lower, there is nothing to raise."""
+    """If another limit is lower, there is no limit to raise."""
     refused = make_lowered(100)
     refused.raise_limit(ceiling, 1.0)
 
@@ -150,7 +159,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS, per=st.sampled_from([0.5, 60.0]), ceilings=st.lists(st.integers(1, 500)))
 def test_it_is_below_the_ceiling_and_recovers(steps, per, ceilings):
-    """It never exceeds the ceiling after a rise, and it is dropped in the end."""
+    """A raised limit never exceeds the ceiling, and in the end it is dropped."""
     refused, now, ceilings = RefusedLimit(per), 0.0, [*ceilings, 300]
     for place, (what, value, wait) in enumerate(steps):
         now += wait
@@ -180,7 +189,7 @@ def test_it_is_below_the_ceiling_and_recovers(steps, per, ceilings):
 
 @pytest.mark.parametrize("granted, explains", [(99, False), (100, False), (101, True)])
 def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explains):
-    """A window that had as many grants before is not the reason."""
+    """An earlier window with as many grants shows that the limit is not the reason."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
@@ -188,7 +197,7 @@ def test_it_explains_refusals_at_counts_that_were_never_granted(granted, explain
 
 
 def test_the_present_window_proves_nothing():
-    """The grants of the current window may be the reason why it is full."""
+    """The grants of the current window may be the reason for the refusal."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
 
@@ -197,7 +206,7 @@ def test_the_present_window_proves_nothing():
 
 
 def test_it_explains_a_refusal_before_any_grant_by_nothing():
-    """Without a grant no window is the reason."""
+    """Before the first grant, no window can be the reason."""
     refused = RefusedLimit(PER)
 
     assert refused.explains(1, CEILING, 0.0)
@@ -205,7 +214,7 @@ def test_it_explains_a_refusal_before_any_grant_by_nothing():
 
 
 def test_a_lowered_limit_explains_any_refusal():
-    """The limit may have to be lowered further."""
+    """A lowered limit explains any refusal, because it may have to be lowered further."""
     refused = make_lowered(100)
     refused.record_granted(100, 0.0)
 
@@ -213,7 +222,7 @@ def test_a_lowered_limit_explains_any_refusal():
 
 
 def test_old_grants_are_forgotten():
-    """After four windows the server may have changed."""
+    """After four windows, the server may have changed its limit."""
     refused = RefusedLimit(PER)
     refused.record_granted(100, 0.0)
     for part in range(1, 32):
@@ -233,7 +242,7 @@ def test_old_grants_are_forgotten():
     later=st.floats(1.001, 3.5),
 )
 def test_random_refusals_do_not_lower_it(counts, pace, which, later):
-    """A count that was granted one to three and a half windows before is not the reason."""
+    """A number that was granted one to three and a half windows ago is not the reason."""
     refused, which, refused_at = RefusedLimit(PER), which % len(counts), None
     for place, count in enumerate(counts):
         now = place * pace

@@ -1,4 +1,4 @@
-"""The remaining requests by the server's newest report, and what others need of them."""
+"""The remaining requests according to the server's newest report, and what others need of them."""
 
 import math
 
@@ -17,7 +17,7 @@ TRIP = 0.2
 
 
 class Client:
-    """A sent log, and the remaining requests by the replies."""
+    """A sent log, and the remaining requests that the replies report."""
 
     def __init__(self, pace: Terms = PACE) -> None:
         self.sent = SentLog()
@@ -29,7 +29,7 @@ class Client:
             self.sent.add(at)
 
     def hear(self, at: float, remaining: int | None, reset: float | None = None, **more) -> None:
-        """Receive the reply to a request that was sent a moment before."""
+        """Receive the reply to a request that was sent a moment earlier."""
         permit = Permit(at - TRIP, more.get("before", math.inf))
         self.sent.add(permit.sent)
         self.sent.settle(at, sent=True)
@@ -39,14 +39,17 @@ class Client:
 
 
 def make_window(remaining: int, reset: float = 40.0, **more) -> Client:
-    """Return a client with a report at 100 of a fixed window that ends ``reset`` seconds later."""
+    """Return a client with a report of a fixed window.
+
+    The report arrives at 100, and the window ends ``reset`` seconds later.
+    """
     client = Client()
     client.hear(100.0, remaining, reset, **more)
     return client
 
 
 def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
-    """Return a client with reports of a quota without resets, from 100 on."""
+    """Return a client with reports of a quota without resets. The first report arrives at 100."""
     client = Client()
     for place, one in enumerate(remaining):
         client.hear(100.0 + place * gap, one)
@@ -57,7 +60,7 @@ def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
 
 
 def test_without_a_report_nothing_is_known():
-    """There is no bound, no burst, and no other client."""
+    """Without a report there is no bound, no burst, and no other client."""
     left = Client().left
 
     assert left.get(0.0) == math.inf
@@ -71,7 +74,7 @@ def test_without_a_report_nothing_is_known():
 
 
 def test_a_reply_without_remaining_changes_nothing():
-    """Such a reply only reports the limit."""
+    """A reply without the remaining number only reports the limit."""
     client = make_window(200)
     before = client.left.get(101.0)
     client.hear(101.0, None)
@@ -80,7 +83,7 @@ def test_a_reply_without_remaining_changes_nothing():
 
 
 def test_without_a_limit_nobody_is_noticed():
-    """Without a limit it is unknown how much is missing."""
+    """Without a limit, the client cannot know how many requests are missing."""
     client = make_window(5, limit=None)
 
     assert client.left.get(100.0) == 5
@@ -91,7 +94,7 @@ def test_without_a_limit_nobody_is_noticed():
 
 
 def test_a_report_counts_until_its_window_ends():
-    """After its window a report is ignored."""
+    """A report is ignored after the end of its window."""
     left = make_window(299).left
 
     assert (left.get(139.9), left.get_reported(139.9)) == (299, 299)
@@ -101,7 +104,7 @@ def test_a_report_counts_until_its_window_ends():
 
 
 def test_requests_in_flight_are_deducted():
-    """The report may not include requests in flight."""
+    """Requests in flight are subtracted, because the report may not include them."""
     client = make_window(299)
     client.send(101.0, 9)
 
@@ -110,7 +113,7 @@ def test_requests_in_flight_are_deducted():
 
 
 def test_a_client_alone_may_use_the_rest():
-    """If only this client has used the window, the rest may be sent immediately."""
+    """If only this client has used the window, it may send the rest immediately."""
     left = make_window(299).left
 
     assert left.is_all_ours(100.0)
@@ -121,12 +124,15 @@ def test_a_client_alone_may_use_the_rest():
 
 @pytest.mark.parametrize("remaining, are_present", [(299, False), (298, False), (297, True)])
 def test_others_are_noticed_if_more_is_missing_than_is_ours(remaining, are_present):
-    """A difference of one may be a request that is counted late. Two are others."""
+    """One missing request may be a request that is counted late.
+
+    Two missing requests show that there are other clients.
+    """
     assert make_window(remaining).left.is_all_ours(100.0) is not are_present
 
 
 def test_something_is_left_to_others():
-    """A hundredth of the limit is left to others, and nothing is sent in a burst."""
+    """A hundredth of the limit is reserved for others, and nothing is sent in a burst."""
     left = make_window(199).left
 
     assert left.get(100.0) == 196
@@ -135,7 +141,7 @@ def test_something_is_left_to_others():
 
 
 def test_the_requests_of_others_are_deducted():
-    """They took a hundred in 20 seconds, and the reset may be two seconds off by rounding."""
+    """Others took a hundred in 20 seconds. Rounding may move the reset by two seconds."""
     left = make_window(199).left
 
     assert left.get_rest_of_window(196.0, 100.0) == (pytest.approx(196 - 5 * 39), 139.0)
@@ -144,17 +150,20 @@ def test_the_requests_of_others_are_deducted():
 
 
 def test_a_request_waits_until_others_leave_something():
-    """They take 100 of 101 remaining requests in the last 20 seconds."""
+    """Others take 100 of 101 remaining requests in the last 20 seconds."""
     assert make_window(199).left.get_turn_beside_others(101.0, 100.0) == 120.0
 
 
 def test_their_pace_matters_only_in_a_continuous_quota():
-    """In a window only the number that remains until its end matters."""
+    """In a fixed window, the pace of others does not matter.
+
+    The client looks only at the number that remains until the window ends.
+    """
     assert make_window(199).left.get_pace_beside_others(196.0, 100.0) == math.inf
 
 
 def test_nothing_is_left_until_the_window_ends():
-    """More remains when the window ends, and no test is needed."""
+    """New requests become available when the window ends, and no test is needed."""
     client = make_window(0)
     client.send(101.0)
 
@@ -176,7 +185,7 @@ def test_a_zero_is_tested_if_this_client_used_little():
 
 @pytest.mark.parametrize("used, is_test", [(30, True), (31, False)])
 def test_a_zero_is_not_doubtful_after_many_requests(used, is_test):
-    """It is doubtful only if this client used at most a tenth of the limit."""
+    """A reported 0 is doubtful only if this client used at most a tenth of the limit."""
     client = Client()
     for _ in range(used - 1):
         client.hear(99.0, None)
@@ -194,7 +203,7 @@ def test_a_refused_test_confirms_a_zero():
 
 
 def test_another_refusal_confirms_nothing():
-    """A refusal of a request that was no test confirms nothing."""
+    """The refusal of a request that was not a test does not confirm a reported 0."""
     client = make_window(0)
     client.hear(101.0, 0, 39.0, before=5.0, refused=True)
 
@@ -203,7 +212,7 @@ def test_another_refusal_confirms_nothing():
 
 @pytest.mark.parametrize("before", [0.0, math.inf])
 def test_a_server_that_always_reports_zero_is_ignored(before):
-    """After six grants a reported 0 is ignored for ten windows."""
+    """After six requests are granted despite a reported 0, it is ignored for ten windows."""
     client = Client()
     for place in range(6):
         assert client.left.is_valid(100.0 + place) is (place > 0)
@@ -216,7 +225,10 @@ def test_a_server_that_always_reports_zero_is_ignored(before):
 
 
 def test_a_limit_of_one_always_leaves_nothing():
-    """A 0 is then no contradiction, unless a request is granted after a reported 0."""
+    """With a limit of one, a reported 0 is no contradiction.
+
+    A request that is granted after a reported 0 is one.
+    """
     client = Client(Terms(1, PER, "stated"))
     for place in range(9):
         client.hear(100.0 + place, 0, 40.0 - place, limit=1)
@@ -228,10 +240,10 @@ def test_a_limit_of_one_always_leaves_nothing():
 
 
 def test_a_full_quota_refills_at_our_pace():
-    """A full quota does not show how much more would have been refilled."""
+    """The refill of a full quota cannot be measured, so the client assumes its own pace."""
     left = make_bucket(299).left
 
-    # The report was made half-way between request and reply.
+    # The server made the report halfway between request and reply.
     assert left.get(100.0) == pytest.approx(299 + 5 * TRIP / 2)
     assert left.get(102.0) == pytest.approx(299 + 5 * (2 + TRIP / 2))
     assert left.allows_burst(100.0)
@@ -240,16 +252,16 @@ def test_a_full_quota_refills_at_our_pace():
 
 
 def test_the_measured_refill_is_added():
-    """Each of eight reports has one less, and the time is twice as long, so half is refilled."""
+    """Nine requests lower the remaining number by seven. So two are refilled in nine seconds."""
     left = make_bucket(*range(299, 291, -1), 292, 292).left
     refill = 2 / 9
 
-    # the slower of a long and a short measurement
+    # the slower of a long and a short measurement counts
     assert left.get(110.0) == pytest.approx(292 + refill * (1 + TRIP / 2))
 
 
 def test_our_requests_are_refilled_after_a_window():
-    """All nine are, although the requests of others hide the refill."""
+    """All nine requests are refilled, although the requests of others hide the refill."""
     client = Client()
     for _ in range(9):
         client.hear(100.0, 280)
@@ -262,7 +274,7 @@ def test_our_requests_are_refilled_after_a_window():
 
 
 def test_our_requests_are_refilled_at_our_pace_at_most():
-    """A fifth of a second is enough for two of sixty requests."""
+    """In a fifth of a second, at most two of sixty requests are refilled."""
     client = Client()
     for _ in range(60):
         client.hear(100.0, 280)
@@ -274,7 +286,7 @@ def test_our_requests_are_refilled_at_our_pace_at_most():
 
 
 def test_a_small_bucket_is_not_a_window_that_others_use():
-    """Its resets move. As soon as they show that, the others are dropped."""
+    """The resets of a bucket move. As soon as they do, the client no longer assumes others."""
     client = Client()
     for now in (100.0, 103.0, 106.0):
         client.hear(now, 9, 10.0)
@@ -285,7 +297,7 @@ def test_a_small_bucket_is_not_a_window_that_others_use():
 
 
 def make_shared_bucket() -> Client:
-    """Return a client that has noticed others: they use about five of ten per second."""
+    """Return a client that has noticed others, which use about five of ten requests per second."""
     client = make_bucket(299)
     client.hear(110.0, 246)
     assert not client.left.allows_burst(110.0)
@@ -293,7 +305,7 @@ def make_shared_bucket() -> Client:
 
 
 def test_next_to_others_the_rest_of_the_pace_is_kept():
-    """They took 52 in 10 seconds. The requests beyond that last for half a window."""
+    """The pace is reduced by the rate of others. The remaining requests last half a window."""
     client = make_shared_bucket()
     theirs = 52 / (10 + TRIP)
 
@@ -303,7 +315,7 @@ def test_next_to_others_the_rest_of_the_pace_is_kept():
 
 
 def test_a_twentieth_of_the_pace_is_always_kept():
-    """That holds for any rate of others."""
+    """A twentieth of the pace remains for this client at any rate of others."""
     client = make_shared_bucket()
 
     assert client.left.get_least_pace() == 0.25
@@ -311,7 +323,7 @@ def test_a_twentieth_of_the_pace_is_always_kept():
 
 
 def test_next_to_others_in_a_young_quota_something_is_left_to_them():
-    """They need the remaining requests until our first one is refilled, and not after that."""
+    """Others need the remaining requests until our first one is refilled, and not after that."""
     client = make_shared_bucket()
     first_back = 100.0 + PER - TRIP / 2
     theirs = 52 / (10 + TRIP)
@@ -322,12 +334,15 @@ def test_next_to_others_in_a_young_quota_something_is_left_to_them():
 
 
 def test_a_continuous_quota_has_no_rest_of_a_window():
-    """It has no end until which the rest has to last."""
+    """A continuous quota has no end until which the remaining requests must last."""
     assert make_bucket(299).left.get_rest_of_window(9.0, 100.0) == (math.inf, math.inf)
 
 
 def test_more_remains_after_the_measured_refill():
-    """One request every two seconds keeps the level, so half a request per second is refilled."""
+    """With one request every two seconds, the level is steady.
+
+    So half a request per second is refilled.
+    """
     client = make_bucket(20, *[9] * 70, gap=2.0)
     now = 100.0 + 2.0 * 70
 
@@ -335,7 +350,7 @@ def test_more_remains_after_the_measured_refill():
 
 
 def test_without_a_refill_more_remains_when_ours_is_refilled():
-    """When all should be refilled, a single request tests that."""
+    """If no refill is measured, more remains as soon as our own first request is refilled."""
     client = make_bucket(9, 5)
     first_back = 100.0 + PER - TRIP / 2
 
@@ -343,7 +358,7 @@ def test_without_a_refill_more_remains_when_ours_is_refilled():
 
 
 def test_one_request_tests_whether_all_is_refilled():
-    """It is sent after the reported reset, and not while another one is in flight."""
+    """The test is sent after the reported reset, and not while another request is in flight."""
     client = Client()
     for now in (100.0, 103.0, 106.0, 109.0):
         client.hear(now, 20, 10.0)
@@ -369,7 +384,7 @@ def test_other_terms_count_from_then_on():
 
 
 def test_a_server_that_refused_what_was_left_allows_no_burst():
-    """For ten windows there is no burst, but its reports still apply."""
+    """After such a refusal no burst is sent for ten windows, but reports still apply."""
     client = make_window(299)
     client.left.distrust(100.0)
     assert client.left.get(100.0) == 299
@@ -382,7 +397,7 @@ def test_a_server_that_refused_what_was_left_allows_no_burst():
 
 
 def test_others_who_were_faster_are_left_more():
-    """Others are then present, and one more request is left to them."""
+    """Others then count as present, and one more request is reserved for them."""
     client = make_window(299)
     client.left.leave_more(100.0)
 
@@ -404,7 +419,7 @@ REPORTS = st.lists(
 
 @given(reports=REPORTS, in_flight=st.integers(0, 5))
 def test_no_sequence_of_reports_breaks_it(reports, in_flight):
-    """It never exceeds the reported and refilled requests, and there is always a next time."""
+    """The bound never exceeds the reported and refilled requests, and a next time always exists."""
     client, now = Client(), 100.0
     client.send(now, in_flight)
     for wait, remaining, reset, refused, before in reports:

@@ -42,7 +42,7 @@ def redact(*headers: tuple[str, str], key: str = KEY) -> Headers:
 
 
 async def test_each_kind_of_page_has_it(sandbox, client):
-    """Pages of conversations and inboxes, decoded or raw, have it."""
+    """Pages of conversations and inboxes have details, both decoded and raw."""
     pages = [
         await client.conversations.page(),
         await client.inboxes.page(),
@@ -61,7 +61,7 @@ async def test_each_kind_of_page_has_it(sandbox, client):
 
 
 async def test_a_page_that_was_retried_says_so(sandbox, client):
-    """It has the number of attempts, and the request id of the reply that was used."""
+    """The details have the number of attempts, and the request id of the reply that was used."""
     sandbox.fail_next(Fault.status(503), Fault.drop())
 
     page = await client.conversations.page()
@@ -71,7 +71,10 @@ async def test_a_page_that_was_retried_says_so(sandbox, client):
 
 
 def test_seconds_and_waits_are_measured():
-    """The seconds include attempts and waits. Waits are named as in events."""
+    """The seconds include attempts and waits.
+
+    The waits have the same names as in events.
+    """
     script = [NotSentError("refused"), reply(429, Retry_After="20"), page_reply(["a"])]
     limiter = Limiter(RateLimit(600))
     pipeline, _ = make_pipeline(script, latency=3, limiter=limiter)
@@ -87,7 +90,7 @@ def test_seconds_and_waits_are_measured():
 
 
 def test_a_page_at_once_has_waited_for_nothing():
-    """Without a wait there is no reason for one."""
+    """Without a wait, there is no reason for one in the details."""
     pipeline, _ = make_pipeline([page_reply(["a"])])
 
     details = run_virtual(Conversations(pipeline, None).page()).response
@@ -122,7 +125,7 @@ def test_the_request_id_is_that_of_errors(headers, request_id):
 
 
 def test_pages_that_are_reduced_keep_it():
-    """A page with fewer records, and the page of an error, have the same reply."""
+    """A page that is reduced to fewer records, and the page of an error, have the same details."""
     odd = page_body([], data=[{"id": "a"}, {"id": 7}])
     bad_cursor = page_body(["a"], metadata={"next_cursor": {"cursor_id": "only"}})
     pipeline, _ = make_pipeline([page_reply(["a", "b"]), reply(body=odd), reply(body=bad_cursor)])
@@ -140,7 +143,7 @@ def test_pages_that_are_reduced_keep_it():
 
 
 def test_a_page_that_was_not_received_has_none():
-    """A page that was built by hand has no details."""
+    """A page that was not received has no details."""
     assert ConversationPage().response is InboxPage().response is RawPage().response is None
 
 
@@ -148,7 +151,7 @@ def test_a_page_that_was_not_received_has_none():
 
 
 def test_looking_up_a_header_ignores_case():
-    """Headers are a dictionary in lower case that is looked up in any case."""
+    """Headers are a dictionary with names in lower case, and a lookup ignores case."""
     headers = redact(("X-RateLimit-Limit", "300"), ("Date", "today"))
 
     assert headers["x-ratelimit-LIMIT"] == headers.get("X-RateLimit-Limit") == "300"
@@ -162,7 +165,7 @@ def test_looking_up_a_header_ignores_case():
 
 
 def test_headers_cannot_be_changed():
-    """Changing a header by name would not respect the lower case."""
+    """A header cannot be changed by name, because its name might not be in lower case."""
     headers = redact(("Date", "today"))
 
     for change in (lambda: headers.pop("Date"), lambda: headers.setdefault("DATE", "now")):
@@ -171,12 +174,12 @@ def test_headers_cannot_be_changed():
 
 
 def test_a_repeated_header_is_joined():
-    """A repeated header's values are joined as a list, as HTTP defines."""
+    """The values of a repeated header are joined as a list, as HTTP defines."""
     assert redact(("Via", "a"), ("Warning", "x"), ("VIA", "b")) == {"via": "a, b", "warning": "x"}
 
 
 def test_cookies_and_credentials_are_left_out():
-    """Cookies are omitted, and so are credentials that a server sends back."""
+    """Cookies are left out, and so are credentials that a server sends back."""
     headers = redact(
         ("Set-Cookie", "session=1"),
         ("set-cookie", "more=2"),
@@ -192,7 +195,7 @@ def test_cookies_and_credentials_are_left_out():
 
 @pytest.mark.parametrize("spell", [str, lambda key: "".join(f"%{ord(c):02x}" for c in key)])
 def test_the_key_is_redacted_in_names_and_values(spell):
-    """If a server echoes the key in any form, ``***`` replaces it."""
+    """If a server echoes the key in any form, the details show ``***`` in its place."""
     echo = spell(KEY)
 
     headers = redact(("X-Echo", f"Bearer {echo}!"), (f"X-{echo}", "1"), ("Server", "nginx"))
@@ -202,7 +205,7 @@ def test_the_key_is_redacted_in_names_and_values(spell):
 
 @pytest.mark.parametrize("before", range(32_768 - 45, 32_768, 3))
 def test_many_headers_are_cut_and_show_no_part_of_the_key(before):
-    """Headers beyond the limit are omitted, even if the limit is within a key."""
+    """Headers beyond the limit are left out, even if the limit is in the middle of a key."""
     filler = "x" * (before - len("A\nB\n"))
 
     headers = redact(("A", filler), ("B", KEY), ("C", "x" * 100))
@@ -213,14 +216,14 @@ def test_many_headers_are_cut_and_show_no_part_of_the_key(before):
 
 
 def test_text_that_is_not_utf8_can_be_encoded():
-    """A header of any bytes can be logged, pickled and encoded as JSON."""
+    """A header with any bytes can be logged, pickled and encoded as JSON."""
     headers = redact(("X-Name", b"caf\xe9".decode(errors="surrogateescape")))
 
     assert msgspec.json.decode(msgspec.json.encode(headers)) == {"x-name": r"caf\xe9"}
 
 
 async def test_a_server_that_echoes_the_key_gets_it_into_no_page():
-    """Over a real connection no header, repr or pickle of a page has the key."""
+    """Over a real connection, no header, repr or pickle of a page has the key."""
 
     def answer(head: bytes) -> bytes:
         echo = next(line for line in head.decode().splitlines() if "uthorization" in line)
@@ -246,7 +249,10 @@ async def test_a_server_that_echoes_the_key_gets_it_into_no_page():
 
 
 def test_it_can_be_pickled_copied_and_encoded():
-    """A page with details can be pickled, copied and encoded, and headers looked up afterwards."""
+    """A page with details can be pickled, copied and encoded.
+
+    Afterwards, headers can still be looked up.
+    """
     pipeline, _ = make_pipeline([reply(body=page_body(["a"]), X_Request_Id="r")])
     page = run_virtual(Conversations(pipeline, None).page())
 
@@ -261,7 +267,7 @@ def test_it_can_be_pickled_copied_and_encoded():
 
 
 def test_its_repr_shows_no_headers():
-    """The repr has no headers, because it is logged and they may contain anything."""
+    """The repr is logged and headers may contain anything, so the repr has no headers."""
     details = ResponseDetails(status=200, headers=Headers({"x": "secret"}), attempts=2)
 
     assert repr(details) == "<ResponseDetails: status 200, 2 attempts, 0.000 s>"

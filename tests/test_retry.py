@@ -62,7 +62,10 @@ def idle_drop() -> ConnectionDroppedError:
 
 
 class Failing:
-    """Raises one error after the other, then returns ``"done"``. Records the times of the calls."""
+    """Raises one error after another, then returns ``"done"``.
+
+    Records the times of the calls.
+    """
 
     def __init__(self, *errors: BaseException) -> None:
         self._errors = list(errors)
@@ -82,7 +85,10 @@ def retrying(
     deadline: float = NEVER,
     budget: RetryBudget | None = None,
 ) -> Awaitable[str]:
-    """Return a retrying call of ``attempt``, with its own retry budget unless one is given."""
+    """Return a retrying call of ``attempt``.
+
+    It has its own retry budget unless one is given.
+    """
     return run_with_retries(
         attempt,
         policy=policy,
@@ -144,7 +150,7 @@ def test_permanent_failures_are_not_retried(error):
             await retrying(attempt)
         assert caught.value is error
 
-    if isinstance(error, KeyboardInterrupt):  # it would end the loop
+    if isinstance(error, KeyboardInterrupt):  # a KeyboardInterrupt would end the loop
         assert not is_retryable(error)
         return
     run_virtual(main())
@@ -161,7 +167,7 @@ SECONDS = st.one_of(st.just(0.0), st.floats(1e-6, 1000))
     draw=st.floats(0, 1),
 )
 def test_backoff_lies_in_the_upper_half_of_its_ceiling(base, cap, retry, draw):
-    """Each backoff is between half of its maximum and the maximum, for any policy."""
+    """Each backoff is between half of its maximum and the whole, for any policy."""
     policy = RetryPolicy(backoff=base, backoff_max=cap)
     ceiling = min(base * 2.0 ** min(retry - 1, 200), cap)
 
@@ -171,7 +177,7 @@ def test_backoff_lies_in_the_upper_half_of_its_ceiling(base, cap, retry, draw):
 
 
 def test_backoff_doubles_up_to_its_cap():
-    """The waits double from retry to retry, up to the cap."""
+    """The backoff doubles with each retry, up to the cap."""
     policy = RetryPolicy(backoff=0.5, backoff_max=30)
 
     waits = [backoff(policy, retry, lambda: 1.0) for retry in range(1, 9)]
@@ -180,7 +186,7 @@ def test_backoff_doubles_up_to_its_cap():
 
 
 def test_backoff_is_jittered_at_its_cap_too():
-    """At the cap the waits still spread evenly over the upper half."""
+    """At the cap, backoffs still vary evenly over the upper half."""
     policy = RetryPolicy(backoff=1, backoff_max=30)
     draw = random.Random(7).random
 
@@ -192,7 +198,7 @@ def test_backoff_is_jittered_at_its_cap_too():
 
 
 def test_backoff_is_random_by_default():
-    """Without a fixed random source no two clients wait for the same time."""
+    """Without a fixed random source, no two clients wait for the same time."""
     waits = {backoff(RetryPolicy(), 20) for _ in range(50)}
 
     assert len(waits) == 50
@@ -213,7 +219,7 @@ def test_waits_grow_between_attempts():
 
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 def test_attempts_are_bounded(attempts):
-    """There are at most the policy's attempts, and the last error is raised."""
+    """There are at most as many attempts as the policy allows, and the last error is raised."""
     errors = [status_error(500 + number) for number in range(10)]
     attempt = Failing(*errors)
 
@@ -227,7 +233,7 @@ def test_attempts_are_bounded(attempts):
 
 
 def test_a_retry_after_sets_the_wait():
-    """A Retry-After longer than the backoff is the wait."""
+    """If a Retry-After is longer than the backoff, it sets the wait."""
     attempt = Failing(status_error(503, 7.5), status_error(429, 0.001))
 
     run_virtual(retrying(attempt, RetryPolicy(backoff=1)))
@@ -255,7 +261,7 @@ def test_a_wait_beyond_the_deadline_is_not_begun():
 
 
 def test_backoff_beyond_the_deadline_is_not_begun():
-    """A backoff that would outlive the deadline is not begun either."""
+    """If a backoff would outlast the deadline, it does not begin."""
     attempt = Failing(*(status_error(500) for _ in range(99)))
     policy = RetryPolicy(attempts=99, backoff=1, backoff_max=1)
 
@@ -280,9 +286,9 @@ def test_the_last_attempt_has_no_note():
 
 
 def test_each_retry_is_logged(caplog):
-    """Each retry is logged at a low level, with attempt, seconds and status.
+    """Each retry is logged at a low level, with its attempt, its seconds and the status.
 
-    The server's message is not in the log, because it may quote a customer.
+    The log does not have the server's message, because it may quote a customer.
     """
     attempt = Failing(status_error(429, 3.0))
 
@@ -297,7 +303,7 @@ def test_each_retry_is_logged(caplog):
 
 
 def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
-    """Servers drop idle connections regularly, so that is logged at DEBUG."""
+    """Servers drop idle connections regularly, so these drops are logged only at DEBUG."""
     with caplog.at_level(logging.DEBUG, "cekat_async"):
         run_virtual(retrying(Failing(idle_drop())))
 
@@ -306,7 +312,7 @@ def test_the_drop_of_an_idle_connection_is_hardly_logged(caplog):
 
 @pytest.mark.parametrize("after", [0.0, 0.1, 5.0])
 def test_cancellation_passes_at_once(after):
-    """A call that is cancelled in an attempt or in its backoff ends at that moment."""
+    """A call that is cancelled during an attempt or a backoff ends immediately."""
 
     async def main() -> None:
         attempt = Failing(*(status_error(503, 4) for _ in range(7)))
@@ -335,7 +341,7 @@ def test_an_unknown_host_is_asked_for_twice_more(backoff):
 
 
 def test_an_unknown_host_has_no_more_attempts_than_others():
-    """A policy without retries applies to it too."""
+    """A policy without retries applies to an unknown host, too."""
     attempt = Failing(UnknownHostError())
 
     async def main() -> None:
@@ -353,7 +359,7 @@ AGAIN = RetryPolicy(attempts=1000, backoff=1, backoff_max=1)
 
 
 def test_a_budget_counts_down_and_up():
-    """A retry budget never gives more than it has, and never exceeds its size."""
+    """A retry budget never gives more than it has, and it never exceeds its size."""
     budget = RetryBudget(2)
 
     assert [budget.spend(5), budget.spend(5), budget.spend(5)] == [True, True, False]
@@ -365,7 +371,7 @@ def test_a_budget_counts_down_and_up():
 
 
 def test_a_budget_without_a_bound():
-    """``None`` allows every retry, and logs nothing."""
+    """``None`` allows every retry and logs nothing."""
     budget = RetryBudget(None)
     attempt = Failing(*(ResponseLostError() for _ in range(500)))
 
@@ -384,7 +390,10 @@ def test_a_budget_without_a_bound():
     ids=repr,
 )
 def test_what_a_retry_costs(error, retries):
-    """A retry costs one, after a lost response or a timeout two, and after a 429 nothing."""
+    """A retry costs one.
+
+    It costs two after a lost response or a timeout, and nothing after a 429.
+    """
     attempt = Failing(*[error] * 2000)
 
     async def main() -> None:
@@ -396,7 +405,7 @@ def test_what_a_retry_costs(error, retries):
 
 
 def test_the_drop_of_an_idle_connection_is_free():
-    """Its retry is immediate and costs no retry budget, once per call."""
+    """Once per call, the retry after such a drop is immediate and costs no retry budget."""
     budget = RetryBudget(2)
     budget.spend(10)
     attempt = Failing(status_error(429, 5.0), idle_drop(), idle_drop())
@@ -412,7 +421,7 @@ def test_the_drop_of_an_idle_connection_is_free():
 
 
 def test_a_spent_budget_ends_a_call_at_once():
-    """If the retry budget is used up, the last error is raised immediately and says so."""
+    """If the retry budget is used up, the last error is raised immediately, with that reason."""
     errors = [status_error(500 + number) for number in range(5)]
     attempt = Failing(*errors)
 
@@ -434,7 +443,7 @@ def test_a_spent_budget_ends_a_call_at_once():
 @pytest.mark.parametrize("policy", [RetryPolicy(attempts=1), RetryPolicy(backoff=9)])
 @pytest.mark.parametrize("balance", [0, 3])
 def test_other_reasons_against_a_retry_cost_no_budget(policy, balance, caplog):
-    """A retry that the attempts or the deadline forbid costs nothing."""
+    """If the attempts or the deadline forbid a retry, it costs nothing."""
     budget = RetryBudget(3)
     budget.spend(5 * (3 - balance))
 
@@ -463,7 +472,10 @@ def test_other_reasons_against_a_retry_cost_no_budget(policy, balance, caplog):
     ids=repr,
 )
 def test_what_success_gives_back(errors, balance):
-    """Success gives back the cost of its retries, or a fifth of one if that was nothing."""
+    """A success gives back the cost of its retries.
+
+    If they cost nothing, it gives back a fifth of a retry.
+    """
     budget = RetryBudget(10)
     budget.spend(25)
 
@@ -473,7 +485,7 @@ def test_what_success_gives_back(errors, balance):
 
 
 def test_what_fails_in_the_end_gives_nothing_back():
-    """A call that fails in the end has used up exactly what its retries cost."""
+    """A call that fails for good has used up exactly what its retries cost."""
     budget = RetryBudget(10)
     attempt = Failing(status_error(500), ResponseLostError(), status_error(404))
 
@@ -487,7 +499,7 @@ def test_what_fails_in_the_end_gives_nothing_back():
 
 @pytest.mark.parametrize("patience", [0.1, 0.9])
 def test_cancelled_while_it_backs_off_a_retry_has_cost_nothing(patience):
-    """A retry that was never sent costs nothing, and earlier ones stay paid."""
+    """A retry that was never sent costs nothing. Earlier retries are not refunded."""
     budget = RetryBudget(10)
     attempt = Failing(status_error(503, 1), ResponseLostError(), NotSentError())
 
@@ -505,7 +517,10 @@ def test_cancelled_while_it_backs_off_a_retry_has_cost_nothing(patience):
 
 @pytest.mark.parametrize("queue, work, sent, balance", [(0, 60, 2, 8), (60, 0, 1, 10)])
 def test_a_retry_that_is_cancelled_costs_what_was_sent(queue, work, sent, balance):
-    """A cancelled retry that was sent costs its price. One in the queue costs nothing."""
+    """A cancelled retry costs its price if it was sent.
+
+    A retry in the queue costs nothing.
+    """
     budget = RetryBudget(10)
     attempt = Queueing(queue, work, ResponseLostError(), status_error(500))
 
@@ -531,7 +546,7 @@ def test_a_retry_that_is_cancelled_costs_what_was_sent(queue, work, sent, balanc
     ids=["it ends there", "it goes on", "the next one is too dear"],
 )
 def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balance):
-    """A retry that a pause ended before it was sent is refunded, once."""
+    """If a pause ends a retry before it is sent, the retry is refunded, once."""
     budget = RetryBudget(10)
     budget.spend(5 * others)
     requests = ["the first"]
@@ -558,7 +573,7 @@ def test_a_retry_that_was_refused_unsent_has_cost_nothing(errors, others, balanc
 
 @pytest.mark.parametrize("errors", [0, 1, 2])
 def test_a_call_leaves_nothing_to_the_garbage_collector(errors):
-    """Its objects are freed immediately, because a collection could block the event loop."""
+    """The objects of a call are freed immediately: a collection could block the event loop."""
     attempts = [Failing(*(TransportError() for _ in range(errors))) for _ in range(10)]
 
     async def main() -> int:
@@ -592,7 +607,7 @@ class Queueing(Failing):
 
 
 def test_a_spent_budget_warns_once(caplog):
-    """An empty retry budget causes one warning until it is half full again."""
+    """An empty retry budget causes one warning, until it is half full again."""
     budget = RetryBudget(4)
 
     async def fail() -> None:
@@ -623,7 +638,7 @@ def warnings_of_budget(caplog) -> list[str]:
 
 
 class Watched(RetryBudget):
-    """Checks its balance after every change."""
+    """Checks the balance of the budget after every change."""
 
     def spend(self, tokens: int) -> bool:
         spent = super().spend(tokens)
@@ -649,7 +664,7 @@ OUTCOMES = {
 
 
 class PlannedCall:
-    """A call that starts, queues, fails and is cancelled as planned."""
+    """A call that starts, queues, fails and is cancelled according to a plan."""
 
     def __init__(self, waits: tuple[float, ...], patience: float, outcomes: list[str]) -> None:
         self._start, queue, latency = waits
@@ -687,7 +702,10 @@ class PlannedCall:
     ),
 )
 def test_no_more_is_sent_than_the_budget_allows(retries, calls):
-    """For any calls, retries <= budget + given back. Unsent ones cost nothing."""
+    """For any calls, the number of retries is at most the budget and what was given back.
+
+    Retries that were not sent cost nothing.
+    """
     budget = Watched(retries)
 
     async def main() -> None:

@@ -32,12 +32,12 @@ def left(
     reset: float | None = 60.0,
     per: float | None = 60.0,
 ) -> list[QuotaStatement]:
-    """Return the report of a reply about one quota."""
+    """Return a reply's report about one quota."""
     return [QuotaStatement(limit, remaining, reset, per)]
 
 
 def go(scheduler: Scheduler, now: float) -> Permit:
-    """Send a request whose slot is due."""
+    """Send a request whose slot has arrived."""
     slot = scheduler.next_slot(now)
     assert slot.at <= now
     return scheduler.take(slot, now)
@@ -52,7 +52,7 @@ def observe(
     refused: bool = False,
     asked: float | None = None,
 ) -> None:
-    """Settle a request that was granted, or that was refused for the reason in its reply."""
+    """Settle a request: granted, or refused for the reason in its reply."""
     reported = reported if scheduler.trusts_server else []
     outcome = Outcome(tuple(reported))
     if refused:
@@ -82,7 +82,7 @@ def refuse(
     reported: Sequence[QuotaStatement] = (),
     asked: float | None = None,
 ) -> None:
-    """Send a request, and refuse it."""
+    """Send a request that the server refuses."""
     call(scheduler, now, reported, refused=True, asked=asked)
 
 
@@ -91,19 +91,19 @@ def fill(
 ) -> None:
     """Send requests together, and settle each by the same reply.
 
-    The window must be unused, because the rest of a used window is spread.
+    The window must be unused, because the scheduler spreads the rest of a used window.
     """
     for permit in [go(scheduler, now) for _ in range(count)]:
         observe(scheduler, permit, now, reported)
 
 
 def all_ours(scheduler: Scheduler, limit: int, now: float) -> list[QuotaStatement]:
-    """Return the report of a server that has counted our requests, and no others."""
+    """Return the report of a server that has counted our requests and no others."""
     return left(limit, limit - scheduler.used(now) - 1)
 
 
 def take_burst(scheduler: Scheduler, now: float) -> list[Permit]:
-    """Send everything that may be sent without a pace."""
+    """Send everything that may be sent in a burst."""
     permits = []
     while (slot := scheduler.next_slot(now)).at <= now and not slot.paced:
         permits.append(scheduler.take(slot, now))
@@ -111,7 +111,7 @@ def take_burst(scheduler: Scheduler, now: float) -> list[Permit]:
 
 
 def next_to_others(limit: int = 300, remaining: int = 0, reset: float = 31.0) -> Scheduler:
-    """Return a scheduler whose first reply, at 0, showed that others took most of the window."""
+    """Return a scheduler whose first reply, at 0, shows that others took most of the window."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(limit, remaining, reset))
     return scheduler
@@ -127,7 +127,7 @@ def find_next(scheduler: Scheduler, now: float) -> float:
 
 
 def wait_until_ignored(scheduler: Scheduler, now: float) -> float:
-    """Report "nothing left" with each grant until that is ignored, and return the time."""
+    """Report "nothing left" with each grant until the scheduler ignores it, and return the time."""
     for _ in range(20):
         now = find_next(scheduler, now)
         call(scheduler, now, left(300, 0))
@@ -140,7 +140,10 @@ def wait_until_ignored(scheduler: Scheduler, now: float) -> float:
 
 
 def test_it_begins_with_the_documented_or_the_configured_limit():
-    """Without settings it keeps 300 requests in 60 seconds; nothing is used or reported yet."""
+    """Without settings, the scheduler allows 300 requests in 60 seconds.
+
+    At first, nothing is used or reported.
+    """
     scheduler = make_scheduler()
 
     assert scheduler.terms == Terms(300, 60.0, "documented")
@@ -155,7 +158,10 @@ def test_it_begins_with_the_documented_or_the_configured_limit():
 
 
 def test_until_the_first_reply_one_request_is_in_flight():
-    """The first reply shows the limit. If there is none in ten seconds, one more is sent."""
+    """The first reply shows the limit.
+
+    If no reply arrives in ten seconds, one more request is sent.
+    """
     scheduler = make_scheduler()
     permit = go(scheduler, 0.0)
     assert scheduler.next_slot(5.0) == Slot(10.0, WaitReason.FIRST_REPLY)
@@ -168,7 +174,7 @@ def test_until_the_first_reply_one_request_is_in_flight():
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_a_first_request_without_a_reply_is_followed_by_one_other(sent):
-    """A request that was lost shows nothing, so the next one is sent alone too."""
+    """A lost request shows nothing, so the next one is sent alone too."""
     scheduler = make_scheduler()
     go(scheduler, 0.0)
     scheduler.settle(1.0, sent=sent)
@@ -178,7 +184,7 @@ def test_a_first_request_without_a_reply_is_followed_by_one_other(sent):
 
 
 def test_a_coarse_clock_shows_no_window_of_no_length():
-    """Some clocks tick every 16 ms: replies of one tick must not end in a division by zero."""
+    """Some clocks tick every 16 ms. Replies in the same tick must not cause a division by zero."""
     scheduler = make_scheduler()
     while (slot := scheduler.next_slot(5.0)).at <= 5.0:
         permit = scheduler.take(slot, 5.0)
@@ -199,7 +205,7 @@ def test_without_headers_the_pace_is_even():
 
 @pytest.mark.parametrize("limit", [1, 2, 300])
 def test_at_most_the_limit_is_sent_before_a_place_is_free(limit):
-    """Requests in flight take their places until they are settled, however long that takes."""
+    """Requests in flight take up their places until they are settled, however long that takes."""
     scheduler = make_scheduler(limit)
     call(scheduler, 0.0)
     permits = [go(scheduler, 100.0) for _ in range(limit)]
@@ -212,7 +218,7 @@ def test_at_most_the_limit_is_sent_before_a_place_is_free(limit):
 
 
 def test_without_headers_what_is_left_lasts_until_the_first_place_is_free():
-    """If most of a window was used at once, the rest is spread, and not sent in a burst."""
+    """If most of a window was used at once, the rest is spread and not sent in a burst."""
     scheduler = make_scheduler(10)
     call(scheduler, 0.0)
     fill(scheduler, 8, 100.0)
@@ -239,9 +245,9 @@ def test_half_of_the_quickest_exchange_is_gained_in_each_window():
     [(300, 100), (156, 52), (100, 33), (78, 26), (66, 14), (60, 8), (20, 8), (10, 5), (2, 1)],
 )
 def test_a_burst_leaves_a_third_of_the_limit(limit, kept):
-    """A third is left, but 52 may be sent if that is possible; of small limits half, at most 8.
+    """A burst leaves a third of the limit, but allows 52 requests if possible.
 
-    The rest is spread until the end of the window.
+    Of a small limit it leaves half, at most 8. The rest is spread until the end of the window.
     """
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(limit, limit - 1))
@@ -267,7 +273,7 @@ def test_a_limit_of_one_needs_no_reserve():
 
 
 def test_a_burst_leaves_a_third_of_each_window():
-    """Several windows count at once, and the fullest of them ends the burst."""
+    """Several windows count at the same time, and the fullest of them ends the burst."""
     scheduler = make_scheduler(250, per=1.0)
     call(scheduler, 0.0, left(300, 299))
     assert scheduler.windows == (Terms(300, 60.0, "stated"), Terms(250, 1.0, "configured"))
@@ -278,7 +284,7 @@ def test_a_burst_leaves_a_third_of_each_window():
 
 
 def test_a_permit_says_what_was_reported_as_left():
-    """Requests in flight are subtracted; it is infinite while nothing was reported."""
+    """The permit's number excludes requests in flight. It is infinite until the first report."""
     scheduler = make_scheduler()
     assert call(scheduler, 0.0, left(300, 299)).remaining == math.inf
 
@@ -289,7 +295,10 @@ def test_a_permit_says_what_was_reported_as_left():
 
 
 def test_credit_is_saved_by_idle_time_and_by_nothing_else():
-    """Idle time allows a burst later, up to one window's worth; a wait for a slot does not."""
+    """Idle time allows a later burst of up to one window's worth.
+
+    Waiting for a slot does not.
+    """
     scheduler = make_scheduler()
     all_left = left(40, 40)
     call(scheduler, 0.0, all_left)
@@ -312,7 +321,10 @@ def test_credit_is_saved_by_idle_time_and_by_nothing_else():
 
 
 def test_only_a_burst_costs_credit():
-    """A request in the even pace costs none; one window's worth is there in the beginning."""
+    """A request at the even pace costs no credit.
+
+    At first, there is credit for one window's worth of requests.
+    """
     scheduler = make_scheduler(60)
     for now in (0.0, 2.0, 4.0):
         call(scheduler, now)
@@ -324,7 +336,7 @@ def test_only_a_burst_costs_credit():
 
 
 def test_after_a_refusal_nothing_is_sent_in_a_burst():
-    """Whatever is reported as left, requests come back one by one."""
+    """After a refusal, requests are sent one by one, whatever the server reports as left."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 299))
     assert scheduler.next_slot(0.0).is_burst
@@ -340,7 +352,10 @@ def test_after_a_refusal_nothing_is_sent_in_a_burst():
 
 
 def test_what_is_left_is_spread_until_the_reset():
-    """The rest is used up a second before the reset, which is rounded up. Three are for others."""
+    """The rest is used up one second before the reset, which is rounded up.
+
+    Three requests are reserved for others.
+    """
     scheduler = next_to_others(remaining=100, reset=31.0)
     scheduler._credit.clear()
     scheduler._remaining._others._rate = 0.0
@@ -351,7 +366,7 @@ def test_what_is_left_is_spread_until_the_reset():
 
 
 def test_what_lasts_anyway_is_not_spread():
-    """If the even pace would leave some until the reset, the pace alone decides."""
+    """If the even pace would leave some requests until the reset, the pace alone decides."""
     scheduler = next_to_others(remaining=150, reset=21.0)
     scheduler._remaining._others._rate = 0.0
     scheduler._credit.clear()
@@ -360,20 +375,20 @@ def test_what_lasts_anyway_is_not_spread():
 
 
 def test_others_are_given_way_until_enough_is_left_for_them():
-    """The client leaves them the requests that they will use by the reset at their rate so far."""
-    # They took 149 in 30 seconds, so another 149 in the next 30.
+    """The client reserves what others will use until the reset, at their rate so far."""
+    # Others took 149 in 30 seconds, so they will take another 149 in the next 30.
     scheduler = next_to_others(remaining=150, reset=30.0)
     assert scheduler._remaining._others.get_rate(0.0) == pytest.approx(149 / 30)
     assert scheduler.next_slot(0.0).at <= 0.2 * 20
 
     scheduler = next_to_others(remaining=104, reset=30.0)
     slot = scheduler.next_slot(0.0)
-    # They need all 100 that are left beyond the margin, but a twentieth of the pace is kept.
+    # Others need all 100 that are left beyond the margin, but a twentieth of the pace remains.
     assert slot == Slot(4.0, WaitReason.OTHERS, remaining=101)
 
 
 def test_at_least_a_twentieth_of_the_pace_is_kept_next_to_others():
-    """Its replies show how much others use, and when they stop."""
+    """The replies to these requests show how much others use, and when they stop."""
     scheduler = next_to_others(remaining=50, reset=60.0)
     call(scheduler, 4.0, left(300, 45, 56.0))
 
@@ -381,7 +396,10 @@ def test_at_least_a_twentieth_of_the_pace_is_kept_next_to_others():
 
 
 def test_a_used_up_window_of_others_is_waited_out():
-    """It waits until the reset, and reports that for calls that cannot wait as long."""
+    """The client waits until the reset.
+
+    The wait is reported for calls that cannot wait as long.
+    """
     scheduler = next_to_others(remaining=0)
     call(scheduler, 1.0, left(300, 0, 30.0))  # the test of the report is granted here
     go(scheduler, 2.0)
@@ -393,7 +411,7 @@ def test_a_used_up_window_of_others_is_waited_out():
 
 
 def test_a_window_of_which_others_left_a_little_is_not_used_up():
-    """The margin may turn out to be free, so calls wait, and do not fail at once."""
+    """The margin may turn out to be free, so calls wait instead of failing immediately."""
     scheduler = next_to_others(remaining=1)
 
     slot = scheduler.next_slot(0.0)
@@ -401,7 +419,10 @@ def test_a_window_of_which_others_left_a_little_is_not_used_up():
 
 
 def test_a_window_that_we_alone_used_up_is_over_when_the_sent_log_says_so():
-    """The reset may be stated two seconds late, and nothing is lost by that."""
+    """The stated reset may be two seconds late.
+
+    The client does not wait for it, and loses nothing.
+    """
     scheduler = make_scheduler()
     for n in range(10):
         call(scheduler, find_next(scheduler, 0.0), left(10, 9 - n, 62.0))
@@ -411,7 +432,10 @@ def test_a_window_that_we_alone_used_up_is_over_when_the_sent_log_says_so():
 
 
 def test_others_are_noticed_by_what_is_missing():
-    """A difference of one may be chance. Two are others, for two windows."""
+    """One missing request may be chance.
+
+    Two missing requests mean that there are others, for two windows.
+    """
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 298, 200.0))
     assert scheduler.next_slot(0.0).remaining == 298
@@ -427,21 +451,24 @@ def test_others_are_noticed_by_what_is_missing():
 
 @pytest.mark.parametrize("limit, margin", [(1000, 10), (300, 3), (100, 1), (60, 1), (10, 1)])
 def test_a_hundredth_of_the_limit_is_left_to_others(limit, margin):
-    """At least one request is left to them, for theirs may be faster than ours."""
+    """At least one request is reserved for others, because theirs may be faster than ours."""
     scheduler = next_to_others(limit, remaining=limit // 2)
 
     assert scheduler.next_slot(0.0).remaining == limit // 2 - margin
 
 
 def test_at_most_half_of_a_small_bucket_is_left_to_others():
-    """Otherwise a bucket that never holds much could never be used."""
+    """Without this maximum, a bucket that never holds much could never be used."""
     scheduler = next_to_others(300, remaining=4)
 
     assert scheduler.next_slot(0.0).remaining == 2
 
 
 def test_more_is_left_to_others_after_they_were_faster():
-    """One more request, then three, up to a sixtieth of the limit; the limit stays."""
+    """The reserve grows by one request, then three, up to a sixtieth of the limit.
+
+    The limit does not change.
+    """
     scheduler = make_scheduler()
     margins = []
     for now in (0.0, 200.0, 400.0, 600.0):
@@ -454,7 +481,7 @@ def test_more_is_left_to_others_after_they_were_faster():
 
 
 def test_a_slot_next_to_others_is_no_later_than_the_report_is_valid():
-    """After that nothing is known about others, so the wait ends with the report."""
+    """An expired report shows nothing about others, so the wait ends when the report expires."""
     scheduler = make_scheduler()
     for _ in range(2):
         call(scheduler, 0.0, left(8, 8, None))
@@ -469,7 +496,10 @@ def test_a_slot_next_to_others_is_no_later_than_the_report_is_valid():
 
 
 def test_what_is_left_of_a_full_bucket_grows_at_the_rate_of_the_limit():
-    """A full bucket does not show its refill. Time counts from half-way of the exchange."""
+    """The refill of a full bucket cannot be seen, so the limit's rate is used.
+
+    Time counts from the middle of the exchange.
+    """
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 4, None), trip=1.0)
 
@@ -478,19 +508,19 @@ def test_what_is_left_of_a_full_bucket_grows_at_the_rate_of_the_limit():
 
 
 def test_what_is_left_of_a_bucket_grows_as_it_did_lately():
-    """The refill is measured, so what others take is not relied on."""
+    """The measured refill decides, so the estimated use by others does not matter."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 50, None))
     for now in range(1, 10):
         call(scheduler, find_next(scheduler, 4.0 * now), left(300, 20, None))
 
     before = scheduler.next_slot(36.0).remaining
-    # One was given back per request, of which there was one in four seconds.
+    # The server refilled one per request, and there was one request in four seconds.
     assert scheduler.next_slot(40.0).remaining - before <= 1.01
 
 
 def test_what_is_left_of_a_bucket_never_grows_faster_than_the_limit():
-    """A report that jumps up shows a burst of refill, and not a rate."""
+    """A report that rises suddenly shows a burst of refill and not a rate."""
     scheduler = make_scheduler(60)
     for n in range(8):
         call(scheduler, find_next(scheduler, n), left(60, 2 + 4 * n, None))
@@ -501,7 +531,7 @@ def test_what_is_left_of_a_bucket_never_grows_faster_than_the_limit():
 
 
 def test_our_own_places_that_became_free_are_left_again():
-    """Those are certain to be given back, however little else is."""
+    """Our own places are certain to be given back, however little else is."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 100, None))
     call(scheduler, 4.0, left(300, 50, None))
@@ -513,7 +543,7 @@ def test_our_own_places_that_became_free_are_left_again():
 
 
 def test_an_empty_bucket_is_asked_once_when_all_should_be_given_back():
-    """Not by many at once: the next one waits for the reply, or for a place of our own."""
+    """Only one request is sent. The next one waits for its reply, or for a place of our own."""
     scheduler = make_scheduler()
     for n in range(5):
         call(scheduler, 4.0 * n, left(40, 30 - n, 20.0))
@@ -527,7 +557,7 @@ def test_an_empty_bucket_is_asked_once_when_all_should_be_given_back():
 
 
 def test_a_small_bucket_is_no_sign_of_others():
-    """It never held the limit, so it is compared with the most that it ever held."""
+    """The bucket never held the limit, so reports are compared with the most that it ever held."""
     scheduler = make_scheduler()
     now = 0.0
     for _ in range(12):
@@ -542,9 +572,9 @@ def test_a_small_bucket_is_no_sign_of_others():
 
 
 def test_nothing_left_is_ignored_if_it_is_always_reported():
-    """Six grants that all report nothing left: each is a test of the report, once a second.
+    """Each of six grants reports nothing left, and tests that report, once a second.
 
-    Then that report is ignored for ten windows.
+    Then the report is ignored for ten windows.
     """
     scheduler = make_scheduler()
 
@@ -556,7 +586,7 @@ def test_nothing_left_is_ignored_if_it_is_always_reported():
 
 
 def test_a_slot_that_tests_the_report_says_so():
-    """It waits for the server, is not exhausted, and its permit has nothing left."""
+    """Such a slot waits for the server, is not exhausted, and has a permit with nothing left."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 0))
 
@@ -566,7 +596,7 @@ def test_a_slot_that_tests_the_report_says_so():
 
 
 def test_a_report_that_proved_wrong_again_is_ignored_for_twice_as_long():
-    """It is ignored for ten windows, then twenty, and so on."""
+    """The report is ignored for ten windows, then twenty, and so on."""
     scheduler = make_scheduler()
     assert wait_until_ignored(scheduler, 0.0) == 5.0
     assert wait_until_ignored(scheduler, 605.0) == 610.0
@@ -586,7 +616,7 @@ def test_one_report_of_more_restarts_the_count():
 
 
 def test_a_test_of_a_true_report_costs_one_refusal_in_ten_windows():
-    """A refused test confirms the report, and ten windows later it is tested again."""
+    """A refused test confirms the report. Ten windows later the report is tested again."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 0))
     tested: list[float] = []
@@ -605,7 +635,10 @@ def test_a_test_of_a_true_report_costs_one_refusal_in_ten_windows():
 
 @pytest.mark.parametrize("why", ["in flight", "much is ours"])
 def test_a_report_that_we_may_have_caused_is_not_tested(why):
-    """It is not tested while a request is in flight, or if more than a tenth is ours."""
+    """A report is not tested while a request is in flight.
+
+    It is not tested either if this client used more than a tenth of the limit.
+    """
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     fill(scheduler, 30, 100.0, left(300, 100))
@@ -620,10 +653,10 @@ def test_a_report_that_we_may_have_caused_is_not_tested(why):
 
 
 def test_a_server_that_refuses_what_it_reports_as_left_is_distrusted():
-    """There is no burst for ten windows, and for twenty the documented limit counts as well."""
+    """No burst is sent for ten windows. For twenty, the documented limit applies as well."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(1200, 1199))
-    refuse(scheduler, 0.0, left(1200, 1198))  # without a Retry-After it is an overload
+    refuse(scheduler, 0.0, left(1200, 1198))  # without a Retry-After, a refusal is an overload
     call(scheduler, 0.0, left(1200, 1197))
     assert scheduler.windows == (Terms(1200, 60.0, "stated"),)
 
@@ -644,7 +677,7 @@ def test_a_server_that_refuses_what_it_reports_as_left_is_distrusted():
 
 
 def test_more_left_than_the_limit_is_no_evidence_of_the_window():
-    """Some servers report more as left than their limit. That is taken as it is."""
+    """Some servers report that more is left than their limit. The client accepts that number."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(10, 11, None, None))
     call(scheduler, 6.0, left(10, 500, None, None))
@@ -654,7 +687,7 @@ def test_more_left_than_the_limit_is_no_evidence_of_the_window():
 
 
 def test_headers_can_be_ignored():
-    """With ``trust_server=False`` nothing that is reported counts; refusals still do."""
+    """With ``trust_server=False``, reported numbers are ignored. Refusals still count."""
     scheduler = make_scheduler(100, trust_server=False)
     call(scheduler, 0.0, left(10, 0))
 
@@ -673,7 +706,10 @@ def test_headers_can_be_ignored():
 
 
 def test_a_single_refusal_does_not_lower_the_limit():
-    """Others may have caused one refusal. Two far apart are two single ones."""
+    """Others may have caused one refusal.
+
+    Two refusals far apart count as two single ones.
+    """
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     fill(scheduler, 20, 100.0)
@@ -685,7 +721,7 @@ def test_a_single_refusal_does_not_lower_the_limit():
 
 
 def test_repeated_refusals_lower_the_limit():
-    """It is lowered to what was granted in the window, and then it is raised step by step."""
+    """The limit is lowered to the number of grants in the window, and then raised step by step."""
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     fill(scheduler, 200, 100.0)
@@ -703,7 +739,7 @@ def test_repeated_refusals_lower_the_limit():
 
 
 def test_a_lowered_limit_stays_when_the_server_states_another():
-    """Both are kept at once, and the lowered one is what other processes may learn."""
+    """Both limits apply, and other processes may adopt the lowered one."""
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     fill(scheduler, 20, 100.0)
@@ -718,7 +754,7 @@ def test_a_lowered_limit_stays_when_the_server_states_another():
 
 
 def test_refusals_that_were_in_flight_together_count_once():
-    """They show nothing new, though each is counted."""
+    """The later refusals show nothing new, though each is counted."""
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     permits = [go(scheduler, 100.0) for _ in range(18)]
@@ -748,7 +784,7 @@ def test_refusals_next_to_others_never_lower_the_limit(remaining):
 
 @pytest.mark.parametrize("asked", [0.0, None])
 def test_an_overload_does_not_lower_the_limit(asked):
-    """If some are left and the server may be asked again at once, it has too much to do."""
+    """If requests are left and a retry is allowed immediately, the server is overloaded."""
     scheduler = make_scheduler()
     now = 0.0
     for n in range(200):
@@ -761,7 +797,7 @@ def test_an_overload_does_not_lower_the_limit(asked):
 
 
 def test_an_overload_that_persists_is_a_limit():
-    """Ten refusals in a row are no passing overload, and the next one lowers the limit."""
+    """Ten refusals in a row are no temporary overload, and the next one lowers the limit."""
     scheduler = make_scheduler(60)
     call(scheduler, 0.0)
     fill(scheduler, 5, 100.0, left(300, 295))
@@ -774,7 +810,7 @@ def test_an_overload_that_persists_is_a_limit():
 
 
 def test_frequent_refusals_at_the_documented_limit_are_not_an_overload():
-    """A hidden documented limit explains them, whatever the headers state."""
+    """A documented limit that the headers do not show explains the refusals."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(1200, 1199))
     permits = [go(scheduler, 100.0) for _ in range(304)]
@@ -789,7 +825,7 @@ def test_frequent_refusals_at_the_documented_limit_are_not_an_overload():
 
 
 def test_a_ban_does_not_change_the_limit():
-    """A pause of more than an hour is about something else than the pace."""
+    """A pause of more than an hour does not concern the pace."""
     scheduler = make_scheduler()
     call(scheduler, 0.0)
     fill(scheduler, 5, 100.0)
@@ -801,7 +837,7 @@ def test_a_ban_does_not_change_the_limit():
 
 
 def test_a_quota_that_we_alone_used_up_is_meant_for_a_longer_window():
-    """If it is refused although our own log has a place, the assumed window is too short."""
+    """If a request is refused although our own log has a place, the assumed window is too short."""
     scheduler = make_scheduler()
     now = 0.0
     for _ in range(9):
@@ -820,7 +856,7 @@ def test_a_quota_that_we_alone_used_up_is_meant_for_a_longer_window():
 
 
 def test_a_refusal_that_asks_for_a_longer_time_shows_a_longer_window():
-    """A server that grants nothing for that long has a window of at least that length."""
+    """If the server grants nothing for that long, its window is at least that long."""
     scheduler = make_scheduler(per=10.0)
     call(scheduler, 0.0, left(10, 9, None, None))
     assert scheduler.server_per == 10.0
@@ -831,7 +867,7 @@ def test_a_refusal_that_asks_for_a_longer_time_shows_a_longer_window():
 
 
 def test_a_limit_of_one_is_no_contradiction():
-    """Each grant leaves nothing then, so the report of it counts."""
+    """With a limit of one, each grant leaves nothing. So a report of 0 is trusted."""
     scheduler = make_scheduler()
     now = 0.0
     for _ in range(8):
@@ -842,7 +878,7 @@ def test_a_limit_of_one_is_no_contradiction():
 
 
 def test_a_reply_that_is_no_success_is_no_evidence_of_the_window():
-    """A request that failed may not have been counted, so it shows no window's length."""
+    """A failed request may not have been counted, so it does not show the window's length."""
     scheduler, other = make_scheduler(), make_scheduler()
     for n in range(9):
         for one, granted in ((scheduler, False), (other, True)):
@@ -858,7 +894,7 @@ def test_a_reply_that_is_no_success_is_no_evidence_of_the_window():
 
 
 def test_all_stated_windows_are_kept_at_once():
-    """The slowest one is the pace, and the scarcest report is what is left, in any order."""
+    """The slowest window sets the pace, and the scarcest report decides how many are left."""
     second, minute = QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(300, 5, 30.0, 60.0)
     for reported in ([second, minute], [minute, second]):
         scheduler = make_scheduler()
@@ -877,7 +913,7 @@ def test_all_stated_windows_are_kept_at_once():
 
 
 def test_the_fullest_window_is_waited_for():
-    """If several windows are full, the next request waits for the last of them to have a place."""
+    """If several windows are full, the next request waits until all of them have a place."""
     scheduler = make_scheduler()
     quotas = [QuotaStatement(2, 2, 1.0, 1.0), QuotaStatement(4, 4, 60.0, 60.0)]
     for now in (0.0, 0.0, 1.0, 1.0):
@@ -888,7 +924,7 @@ def test_the_fullest_window_is_waited_for():
 
 
 def test_a_configured_window_is_kept_next_to_the_reported_ones():
-    """The configured limit always applies, and so does a slower reported one."""
+    """The configured limit always applies. A slower reported limit applies as well."""
     scheduler = make_scheduler(30, per=1.0)
     call(scheduler, 0.0, left(60, 59))
     assert scheduler.windows == (Terms(60, 60.0, "stated"), Terms(30, 1.0, "configured"))
@@ -896,7 +932,7 @@ def test_a_configured_window_is_kept_next_to_the_reported_ones():
 
 
 def test_a_quota_without_a_window_is_meant_for_the_own_one():
-    """A limit without a length is assumed to be for ``RateLimit.per`` seconds."""
+    """A limit without a window is assumed to be for ``RateLimit.per`` seconds."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, [QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(300, 5, 30.0)])
     assert scheduler.terms == Terms(300, 60.0, "stated")
@@ -908,10 +944,9 @@ def test_a_quota_without_a_window_is_meant_for_the_own_one():
 
 
 def test_while_the_length_is_unknown_the_last_requests_are_spread():
-    """The replies to the last eight requests show the window's length, so they are spread
-    unevenly.
+    """The replies to the last eight requests show the window's length.
 
-    They are not in the even pace either.
+    So the scheduler spreads these requests unevenly, and not at the even pace.
     """
     scheduler = make_scheduler()
     for n in range(15):
@@ -935,7 +970,10 @@ def test_while_the_length_is_unknown_the_last_requests_are_spread():
 
 
 def test_a_quota_of_a_day_sets_no_pace():
-    """Neither its window nor its reset concerns the pace; that of a minute next to it does."""
+    """The window and the reset of a daily quota do not affect the pace.
+
+    Those of a quota per minute in the same reply do.
+    """
     day, minute = QuotaStatement(1000, 0, 40_000.0, DAY), QuotaStatement(60, 59, 30.0, 60.0)
     scheduler = make_scheduler()
     call(scheduler, 0.0, [day])
@@ -959,12 +997,15 @@ def test_a_quota_of_a_day_sets_no_pace():
     ],
 )
 def test_more_than_an_hour_is_long(reported, is_long):
-    """A quota is long by its window or by its reset."""
+    """A quota is long if its window or its reset is."""
     assert reported.is_long is is_long
 
 
 def test_the_configured_limit_of_a_day_is_kept():
-    """The day counts 24 hours from each reply, and a used-up one is reported as exhausted."""
+    """The day counts for 24 hours from each reply.
+
+    A used-up day is reported as exhausted.
+    """
     scheduler = make_scheduler(per_day=3)
     call(scheduler, 0.0, trip=1.0)
     call(scheduler, 10.0, trip=1.0)
@@ -979,7 +1020,7 @@ def test_the_configured_limit_of_a_day_is_kept():
 
 
 def test_a_day_that_is_all_in_flight_waits_for_a_reply():
-    """A request that turns out to have never been sent makes a place free."""
+    """A request that turns out never to have been sent frees a place."""
     scheduler = make_scheduler(per_day=2)
     call(scheduler, 0.0)
     go(scheduler, DAY - 1.0)
@@ -992,7 +1033,7 @@ def test_a_day_that_is_all_in_flight_waits_for_a_reply():
 
 
 def test_a_lost_request_counts_unless_it_was_never_sent():
-    """It counts for a whole window after it was given up."""
+    """A lost request counts for a whole window after it was given up."""
     scheduler = make_scheduler(3)
     call(scheduler, 0.0)
     for _ in range(2):
@@ -1006,7 +1047,7 @@ def test_a_lost_request_counts_unless_it_was_never_sent():
 
 
 def test_the_earned_total_follows_the_limit_of_each_time():
-    """It is what could have been sent since the first request."""
+    """The earned total is the number of requests that could have been sent since the first one."""
     scheduler = make_scheduler()
     call(scheduler, 100.0)
     assert scheduler.earned(100.0) == 0.0
@@ -1019,7 +1060,10 @@ def test_the_earned_total_follows_the_limit_of_each_time():
 
 
 def test_a_process_keeps_to_its_share_of_every_limit():
-    """``total_limit`` is the whole, and at least one request per window is allowed."""
+    """``total_limit`` is the limit of all processes.
+
+    Each may send at least one request per window.
+    """
     scheduler = make_scheduler()
     scheduler.set_share(0.5, 0.0)
     assert scheduler.terms == Terms(150, 60.0, "documented")
@@ -1035,7 +1079,7 @@ def test_a_process_keeps_to_its_share_of_every_limit():
 
 
 def test_a_share_is_taken_of_what_the_server_grants_and_not_of_the_ceiling():
-    """``RateLimit.share`` leaves the rest to others; the configured ceiling counts in full."""
+    """``RateLimit.share`` leaves the rest of a limit to others, but does not reduce the ceiling."""
     scheduler = make_scheduler(share=0.5)
     assert scheduler.terms == Terms(150, 60.0, "documented")
     call(scheduler, 0.0, left(1000, 999))
@@ -1048,7 +1092,7 @@ def test_a_share_is_taken_of_what_the_server_grants_and_not_of_the_ceiling():
 
 
 def test_a_rate_that_another_process_learned_replaces_all_but_the_configured_one():
-    """It is dropped again for what this process learned itself."""
+    """The adopted rate is dropped again when this process itself learns a rate."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(100, 99))
     assert scheduler.get_learned(2.0) == LearnedRate(100, 60.0, age=2.0)
@@ -1065,7 +1109,7 @@ def test_a_rate_that_another_process_learned_replaces_all_but_the_configured_one
 
 
 def test_the_window_of_the_reports_is_followed_next_to_a_shared_rate():
-    """A report of a second is not valid for a minute, though the pace is another process's."""
+    """A report about one second is not valid for a minute, even next to a shared rate."""
     scheduler = make_scheduler()
     scheduler.adopt(LearnedRate(300, 60.0), 0.0)
     call(scheduler, 0.0, left(5, 4, None, 1.0))
@@ -1076,11 +1120,11 @@ def test_the_window_of_the_reports_is_followed_next_to_a_shared_rate():
 
 
 def test_what_other_processes_were_granted_counts_for_a_refusal():
-    """All of them together used the limit, so it is not lowered to what this one used."""
+    """All processes together used the limit, so it is not lowered to what this one used."""
     scheduler = make_scheduler(100)
     call(scheduler, 0.0)
     fill(scheduler, 10, 100.0)
-    scheduler.note_used_by_all(50 + 1, 100.0)  # with the one that is about to be sent
+    scheduler.note_used_by_all(50 + 1, 100.0)  # including the one that is about to be sent
     for now in (101.0, 102.0):
         refuse(scheduler, now)
 
@@ -1088,7 +1132,7 @@ def test_what_other_processes_were_granted_counts_for_a_refusal():
 
 
 def test_a_long_job_takes_bounded_memory():
-    """Requests that no window needs are deleted, also while the limits stay the same."""
+    """Requests that no window needs are deleted, even while the limits do not change."""
     scheduler = make_scheduler(100, per=1.0)
     for n in range(30_000):
         call(scheduler, n / 50)
@@ -1097,7 +1141,7 @@ def test_a_long_job_takes_bounded_memory():
 
 
 def test_a_day_is_remembered_if_it_is_counted():
-    """With ``per_day`` the requests of a whole day are kept."""
+    """With ``per_day``, the requests of a whole day are kept."""
     scheduler = make_scheduler(100, per=1.0, per_day=100_000)
     for n in range(10_000):
         call(scheduler, n / 50)
@@ -1109,7 +1153,7 @@ def test_a_day_is_remembered_if_it_is_counted():
 
 
 def test_without_a_pace_each_request_is_sent_as_soon_as_it_is_wanted():
-    """Only requests in flight and refusals are counted."""
+    """The scheduler only counts requests in flight and refusals."""
     scheduler = Unlimited()
     permits = [scheduler.take(scheduler.next_slot(float(now)), float(now)) for now in range(3)]
     assert [permit.sent for permit in permits] == [0.0, 1.0, 2.0]
@@ -1136,14 +1180,14 @@ def test_without_a_pace_each_request_is_sent_as_soon_as_it_is_wanted():
 # --- whatever happens
 
 
-# A clock is always a little late: when it hits a slot to the last bit, rounding decides.
+# A clock is always a little late: when it hits a slot exactly, rounding decides.
 LATE = 1e-7
-# The least time on the way in exact tests: what is deducted at most from a window of a minute.
+# The least time on the way in exact tests: the maximum deduction for a window of a minute.
 LEAST = 3.0
 
 
 class Sent:
-    """A request, when it was sent and settled, and the shortest exchange it may have."""
+    """A request: when it was sent and settled, and the shortest exchange that it may have."""
 
     def __init__(self, permit: Permit, least: float) -> None:
         self.permit, self.sent, self.settled = permit, permit.sent, math.inf
@@ -1170,16 +1214,16 @@ class Watched:
 class Driver:
     """Uses every slot, and checks after each event that no window holds too many requests.
 
-    Every window of ``scheduler.windows`` is checked, and that of ``per_day``. The limits may change
-    at any time: a window may hold as many as the largest limit that was in force while its requests
-    were in flight. When a window of another length is kept, only the requests sent since then are
-    checked against it.
+    Every window of ``scheduler.windows`` is checked, and so is that of ``per_day``. The limits may
+    change at any time: a window may hold as many as the largest limit that was in force while its
+    requests were in flight. When a window of another length is kept, only the requests sent since
+    then are checked against it.
 
     Args:
         rate: The options of the scheduler.
-        is_exact: Whether each exchange takes at least what is deducted for it from a window, so
-            that windows are checked in their full length. Otherwise an exchange may take no time,
-            and the windows that are checked are shorter by a twentieth, the most that is deducted.
+        is_exact: True if each exchange takes at least the time that a window deducts. Windows
+            are then checked in their full length. Otherwise an exchange may take no time, and the
+            checked windows are shorter by a twentieth, which is the maximum deduction.
     """
 
     def __init__(self, rate: RateLimit, *, is_exact: bool) -> None:
@@ -1190,7 +1234,7 @@ class Driver:
         self.done: list[Sent] = []
         self.longest_reset = 0.0
         self.watched: dict[float, Watched] = {}
-        # The most requests that each source of a limit allows.
+        # The largest number of requests that each source of a limit allows.
         self.ceilings = {
             "documented": 300 * rate.share,
             "configured": rate.requests or 0,
@@ -1200,7 +1244,7 @@ class Driver:
         self.look()
 
     def look(self) -> None:
-        """Record the windows that are kept from now on."""
+        """Record the windows that the scheduler keeps from now on."""
         windows = self.scheduler.windows
         assert windows
         assert self.scheduler.terms in windows
@@ -1232,7 +1276,7 @@ class Driver:
             self.check([one.sent for one in (*self.done, *self.in_flight)])
 
     def get_deducted(self) -> float:
-        """Return the most that is deducted now, or later, from any of the windows."""
+        """Return the maximum that is deducted from any of the windows, now or later."""
         longest = max(window.per for window in self.scheduler.windows)
         return max(LEAST, min(self.scheduler._sent.quickest, longest / 10) / 2)
 
@@ -1288,11 +1332,11 @@ class Driver:
         self.scheduler.adopt(rate, self.now)
 
     def raise_ceiling(self, source: str, limit: int) -> None:
-        """Record that a source allows that many requests, reduced to the share."""
+        """Record that a source allows ``limit`` requests, reduced to the share."""
         self.ceilings[source] = max(self.ceilings[source], limit * self.rate.share)
 
     def check(self, times: list[float]) -> None:
-        """Check all windows that end now, of times of departure or of settlement."""
+        """Check all windows that end now, by the times of sending and of settling."""
         every = [*self.done, *self.in_flight][: len(times)]
         for per, watched in self.watched.items():
             begin = self.now - (per if self.is_exact else per * 19 / 20) + 1e-6
@@ -1307,9 +1351,9 @@ class Driver:
             assert sum(time > begin for time in times) <= self.rate.per_day
 
     def get_longest_wait(self) -> float:
-        """Return the seconds within which the next slot must arrive.
+        """Return the number of seconds within which the next slot must arrive.
 
-        That is the longest of its windows and of the reported resets. No window is longer
+        This number is the longest of its windows and of the reported resets. No window is longer
         than the configured one, one learned by another process, or an hour.
         """
         longest = max(window.per for window in self.scheduler.windows)
@@ -1318,7 +1362,7 @@ class Driver:
         return max(longest, self.longest_reset, self.rate.per, day)
 
     def never_stops(self) -> None:
-        """Settle all, refuse nothing, and check that each next slot arrives within bounded time."""
+        """Settle all without a refusal, and check that each next slot arrives in bounded time."""
         while self.in_flight:
             self.settle(0, [], "granted", least=LEAST)
         for _ in range(3):
@@ -1406,9 +1450,9 @@ def drive(driver: Driver, happens: list[tuple]) -> None:
 def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(rate, happens):
     """No window is too full, by sending or settling time, and the next slot always arrives.
 
-    That holds whatever is reported, refused, lost, shared, and learned elsewhere. It is exact
-    if no exchange takes less than the time that a window deducts for it: see the tests of the
-    sent log. A configured limit is never exceeded.
+    That holds for any reports, refusals and losses, and for rates shared or learned elsewhere. The
+    bound is exact if no exchange takes less than the time that a window deducts for it: see the
+    tests of the sent log. A configured limit is never exceeded.
     """
     driver = Driver(rate, is_exact=True)
 
@@ -1424,9 +1468,9 @@ def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(rate
     rate=build_rates(st.sampled_from([0.001, 1.0, 60.0, 3600.0, 1e6])), happens=build_steps(WINDOWS)
 )
 def test_no_window_ever_holds_too_much_however_absurd_the_reports(rate, happens):
-    """The same for exchanges that take no time, and for reports of windows of all lengths.
+    """No window is too full even if exchanges take no time and reported windows have any length.
 
-    The windows are a twentieth shorter for that, which is the maximum deduction.
+    The checked windows are a twentieth shorter for that, which is the maximum deduction.
     """
     driver = Driver(rate, is_exact=False)
 

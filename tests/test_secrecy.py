@@ -1,8 +1,4 @@
-"""The key is in no output, whatever fails and whatever a server sends back.
-
-A server may send anything back, including the client's own key. The servers of these tests echo it
-in every place. The content of a record is the customer's data and is not checked.
-"""
+"""The key is in no output, whatever fails and whatever a server sends back."""
 
 import asyncio
 import base64
@@ -46,7 +42,8 @@ FAST = Timeout(connect=0.5, read=0.05, attempt=0.5)
 def assert_secret(text: str) -> None:
     """Fail if the key is in a text, in any of its forms."""
     for name, form in FORMS.items():
-        # The text itself is not shown, because a failing test is an output too.
+        # The text itself is not shown, because the output of a failing test must not have the key
+        # either.
         assert form not in text, f"the key shows, {name}"
 
 
@@ -63,7 +60,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def spilled(error: BaseException) -> str:
-    """Return everything an error may show: in a log, a report, a pickle, or a debugger."""
+    """Return everything that may show an error: a log, a report, a pickle, or a debugger."""
     parts: list[str] = []
     for one in chain(error):
         shown = traceback.TracebackException.from_exception(one, capture_locals=True)
@@ -104,7 +101,7 @@ def _all_logs():
 
 
 async def failures(server: RawServer, **options) -> list[BaseException]:
-    """Return the errors of all uses of a client, with a server that has nothing valid."""
+    """Return the errors of all uses of a client whose server sends nothing valid."""
     asyncio.get_running_loop().set_debug(True)
     found: list[BaseException] = []
     bounds = {"rate_limit": None, "retry": TWICE, "timeout": FAST, "max_page_bytes": 10_000}
@@ -120,7 +117,7 @@ async def failures(server: RawServer, **options) -> list[BaseException]:
         found.append(caught.value)
         try:
             await client.get("/api/conversations")
-        except CekatError as error:  # any JSON is no error
+        except CekatError as error:  # JSON of any kind is no error
             found.append(error)
     assert_secret(repr(events))
     return found
@@ -150,7 +147,7 @@ def in_json(status: int) -> Callable[[bytes], bytes]:
 
 
 def in_escaped_json(status: int) -> Callable[[bytes], bytes]:
-    """Echo the key in JSON of a server that escapes characters with a meaning in HTML."""
+    """Echo the key in JSON, from a server that escapes the special characters of HTML."""
 
     def answer(head: bytes) -> bytes:
         echo = "".join(c if c.isalnum() else f"\\u{ord(c):04x}" for c in text(head))
@@ -172,7 +169,7 @@ def in_header(status: int, name: str, form: str = "{}", body: bytes = b"") -> Ca
 
 
 def in_bytes(template: bytes) -> Callable:
-    """Echo the key in a reply that is no HTTP, or is truncated."""
+    """Echo the key in a reply that is not HTTP or is truncated."""
 
     def answer(head: bytes) -> bytes:
         raise Cut(template.replace(b"KEY", authorization(head)))
@@ -235,7 +232,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 async def test_a_hostile_server_gets_the_key_into_no_error(answer):
-    """If a server echoes the key, no error, pickle, traceback or log has it."""
+    """If a server echoes the key, it is in no error, pickle, traceback or log."""
     if answer is HOSTILE["half a cursor"]:
         # The listing of inboxes has no cursors.
         half = answer
@@ -249,7 +246,7 @@ async def test_a_hostile_server_gets_the_key_into_no_error(answer):
 
 
 async def test_no_transport_failure_shows_the_key(monkeypatch):
-    """Refused, unknown, slow and unencrypted hosts cause no error with the key."""
+    """Hosts that refuse, are unknown, are slow or do not encrypt cause no error with the key."""
     async with RawServer(lambda _: http()) as server:
         addresses = (
             "http://127.0.0.1:1",
@@ -266,7 +263,7 @@ async def test_no_transport_failure_shows_the_key(monkeypatch):
 
 
 async def test_a_proxys_refusal_does_not_show_the_key(monkeypatch):
-    """A proxy gets no key for https, and its messages show none."""
+    """For https, a proxy does not get the key, and its messages do not show it."""
     async with RawServer(lambda _: http(KEY.encode(), 407, Proxy_Authenticate=KEY)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.base_url)
         async with CekatClient(
@@ -279,7 +276,7 @@ async def test_a_proxys_refusal_does_not_show_the_key(monkeypatch):
 
 
 async def test_a_call_ended_from_outside_does_not_show_the_key():
-    """Deadlines, pauses, cancellations and a closed client have no key in their tracebacks."""
+    """After a deadline, a pause, a cancellation or a close, no traceback has the key."""
     async with RawServer(lambda _: None) as server:
         async with CekatClient(
             KEY, base_url=server.base_url, timeout=Timeout(deadline=0.05)
@@ -334,7 +331,7 @@ async def test_a_middlewares_own_error_does_not_show_the_key():
 
 
 def everything(thing: object, depth: int = 5) -> list[str]:
-    """Return the ``repr`` of an object, of its attributes, of theirs, and so on."""
+    """Return the ``repr`` of an object, of its attributes, of their attributes, and so on."""
     shown = [repr(thing), f"{thing}", format(thing)]
     if depth and type(thing).__module__.startswith("cekat_async"):
         names = {name for name in dir(thing) if not name.startswith("__")} - {"reveal", "_value"}
@@ -344,7 +341,7 @@ def everything(thing: object, depth: int = 5) -> list[str]:
 
 
 async def test_nothing_of_a_client_shows_the_key(sandbox):
-    """No repr of a client, its parts or its options has the key, and none pickles with it."""
+    """No repr of a client, its parts or its options has the key, and none can be pickled."""
     async with CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE) as client:
         with pytest.raises(CekatError):
             await client.conversations.page()
@@ -357,7 +354,7 @@ async def test_nothing_of_a_client_shows_the_key(sandbox):
 
 
 async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
-    """The warning names the client's address and not its key."""
+    """The warning names the address of the client and not its key."""
     client = CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE)
     with pytest.raises(CekatError):
         await client.conversations.page()
@@ -387,7 +384,7 @@ async def test_the_warning_of_an_unclosed_client_does_not_show_the_key(sandbox):
     ids=range(8),
 )
 def test_a_refused_option_does_not_show_the_key(options):
-    """A constructor's error does not repeat the key, which is among the arguments."""
+    """An error of the constructor does not repeat the key, although the key is an argument."""
     with pytest.raises(ConfigurationError) as caught:
         CekatClient(**options)
 
@@ -395,7 +392,7 @@ def test_a_refused_option_does_not_show_the_key(options):
 
 
 async def test_the_key_goes_to_the_configured_host_only():
-    """After a redirect, an error or a retry only the configured host has received the key."""
+    """After a redirect, an error or a retry, only the configured host has received the key."""
     async with RawServer(lambda _: http()) as other:
         where = iter(
             [
@@ -419,7 +416,7 @@ async def test_the_key_goes_to_the_configured_host_only():
 
 
 def test_the_key_is_not_sent_unencrypted_unasked():
-    """Plain HTTP to another machine is refused without an explicit option."""
+    """Without an explicit option, plain HTTP to another machine is refused."""
     with pytest.raises(ConfigurationError, match="allow_http=True"):
         CekatClient(KEY, base_url="http://api.example.test")
 
@@ -443,7 +440,7 @@ def test_the_echo_tests_would_notice():
     ids=["a repeated cursor", "a malformed record"],
 )
 async def test_what_a_walk_quotes_does_not_show_the_key(page):
-    """An error of a walk quotes a cursor or an id, without an echo of the key."""
+    """An error of a walk quotes a cursor or an id, but not an echo of the key in it."""
     async with (
         RawServer(lambda _: http(json.dumps(page).encode())) as server,
         CekatClient(KEY, base_url=server.base_url, rate_limit=None) as client,

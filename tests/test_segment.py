@@ -1,4 +1,4 @@
-"""Segments: their first records, their depth, their end, and how they are stored."""
+"""Segments: their first records, their depth, their end, and their stored form."""
 
 from math import inf, nan
 
@@ -38,7 +38,7 @@ PAGE = page("a", depth=50, to="there")
     ],
 )
 def test_a_page_reaches_another_that_it_ends_after_or_with(other, reaches):
-    """A page reaches one if it is deeper or ends at the same cursor.
+    """A page reaches another one if it is deeper or ends at the same cursor.
 
     An equal timestamp is not enough.
     """
@@ -47,7 +47,7 @@ def test_a_page_reaches_another_that_it_ends_after_or_with(other, reaches):
 
 
 def test_first_ids_are_the_records_of_the_first_page_that_has_any():
-    """Earlier empty pages and later pages do not change them."""
+    """Earlier empty pages and later pages do not change the first ids."""
     segment = make_segment(page(depth=10), page(depth=20))
     assert not segment.has_records
 
@@ -65,14 +65,17 @@ def test_first_ids_are_the_records_of_the_first_page_that_has_any():
 def test_a_page_joins_a_segment_that_begins_in_it_or_before_by_a_first_id(
     names, is_named, depth, is_there
 ):
-    """One shared record is enough. On a page that ends before the segment begins it has moved."""
+    """One shared record is enough.
+
+    If the page ends before the segment begins, the record has moved, and they do not join.
+    """
     segment = make_segment(page("a", "b", depth=200), begin=100)
 
     assert segment.joins(page(*names, depth=depth)) == (is_named and is_there)
 
 
 def test_a_segment_without_records_is_neither_joined_nor_overrun():
-    """Its first records are unknown, however deep a page ends."""
+    """The segment's first records are unknown, however deep a page ends."""
     segment = make_segment(page(depth=200), begin=100)
 
     assert not segment.joins(page("a"))
@@ -84,7 +87,10 @@ def test_a_segment_without_records_is_neither_joined_nor_overrun():
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
 def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
-    """It is not at the exact end of that page, but always at the end of the listing."""
+    """At the exact end of that page, the segment is not overrun.
+
+    At the end of the listing, it always is.
+    """
     segment = make_segment(page("a", depth=end), begin=100)
 
     assert segment.is_overrun_by(page("x", depth=depth)) == is_overrun
@@ -92,7 +98,7 @@ def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_ove
 
 @pytest.mark.parametrize("depth", [inf, nan])
 def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
-    """The last page, or one with an unreadable timestamp, does not change the depth."""
+    """The last page, or a page with an unreadable timestamp, does not change the depth."""
     segment = make_segment(page("a", depth=10), page("b", depth=15))
 
     segment.advance(page("c", depth=depth, to="nowhere"))
@@ -112,7 +118,10 @@ def test_a_page_of_no_depth_leaves_a_segment_where_it_was(depth):
     ],
 )
 def test_a_segment_is_over_where_its_walk_is(last, is_over):
-    """It ends without a cursor, with an empty page that repeats its cursor, or if it is dropped."""
+    """A segment ends without a cursor, or with an empty page that repeats its cursor.
+
+    It also ends when the walk drops it.
+    """
     segment = make_segment(page("a", depth=5), last)
     assert segment.is_over == is_over
 
@@ -121,7 +130,7 @@ def test_a_segment_is_over_where_its_walk_is(last, is_over):
 
 
 def test_a_repeated_cursor_leaves_a_segment_unchanged():
-    """It raises, and its page does not move the segment."""
+    """The repeated cursor raises an error, and its page does not move the segment."""
     segment = make_segment(page(depth=5), page(depth=7))
 
     with pytest.raises(PaginationError):
@@ -132,7 +141,7 @@ def test_a_repeated_cursor_leaves_a_segment_unchanged():
 
 @pytest.mark.parametrize("stage, is_over", [("pass", False), ("probe", True), ("look", True)])
 def test_a_probe_and_a_look_have_one_page(stage, is_over):
-    """A pass has more pages."""
+    """A pass has more than one page."""
     segment = Segment(stage=Stage(stage))
     segment.advance(page("a", depth=5))
 
@@ -142,7 +151,7 @@ def test_a_probe_and_a_look_have_one_page(stage, is_over):
 @pytest.mark.parametrize("until", [None, PAGE.edge, page().edge])
 @pytest.mark.parametrize("pages", [[], [page("a", b"no id", depth=120)], [page("a")]])
 def test_a_stored_segment_is_as_it_was(pages, until):
-    """Everything that it needs to resume is stored."""
+    """The stored form has everything that the segment needs to resume."""
     segment = make_segment(*pages, begin=100, until=until)
     stored = Segment.from_part(segment.to_part())
 
@@ -153,7 +162,7 @@ def test_a_stored_segment_is_as_it_was(pages, until):
 
 
 def test_a_few_first_ids_are_stored():
-    """One is enough, and positions stay small."""
+    """One id is enough, and so positions stay small."""
     segment = make_segment(page(*map(str, range(100)), depth=5))
 
     assert len(segment.to_part().first_ids) == 16

@@ -1,4 +1,4 @@
-"""The checks that segments add up to the listing: what counts as a doubt, and what does not."""
+"""The checks that segments add up to the listing, and what they count as a doubt."""
 
 import pytest
 from support.listing import make_page
@@ -46,7 +46,7 @@ def two_segments() -> tuple:
 
 
 def test_pages_are_yielded_before_segments_join():
-    """Both segments continue until the first one reaches a record of the other one's start."""
+    """Both segments continue until the first one reaches a record at the start of the other one."""
     walk, front, middle, warnings = two_segments()
 
     assert get_ids(walk.advance(middle, make_page("mn", at(2)))) == ["m", "n"]
@@ -60,7 +60,7 @@ def test_pages_are_yielded_before_segments_join():
 
 
 def test_a_page_may_join_a_segment_and_end_after_all_that_it_began_with():
-    """The two overlap, so that is no doubt."""
+    """The page and the segment overlap, so there is no doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -71,7 +71,7 @@ def test_a_page_may_join_a_segment_and_end_after_all_that_it_began_with():
 
 
 def test_segments_that_are_joined_after_they_ended_are_removed_together():
-    """The second one has reached the end of the listing, so a look follows."""
+    """The second segment has reached the end of the listing, so a look at the front follows."""
     walk, front, middle, warnings = two_segments()
     assert get_ids(walk.advance(middle, make_page("mn"))) == ["m", "n"]
     assert walk.next(middle) is None
@@ -84,7 +84,7 @@ def test_segments_that_are_joined_after_they_ended_are_removed_together():
 
 
 def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
-    """It costs a request and is no doubt. There are at most three segments."""
+    """Such a segment costs one request and causes no doubt. There are at most three segments."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
     gap = walk._chain._insert(at(20), front)
@@ -100,7 +100,7 @@ def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
 
 
 def test_an_empty_page_does_not_show_that_constructed_cursors_are_honoured():
-    """Only records do. Until then there is only one constructed cursor."""
+    """Only records show that. Until then there is only one constructed cursor."""
     walk, _, middle, _ = two_segments()
     assert walk.split() is None
 
@@ -112,7 +112,7 @@ def test_an_empty_page_does_not_show_that_constructed_cursors_are_honoured():
 
 
 def test_an_empty_probe_shows_nothing():
-    """The first page is read again."""
+    """After an empty probe, the walk reads the first page again."""
     walk = ParallelWalk(Position(), 1, print)
     front = walk.next(None)
     walk.advance(front, make_page("a", at(23)))
@@ -123,7 +123,7 @@ def test_an_empty_probe_shows_nothing():
 
 
 def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
-    """It does not join the segments and is no doubt."""
+    """Such a record does not join the segments and causes no doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -134,7 +134,7 @@ def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
 
 
 def test_a_page_up_to_the_end_of_the_first_ids_is_no_doubt():
-    """A page that ends exactly there may lack them, if they have the same timestamp."""
+    """A page that ends exactly there may lack these records if they have the same timestamp."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -175,7 +175,7 @@ def test_a_refused_cursor_is_no_failure(error):
     ],
 )
 def test_other_errors_are_failures(error):
-    """An error that any request would get is not caused by the cursor, and ends the walk."""
+    """An error that any request would get is not caused by the cursor. It ends the walk."""
     walk, _, middle, warnings = two_segments()
 
     assert not walk.excuses(middle, error)
@@ -183,7 +183,7 @@ def test_other_errors_are_failures(error):
 
 
 def test_a_confirmed_segment_may_fail():
-    """A segment with a confirmed cursor uses real cursors, whose errors count."""
+    """A segment with a confirmed cursor uses cursors of the server, whose errors count."""
     walk, _, middle, _ = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -192,7 +192,7 @@ def test_a_confirmed_segment_may_fail():
 
 @pytest.mark.parametrize("hours", [(20, 19, 21), (20, 19, 18, 22)])
 def test_cursors_out_of_order_keep_the_walk_in_order(hours):
-    """Cursors that go back and forth in time cause one warning, and another pass at the end."""
+    """Cursors that go back and forth in time cause one warning, and one more pass at the end."""
     walk, front, warnings = begin(cursor=at(hours[0]))
     for hour in hours[1:]:
         walk.advance(front, make_page(f"{hour}", at(hour)))
@@ -206,7 +206,7 @@ def test_cursors_out_of_order_keep_the_walk_in_order(hours):
 
 
 def test_a_page_on_the_wrong_side_is_doubted():
-    """A page that ends before its request's cursor is not the requested page."""
+    """A page that ends before the cursor of its request is not the requested page."""
     walk, front, middle, warnings = two_segments()
 
     assert walk.advance(middle, make_page("q", at(23, "q"))) is None
@@ -225,7 +225,7 @@ def test_a_page_of_the_timestamp_that_was_requested_is_not_doubted():
 
 @pytest.mark.parametrize("ids, is_doubted", [("a", True), ("ab", False), ("b", False), ("", False)])
 def test_a_constructed_cursor_that_leads_to_the_front_is_doubted(ids, is_doubted):
-    """A page with only records of another segment's start shows that the cursor was ignored."""
+    """If a page has only records from the start of another segment, the cursor was ignored."""
     walk, _, middle, warnings = two_segments()
 
     page = walk.advance(middle, make_page(ids, at(1)))
@@ -237,7 +237,7 @@ def test_a_constructed_cursor_that_leads_to_the_front_is_doubted(ids, is_doubted
 
 
 def test_a_later_page_may_repeat_another_segments_first_page():
-    """Only on a segment's first page is that a sign of an ignored cursor."""
+    """Such records show an ignored cursor only on the first page of a segment."""
     walk, _, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -247,7 +247,7 @@ def test_a_later_page_may_repeat_another_segments_first_page():
 
 @pytest.mark.parametrize("end", [at(1), None])
 def test_segments_that_do_not_overlap_are_doubted(end):
-    """The first segment ends or passes the next one's start without any of its records."""
+    """The first segment ends or passes the start of the next one without any of its records."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -258,7 +258,7 @@ def test_segments_that_do_not_overlap_are_doubted(end):
 
 
 def test_a_segment_that_the_front_reaches_before_it_is_confirmed_is_dropped():
-    """The first segment reads its records, even if that ends exactly where the other begins."""
+    """The first segment reads these records, even if it ends exactly where the other begins."""
     for cursor in (at(0), None):
         walk, front, middle, warnings = two_segments()
 
@@ -270,7 +270,7 @@ def test_a_segment_that_the_front_reaches_before_it_is_confirmed_is_dropped():
 
 
 def test_an_unconfirmed_segment_after_the_page_is_kept():
-    """The first segment has not reached it yet."""
+    """The first segment has not reached the unconfirmed one yet."""
     walk, front, middle, _ = two_segments()
 
     walk.advance(front, make_page("c", at(21)))
@@ -279,14 +279,14 @@ def test_an_unconfirmed_segment_after_the_page_is_kept():
 
 
 def test_a_cursor_that_repeats_is_an_error_in_order():
-    """In the first segment it raises after its page. In another one it is a doubt."""
+    """In the first segment, the cursor raises after its page. In another segment, it is a doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
     walk.advance(middle, make_page("n", at(2)))
 
     assert middle.is_over
     assert "would never end" in warnings[0]
-    # The content of a cursor, perhaps the key, is in no log.
+    # The content of a cursor, which may be the key, is in no log.
     assert at(2).cursor_ts not in warnings[0]
 
     assert get_ids(walk.advance(front, make_page("c", at(22)))) == ["c"]
@@ -294,7 +294,7 @@ def test_a_cursor_that_repeats_is_an_error_in_order():
 
 
 def test_a_stopped_walk_yields_nothing():
-    """The pages and errors of its segments are discarded."""
+    """The walk discards the pages and errors of its segments."""
     walk, _, middle, warnings = two_segments()
     walk.stop()
 
@@ -307,7 +307,7 @@ def test_a_stopped_walk_yields_nothing():
 
 
 def test_a_gap_smaller_than_the_servers_timestamps_is_not_split():
-    """A formatted cursor that is not after the earlier segment begins no segment."""
+    """A constructed cursor that is not after the earlier segment does not begin a segment."""
     walk, front, _, _ = two_segments()
 
     assert walk._chain._insert(at(22), front) is None
@@ -315,7 +315,7 @@ def test_a_gap_smaller_than_the_servers_timestamps_is_not_split():
 
 
 def test_no_cursor_points_before_1970():
-    """If an exploration would, the listing is assumed to end there, and a nearer one is made."""
+    """Instead of a cursor before 1970, the walk assumes an end there and makes a nearer cursor."""
     walk, front, _ = begin(cursor=Cursor("x", "2026-01-01T00:00:00.000"))
     walk.advance(front, make_page("b", Cursor("x", "2010-01-01T00:00:00.000")))
 

@@ -13,7 +13,7 @@ from support.effort import calls_in
 from cekat_async._ratelimit.sent_log import SentLog
 
 PER = 60.0
-# Times are multiples of 1/64 of a second, so that sums of them are exact and edges are hit.
+# Times are multiples of 1/64 of a second. So sums of them are exact, and edges are hit.
 GRID = 64
 
 
@@ -23,7 +23,7 @@ def seconds(most: float) -> st.SearchStrategy[float]:
 
 
 def make_sent_log(*settled: float, in_flight: int = 0, quickest: float | None = None) -> SentLog:
-    """Return a log of requests that were settled at these times, and of more in flight."""
+    """Return a log of requests that were settled at these times, and of others in flight."""
     log = SentLog()
     for _ in range(len(settled) + in_flight):
         log.add(0.0)
@@ -37,11 +37,11 @@ def make_sent_log(*settled: float, in_flight: int = 0, quickest: float | None = 
 class Client:
     """Sends whenever its log allows it. The server counts each request when it arrives.
 
-    The promise needs one assumption, and this client goes to its limit: if a request takes the
+    The promise needs one assumption, which this client uses to the full. If a request takes the
     place of an older one, its way there and the older one's way back together take at least the
-    deduction. That is half of the quickest exchange seen when the place became free, and at
-    most a twentieth of the window. (A lost request is counted, if at all, before it is given
-    up.) So the ways there are as short as that allows, and the ways back take no time.
+    deduction. The deduction is half of the quickest exchange seen when the place became free, and
+    at most a twentieth of the window. (A lost request is counted, if at all, before it is given
+    up.) So each way there is as short as the assumption allows, and each way back takes no time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -51,14 +51,14 @@ class Client:
         self.arrivals: list[float] = []
         self._quickest = math.inf
         self._in_flight: list[tuple[float, float, float, str]] = []
-        # For those that took a place, in order: the settling time, and the length of the
-        # way back.
+        # The settling time and the length of the way back of each request that took a place, in
+        # order.
         self._settled: list[tuple[float, float]] = []
-        # the deduction when each of their places became free
+        # the deduction at the time when each place became free
         self._deducted: list[float] = []
 
     def sleep(self, duration: float) -> None:
-        """Let time pass while replies arrive."""
+        """Let time pass, and let replies arrive."""
         end = self.now + duration
         while self._in_flight and self._in_flight[0][0] <= end:
             self.settle_next()
@@ -75,7 +75,10 @@ class Client:
             self._quickest = min(self._quickest, self.now - sent)
 
     def send(self, there: float, back: float, fate: str) -> None:
-        """Send a request as soon as possible. A way ``there`` that is too short is extended."""
+        """Send a request as soon as possible.
+
+        If the way ``there`` is too short for the assumption, it is extended.
+        """
         while self.count() >= self.limit:
             at = self.log.next_free(self.now, PER)
             assert at > self.now
@@ -97,7 +100,7 @@ class Client:
         return count
 
     def _shortest_way_there(self) -> float:
-        # Only places that would still be taken a whole window after the reply matter.
+        # Only those places matter that would still be taken a whole window after the reply.
         replaced = zip(self._settled, self._deducted, strict=False)
         needed = [half - back for (settled, back), half in replaced if settled > self.now - PER]
         return max(needed, default=0.0)
@@ -121,7 +124,7 @@ FATES = st.sampled_from(["answered", "answered", "answered", "lost", "never sent
 def test_no_window_of_the_server_holds_more_than_the_limit_whatever_the_delays(limit, steps):
     """No window of the server is too full, up to the assumption that :class:`Client` states.
 
-    That holds for any waits, lost and never-sent requests, replies out of order, and jitter of
+    The promise covers any waits, lost and never-sent requests, replies out of order, and jitter of
     minutes.
     """
     client = Client(limit)
@@ -145,7 +148,7 @@ def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange
 ):
     """If the first exchange has the shortest way there and back, any jitter is safe.
 
-    One of the two may take no time. No way there is extended for the promise.
+    One of these two ways may take no time. The client extends no way there.
     """
     client = Client(limit)
     client.send(there, back, "answered")
@@ -160,11 +163,11 @@ def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange
 @pytest.mark.parametrize("there, back", [(0.0, 1.0), (1.0, 0.0), (0.5, 0.5)])
 @pytest.mark.parametrize("limit", [1, 3])
 def test_constant_delays_cost_half_an_exchange_per_window(limit, there, back):
-    """If each exchange takes the same time, exactly half of it is lost per window."""
+    """If each exchange takes the same time, exactly half of that time is lost per window."""
     client = Client(limit)
     for _ in range(10 * limit):
         client.send(there, back, "answered")
-    # In the first window no exchange is known yet.
+    # No exchange is known in the first window.
     rounds = client.arrivals[limit::limit]
 
     assert {later - sooner for sooner, later in pairwise(rounds)} == {60.5}
@@ -172,10 +175,10 @@ def test_constant_delays_cost_half_an_exchange_per_window(limit, there, back):
 
 @pytest.mark.parametrize("there, held", [(1.0, 1), (0.9, 2)])
 def test_a_way_there_that_breaks_the_assumption_can_overfill_a_window(there, held):
-    """The assumption of :class:`Client` is needed exactly: a shorter way there breaks the promise.
+    """The assumption is necessary: with a shorter way there, a window can be too full.
 
     The first request arrived late and its reply took no time. Half of that exchange is deducted,
-    and the second request takes less than that.
+    and the second request takes less time than that.
     """
     log = make_sent_log(2.0, quickest=2.0)
     assert log.count(60.99, PER) == 1
@@ -185,7 +188,7 @@ def test_a_way_there_that_breaks_the_assumption_can_overfill_a_window(there, hel
 
 
 def test_a_new_log_is_empty():
-    """A new log has nothing in any window, no place to become free, and no reply."""
+    """A new log has no request in any window, no place that becomes free, and no reply."""
     log = SentLog()
 
     assert log.count(0.0, PER) == log.count_granted(0.0, PER) == log.count_expired(0.0, PER) == 0
@@ -196,7 +199,7 @@ def test_a_new_log_is_empty():
 
 
 def test_it_knows_when_the_first_request_was_sent():
-    """``began_at`` is the time of the first request, and later ones do not change it."""
+    """``began_at`` is the time of the first request. Later requests do not change it."""
     log = SentLog()
     log.add(5.0)
     log.add(7.0)
@@ -206,7 +209,7 @@ def test_it_knows_when_the_first_request_was_sent():
 
 
 def test_a_reply_is_what_a_duration_is_recorded_for():
-    """A request without a reply settles without a duration."""
+    """A request without a reply is settled without a duration."""
     log = make_sent_log(1.0)
     assert not log.has_reply
 
@@ -216,7 +219,7 @@ def test_a_reply_is_what_a_duration_is_recorded_for():
 
 
 def test_a_request_takes_its_place_from_its_departure():
-    """A request in flight counts, however long it takes; its place ages from the reply on."""
+    """A request in flight counts, however long it takes. Its place ages from the reply on."""
     log = make_sent_log(in_flight=2)
 
     assert log.count(0.0, PER) == 2
@@ -226,7 +229,7 @@ def test_a_request_takes_its_place_from_its_departure():
 
 
 def test_a_place_is_free_one_window_after_the_reply():
-    """It is taken until then and free at that exact time, when the next request may be sent."""
+    """The place is free exactly at that time, when the next request may be sent."""
     log = make_sent_log(10.0, 12.0, in_flight=1)
 
     assert log.next_free(12.0, PER) == 70.0
@@ -242,7 +245,7 @@ def test_a_place_is_free_one_window_after_the_reply():
 @example(settled=236.3, per=59.9)  # (settled + per) - per is less than settled
 @example(settled=65.0, per=59.9)  # (a moment before settled + per) - per equals settled
 def test_no_rounding_moves_the_time_at_which_a_place_is_free(settled: float, per: float):
-    """For any numbers it is free exactly at the reported time, and not before."""
+    """For any numbers, a place is free exactly at the reported time and not before."""
     log = make_sent_log(settled)
 
     at = log.next_free(settled, per)
@@ -252,14 +255,14 @@ def test_no_rounding_moves_the_time_at_which_a_place_is_free(settled: float, per
 
 
 def test_a_count_takes_the_same_work_however_long_the_log_is():
-    """Each request reads the log a dozen times, so no query runs Python code per entry."""
+    """Each request reads the log a dozen times, so no query may run Python code per entry."""
     short, long = (make_sent_log(*map(float, range(size))) for size in (2, 2_000))
 
     assert calls_in(lambda: long.count(1_000.0, PER)) == calls_in(lambda: short.count(1.0, PER))
 
 
 def test_a_request_that_was_never_sent_took_no_place():
-    """It counts only until that is known, and does not expire."""
+    """The request counts only until the client knows that. It never counts as expired."""
     log = make_sent_log(in_flight=1)
     log.settle(1.0, sent=False)
 
@@ -270,7 +273,7 @@ def test_a_request_that_was_never_sent_took_no_place():
 
 
 def test_half_of_the_quickest_exchange_is_deducted():
-    """The quickest exchange so far counts, not the latest one."""
+    """The quickest exchange so far decides, not the latest one."""
     log = make_sent_log(0.0, quickest=4.0)
     assert log.next_free(0.0, PER) == 58.0
 
@@ -285,25 +288,28 @@ def test_half_of_the_quickest_exchange_is_deducted():
 @given(settled=st.floats(0, 1e6), per=st.floats(0.001, 3600))
 @example(9.1, 59.9)
 def test_at_the_time_that_it_names_the_next_place_is_free(settled, per):
-    """Rounding must not give the same time again to a caller that waited until then."""
+    """A caller that waits until the returned time must not get the same time again by rounding."""
     log = make_sent_log(settled)
 
     assert log.count(log.next_free(settled, per), per) == 0
 
 
 def test_an_exchange_that_took_no_time_deducts_nothing():
-    """On one machine, or with a coarse clock, a place is taken for a complete window."""
+    """On one machine or with a coarse clock, a request takes its place for a complete window."""
     assert make_sent_log(0.0, quickest=0.0).next_free(0.0, PER) == PER
 
 
 @pytest.mark.parametrize("per", [1.0, 60.0, 86_400.0])
 def test_at_most_a_twentieth_of_the_window_is_deducted(per):
-    """If all exchanges were slow, the quickest of them proves little."""
+    """If all exchanges were slow, even the quickest of them proves little."""
     assert make_sent_log(0.0, quickest=1e6).next_free(0.0, per) == per - per / 20
 
 
 def test_one_log_answers_for_windows_of_any_length():
-    """Each window is counted by itself, in any order, and the longer ones lose nothing by that."""
+    """Each window is counted separately and in any order.
+
+    Counting a short window takes nothing from a longer one.
+    """
     log = make_sent_log(0.0, 5.0, 9.0)
 
     assert [log.count(10.0, per) for per in (PER, 2.0, PER, 8.0)] == [3, 1, 3, 2]
@@ -312,14 +318,17 @@ def test_one_log_answers_for_windows_of_any_length():
 
 
 def test_the_expired_count_of_an_earlier_time():
-    """The difference of two times is the number of places that became free between them."""
+    """The difference between two times is the number of places that became free in between."""
     log = make_sent_log(0.0, 5.0, 9.0)
 
     assert [log.count_expired(at, PER) for at in (59.9, 60.0, 65.0, 100.0)] == [0, 1, 2, 3]
 
 
 def test_only_what_was_granted_is_counted_as_granted():
-    """Requests in flight and refused ones do not count; refused ones leave the window as well."""
+    """Requests in flight do not count as granted.
+
+    Refused ones do not count either, and they leave the window as well.
+    """
     log = make_sent_log(0.0, 5.0, 9.0, in_flight=2)
     log.record_refusal(9.0)
 
@@ -330,7 +339,7 @@ def test_only_what_was_granted_is_counted_as_granted():
 
 
 def test_unneeded_entries_are_deleted_and_still_counted_as_expired():
-    """A long job takes bounded memory, and the deletion changes no count."""
+    """The log of a long job takes bounded memory, and the deletion changes no count."""
     log = SentLog()
     for now in range(3_000):
         log.add(float(now))
@@ -355,7 +364,7 @@ def test_unneeded_entries_are_deleted_and_still_counted_as_expired():
 
 
 def test_a_few_old_requests_are_not_worth_deleting():
-    """Entries are deleted a hundred at a time, which takes little time per request."""
+    """Entries are deleted a hundred at a time, so the deletion takes little time per request."""
     log = make_sent_log(*map(float, range(99)))
 
     log.forget(1e6, PER)

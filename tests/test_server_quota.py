@@ -1,4 +1,4 @@
-"""The server's reported quota: which report is the newest, and of which kind the quota is."""
+"""The quota that the server reports: which report is the newest, and which kind of quota it is."""
 
 import math
 from email.utils import formatdate
@@ -29,12 +29,12 @@ def report(
 
 
 def get_report(reports: ServerQuota) -> tuple[float, float, float]:
-    """Return the remaining requests of the newest report, its reset, and its time."""
+    """Return the remaining requests, the reset and the time of the newest report."""
     return reports.remaining, reports.resets_at, reports.received_at
 
 
 def window(*left: int, end: float = 100.0) -> ServerQuota:
-    """Return the reports of a window that ends at 100: one per second from 60 on."""
+    """Return the reports of a window that ends at 100. They arrive once a second from 60 on."""
     reports = ServerQuota()
     for now, remaining in enumerate(left, 60):
         report(reports, remaining, end - now, now - 0.5, now)
@@ -42,7 +42,7 @@ def window(*left: int, end: float = 100.0) -> ServerQuota:
 
 
 def stream(*left: int) -> ServerQuota:
-    """Return the reports of a server without resets: one per second from 0 on."""
+    """Return the reports of a server without resets. They arrive once a second from 0 on."""
     reports = ServerQuota()
     for now, remaining in enumerate(left):
         report(reports, remaining, None, now - 0.5, now)
@@ -53,7 +53,7 @@ def stream(*left: int) -> ServerQuota:
 
 
 def test_without_a_report_nothing_is_known():
-    """There is no bound, no valid report, no continuous quota and no refill."""
+    """Without a report there is no bound, no valid report, no continuous quota and no refill."""
     reports = ServerQuota()
 
     assert get_report(reports) == (math.inf, -math.inf, -math.inf)
@@ -66,7 +66,7 @@ def test_without_a_report_nothing_is_known():
 
 
 def test_a_reply_without_remaining_is_no_report():
-    """A reply that does not report what remains changes nothing."""
+    """A reply without the remaining number changes nothing."""
     reports = window(10)
 
     assert not report(reports, None, 5.0, 61.0, 62.0)
@@ -80,7 +80,7 @@ def test_a_reply_without_remaining_is_no_report():
 
 
 def test_a_report_is_valid_until_the_window_ends():
-    """It is not valid at that exact time."""
+    """A report expires exactly when its window ends."""
     reports = ServerQuota()
 
     assert report(reports, 10, 40.0, 59.0, 60.0)
@@ -91,7 +91,7 @@ def test_a_report_is_valid_until_the_window_ends():
 
 
 def test_of_reports_in_flight_together_the_smaller_is_newer():
-    """Nothing is refilled in a window, so that replies may arrive in any order."""
+    """A window is not refilled while it lasts, so replies may arrive in any order."""
     reports = ServerQuota()
     report(reports, 10, 40.0, 59.0, 60.0)
 
@@ -103,7 +103,7 @@ def test_of_reports_in_flight_together_the_smaller_is_newer():
 
 
 def test_a_request_sent_after_the_newest_report_has_a_newer_one():
-    """It is newer even if more remains, because the limit may have been raised."""
+    """The report is newer even if more remains, because the limit may have been raised."""
     reports = ServerQuota()
     report(reports, 10, 40.0, 59.0, 60.0)
 
@@ -113,7 +113,7 @@ def test_a_request_sent_after_the_newest_report_has_a_newer_one():
 
 
 def test_a_late_report_of_the_last_window_is_ignored():
-    """It has the smaller number, but its window has ended."""
+    """The late report has the smaller number, but its window has ended."""
     reports = ServerQuota()
     report(reports, 299, 60.0, 99.9, 100.5)
 
@@ -122,7 +122,7 @@ def test_a_late_report_of_the_last_window_is_ignored():
 
 
 def test_the_first_report_of_the_next_window_is_newer():
-    """It is newer although both were in flight together and more remains."""
+    """The report is newer, although both requests were in flight together and more remains."""
     reports = ServerQuota()
     report(reports, 0, 1.0, 99.0, 99.9)
     assert report(reports, 299, 60.0, 99.8, 100.1)
@@ -132,7 +132,10 @@ def test_the_first_report_of_the_next_window_is_newer():
 
 @pytest.mark.parametrize("drift, is_newer", [(-1.5, True), (-1.51, False), (1.5, True)])
 def test_resets_may_differ_by_rounding(drift, is_newer):
-    """Resets within a second and a half are one window, in which a smaller number is newer."""
+    """Resets within a second and a half belong to one window.
+
+    In one window, a smaller number is newer.
+    """
     reports = window(10)
 
     assert report(reports, 9, 40.0 + drift, 59.0, 60.0) is is_newer
@@ -140,14 +143,14 @@ def test_resets_may_differ_by_rounding(drift, is_newer):
 
 @pytest.mark.parametrize("drift, is_newer", [(1.5, False), (1.51, True)])
 def test_a_window_that_ends_later_is_a_later_one(drift, is_newer):
-    """If the difference is larger than rounding, a larger number is newer too."""
+    """If the resets differ by more than rounding, even a report with a larger number is newer."""
     reports = window(10)
 
     assert report(reports, 11, 40.0 + drift, 59.0, 60.0) is is_newer
 
 
 def test_after_the_newest_report_has_expired_any_report_is_newer():
-    """There is nothing that it could contradict."""
+    """An expired report contradicts no later report."""
     reports = window(10)
 
     assert not report(reports, 11, 1.0, 59.0, 99.99)
@@ -155,7 +158,7 @@ def test_after_the_newest_report_has_expired_any_report_is_newer():
 
 
 def test_a_reset_of_zero_has_expired():
-    """It says nothing about later requests."""
+    """A report with a reset of zero shows nothing about later requests."""
     reports = ServerQuota()
     assert report(reports, 0, 0.0, 0.0, 1.0)
 
@@ -166,7 +169,7 @@ def test_a_reset_of_zero_has_expired():
 
 
 def test_a_server_without_resets_is_continuous():
-    """There is no reset to wait for, and its report is valid for a period."""
+    """Without resets there is no reset to wait for, and a report is valid for a period."""
     reports = stream(10)
 
     assert reports.is_continuous
@@ -177,7 +180,7 @@ def test_a_server_without_resets_is_continuous():
 
 
 def test_the_newest_report_of_a_continuous_quota_was_sent_last():
-    """Numbers show nothing, because they rise and fall."""
+    """The numbers show nothing about the order of reports, because they rise and fall."""
     reports = ServerQuota()
     report(reports, 10, None, 5.0, 6.0)
 
@@ -190,7 +193,7 @@ def test_the_newest_report_of_a_continuous_quota_was_sent_last():
 
 
 def test_a_report_of_a_continuous_quota_with_resets_is_valid_for_a_period():
-    """Everything may be refilled sooner, but no request is lost by that."""
+    """Everything may be refilled sooner, but the client loses no request because of that."""
     reports = stream(10)
     report(reports, 9, 2.0, 1.0, 2.0)
 
@@ -201,7 +204,7 @@ def test_a_report_of_a_continuous_quota_with_resets_is_valid_for_a_period():
 
 
 def test_three_resets_that_moved_show_a_continuous_quota():
-    """Each must move by more than rounding, and less than from window to window."""
+    """Each reset must move by more than rounding, and by less than from window to window."""
     reports = ServerQuota()
     for sent, reset in [(0.0, 10.0), (1.0, 10.6), (2.0, 11.0)]:
         report(reports, 5, reset, sent, sent)
@@ -213,7 +216,10 @@ def test_three_resets_that_moved_show_a_continuous_quota():
 
 @pytest.mark.parametrize("drift, moves", [(1.5, False), (1.51, True), (58.4, True), (58.5, False)])
 def test_which_resets_have_moved(drift, moves):
-    """By more than a second and a half, and at most a window less a second and a half."""
+    """A reset has moved if it is later by more than a second and a half.
+
+    The difference is also at most a window less a second and a half.
+    """
     reports = ServerQuota()
     report(reports, 5, 10.0, 0.0, 0.0)
     for _ in range(3):
@@ -223,7 +229,7 @@ def test_which_resets_have_moved(drift, moves):
 
 
 def test_one_window_after_the_other_is_not_continuous():
-    """A quota that was read as continuous is read as a window again."""
+    """If a quota was read as continuous by mistake, it is read as a window again."""
     reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         report(reports, 5, 10.0, now, now)
@@ -236,7 +242,7 @@ def test_one_window_after_the_other_is_not_continuous():
 
 @pytest.mark.parametrize("drift, is_continuous", [(58.5, False), (61.5, False), (61.6, True)])
 def test_after_a_longer_pause_a_reset_shows_nothing(drift, is_continuous):
-    """It is later because there were no requests. The known kind stays."""
+    """The reset is later because there were no requests. The quota keeps its kind."""
     reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         report(reports, 5, 10.0, now, now)
@@ -247,7 +253,7 @@ def test_after_a_longer_pause_a_reset_shows_nothing(drift, is_continuous):
 
 
 def test_pauses_do_not_hide_a_continuous_quota():
-    """The next resets are compared with the one after the pause."""
+    """The next resets are compared with the first one after the pause."""
     reports = ServerQuota()
     for now in (0.0, 1000.0, 1003.0, 1006.0):
         report(reports, 5, 10.0, now, now)
@@ -261,7 +267,10 @@ def test_pauses_do_not_hide_a_continuous_quota():
 
 
 def test_the_largest_remaining_is_stored():
-    """Reports out of order count too. ``is_full`` says whether the newest one is as large."""
+    """Reports out of order count too.
+
+    ``is_full`` says whether the newest report is as large as the largest.
+    """
     reports = window(10)
     assert reports.is_full
 
@@ -276,29 +285,29 @@ def test_the_largest_remaining_is_stored():
 @pytest.mark.parametrize(
     "left, refill",
     [
-        # The level stays although each request takes one, so one per second is refilled.
+        # The level does not change although each request takes one, so one per second is refilled.
         ([10] * 8, 1.0),
         (range(10, 2, -1), 0.0),
         (range(10, 26, 2), 3.0),
-        # Few reports do not show it, and a refill is never negative.
+        # A few reports do not show the refill, and a refill is never negative.
         ([10] * 7, 0.0),
         (range(100, 20, -10), 0.0),
-        # The last eight reports show that it stopped. The long measurement still has the
-        # past.
+        # The last eight reports show that the refill stopped. The long measurement still includes
+        # the past.
         ([*[10] * 20, *range(9, 1, -1)], 0.0),
         ([*range(30, 10, -1), *[11] * 20], 20 / 39),
-        # The long measurement has sixty-four reports.
+        # The long measurement covers sixty-four reports.
         ([*range(30, 10, -1), *[11] * 63], 63 / 63),
         ([*range(30, 10, -1), *[11] * 62], 62 / 63),
     ],
 )
 def test_the_refill_per_second(left, refill):
-    """It is the slower of a long and a short measurement."""
+    """The refill per second is the slower of a long and a short measurement."""
     assert stream(*left).get_refill_rate() == pytest.approx(refill)
 
 
 def test_replies_without_remaining_count_as_taken():
-    """Each reply is a request that was counted, whatever it reports."""
+    """Each reply belongs to a request that was counted, whatever the reply reports."""
     reports = ServerQuota()
     for now in range(0, 16, 2):
         report(reports, 10, None, now, now)
@@ -308,7 +317,7 @@ def test_replies_without_remaining_count_as_taken():
 
 
 def test_reports_at_one_time_show_no_refill():
-    """There is no division by zero in the long or the short measurement."""
+    """Neither the long nor the short measurement divides by zero."""
     reports = ServerQuota()
     for remaining in range(8):
         report(reports, remaining, None, 1.0, 1.0)
@@ -326,13 +335,13 @@ RESETS = ["epoch", "epoch_ms", "delta", "ratelimit", "ratelimit-combined"]
 
 
 def make_server_quota(limit: int, said_as: str, **more: object) -> Quota:
-    """Return a quota that reports its resets in one of the forms."""
+    """Return a quota whose server reports resets in one of the forms."""
     headers = {"headers": said_as} if said_as.startswith("ratelimit") else {"reset_as": said_as}
     return Quota(limit, PER, **headers, **more)
 
 
 def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.0) -> ServerQuota:
-    """Send requests at intervals, each with a way there and a way back."""
+    """Send requests at intervals, each with a time on the way there and one on the way back."""
     server, reports, heard = build_counter(quota), ServerQuota(), []
     now = 1000.0 + begin
     arrivals = []
@@ -351,8 +360,8 @@ def talk(quota: Quota, ways: list[tuple[float, float, float]], begin: float = 0.
     return reports
 
 
-# A reset is late by the rounding and by the way back. Only differences of the way back matter. They
-# may be a second and a half, and rounding to whole seconds uses one of these.
+# Rounding and the way back make a reset late. Only differences between the ways back matter. They
+# may add up to a second and a half, of which rounding to whole seconds takes one.
 WAYS_BACK = st.floats(0, 0.49)
 PACES = st.floats(0, 1) | st.floats(0, 30) | st.floats(0, 200)
 
@@ -368,10 +377,10 @@ PACES = st.floats(0, 1) | st.floats(0, 30) | st.floats(0, 200)
 @example("epoch", "fixed", 0.999, 0.0, 0.0, [(0.05, 0.0, 0.49 * (n % 2)) for n in range(2000)])
 @example("delta", "first_hit", 0.0, 0.3, 0.0, [(7.93, 0.0, 0.49 * (n % 2)) for n in range(200)])
 def test_windows_are_never_read_as_continuous(said_as, kind, phase, begin, way_back, ways):
-    """That holds for any phase, and with ``Date`` and resets rounded to whole seconds.
+    """Windows are recognised at any phase, with ``Date`` and resets rounded to whole seconds.
 
-    The ways back must differ by less than half a second: a reply that is seconds late moves the
-    reset like a continuous quota.
+    The times on the way back must differ by less than half a second. A reply that is seconds late
+    moves the reset like that of a continuous quota.
     """
     more = {"phase": phase} if kind == "fixed" else {}
     quota = make_server_quota(5, said_as, window=kind, **more)
@@ -386,10 +395,10 @@ def test_windows_are_never_read_as_continuous(said_as, kind, phase, begin, way_b
     jitters=st.lists(st.floats(0, 0.49), min_size=4, max_size=4),
 )
 def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap, jitters):
-    """It takes three reports after the resets have moved by three seconds.
+    """A sliding window is recognised three reports after its resets have moved by three seconds.
 
-    There must be a request at least every ten seconds. With one or two requests per window it
-    looks like separate windows, and knowing better would gain nothing.
+    There must be a request at least every ten seconds. With one or two requests per window, a
+    sliding window looks like separate windows, and recognising it would gain nothing.
     """
     quota = make_server_quota(1000, said_as, window="sliding")
     still = int(3 / gap) + 1
@@ -402,7 +411,7 @@ def test_sliding_windows_are_recognised_within_a_few_reports(said_as, begin, gap
 @pytest.mark.parametrize("burst", [10, 300])
 @pytest.mark.parametrize("gap", [0.05, 0.2, 0.25, 0.5, 1.0, 5.0])
 def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
-    """A drained, level or full bucket needs three reports after its resets have moved."""
+    """Any bucket, drained, level or full, is recognised three reports after its resets moved."""
     quota = make_server_quota(300, said_as, window="bucket", burst=burst)
     # Each request moves the reset by a fifth of a second, until the bucket is empty or full.
     reports = talk(quota, [(gap, 0.05, 0.05)] * (int(3 / max(gap, 0.2)) + 4))
@@ -412,21 +421,22 @@ def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
 
 @pytest.mark.parametrize("said_as", RESETS)
 def test_a_reset_is_never_too_early(said_as):
-    """It is late by at most the slack and the way back, if only one value is rounded."""
+    """If only one value is rounded, a reset is late by at most the slack and the way back."""
     quota = make_server_quota(5, said_as, window="fixed", phase=17.3)
     for tick in range(400):
         begin = tick * 0.173
         reports = talk(quota, [(0.0, 0.0, 0.25)], begin)
         end = math.floor((1000 + begin - 17.3) / PER) * PER + 17.3 + PER
         late = reports.resets_at - end
-        # An epoch is rounded up to whole seconds, and the date that it is compared with down.
+        # An epoch is rounded up to whole seconds. The date that it is compared with is rounded
+        # down.
         most = {"epoch": 2.0, "epoch_ms": 1.001}.get(said_as, RESET_SLACK)
         assert 0.25 - 1e-6 <= late <= most + 0.25
 
 
 @pytest.mark.parametrize("late", [2.0, 10.0])
 def test_slow_replies_do_not_make_a_window_continuous(late):
-    """A report is from before the reply was sent, so that its delay moves no reset."""
+    """The server made the report before it sent the reply, so a delay does not move the reset."""
     ways = [(1.0, 0.05, 0.05 if n % 4 else late) for n in range(50)]
 
     talk(make_server_quota(300, "delta", window="fixed", phase=0.5), ways)
@@ -442,7 +452,7 @@ WORDS = st.tuples(NUMBERS, RESET, st.just(0.0) | st.floats(0, 100), st.floats(0,
 
 @given(words=st.lists(WORDS, max_size=30))
 def test_no_sequence_of_reports_breaks_it(words):
-    """It stays valid after contradictions, absurd numbers and stopped clocks."""
+    """The server quota stays valid after contradictions, absurd numbers and stopped clocks."""
     reports, now, most = ServerQuota(), 0.0, 0
     for remaining, reset, wait, trip, per in words:
         now += wait
@@ -472,7 +482,7 @@ def contradict(reliability: HeaderReliability, times: int, now: float = 0.0) -> 
 
 
 def test_everything_is_trusted_at_first():
-    """Zeros, large numbers, and a first test of a zero are trusted."""
+    """At first zeros and large numbers are trusted, and so is the first test of a zero."""
     reliability = HeaderReliability()
 
     assert reliability.trusts_remaining_from == -math.inf
@@ -482,7 +492,7 @@ def test_everything_is_trusted_at_first():
 
 
 def test_six_grants_despite_a_zero_show_that_it_is_wrong():
-    """It is ignored for ten windows, and the next time for twenty."""
+    """A reported 0 is ignored for ten windows, and the next time for twenty."""
     reliability = HeaderReliability()
     contradict(reliability, 5)
     assert reliability.contradictions == 5
@@ -503,7 +513,7 @@ def test_six_grants_despite_a_zero_show_that_it_is_wrong():
 def test_only_a_zero_that_is_repeated_is_a_contradiction(
     remaining, after_zero, contradictions, is_distrusted
 ):
-    """A grant after a zero that reports more shows a refill."""
+    """If a grant after a reported 0 reports more, the quota was refilled."""
     reliability = HeaderReliability()
     contradict(reliability, 5)
     reliability.record_grant(remaining, 0.0, PER, after_zero=after_zero)
@@ -513,7 +523,7 @@ def test_only_a_zero_that_is_repeated_is_a_contradiction(
 
 
 def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
-    """It is not tested for ten windows."""
+    """A confirmed 0 is not tested for ten windows."""
     reliability = HeaderReliability()
     reliability.confirm_zero(5.0, PER)
 
@@ -521,7 +531,7 @@ def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
 
 
 def test_a_large_number_that_was_refused_is_ignored_for_a_while():
-    """It is ignored for ten windows."""
+    """The number is ignored for ten windows."""
     reliability = HeaderReliability()
     reliability.distrust_remaining(5.0, PER)
 

@@ -1,4 +1,4 @@
-"""Limiters with a shared budget: while it is unavailable, and when it is available again."""
+"""Limiters with a shared budget: during an outage of the budget, and after it."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from support.shared_store import NEVER, PER, Budget, Store, busy, call, make_lim
 from cekat_async import BudgetAnswer
 from cekat_async.errors import ConfigurationError, RateLimitError
 
-HOLD = 75.0  # a period, and the quarter of one in which an answer may be in flight
+HOLD = 75.0  # a period, and the quarter of a period for which a take may be in flight
 SETTLING = 120.0  # two periods
 
 
@@ -66,7 +66,10 @@ def warnings(caplog):
 
 @virtual
 async def test_the_budget_decides():
-    """Two clients of a budget both get their part, no window is too full, and little is lost."""
+    """Two clients of a budget both get their part.
+
+    No window is too full, and little of the limit is lost.
+    """
     store = Store()
     one, two = await asyncio.gather(*(busy(make_limiter(Budget(store)), 900) for _ in range(2)))
     assert most_in_any(one + two, PER) <= 60
@@ -76,14 +79,14 @@ async def test_the_budget_decides():
 
 @virtual
 async def test_a_client_alone_uses_the_whole_budget():
-    """If the others send nothing, one uses the whole, except a margin of a sixtieth."""
+    """If the others send nothing, one client uses the whole limit, except a sixtieth."""
     times = await busy(make_limiter(Budget(Store()), share=0.1), 1200)
     assert sent_in(times, 200, 1200) >= 0.97 * 1000
 
 
 @virtual
 async def test_the_window_is_longer_than_it_is():
-    """It takes from a window a sixtieth longer than the period, for late arrivals."""
+    """The client counts in a window that is a sixtieth longer, because requests may arrive late."""
     budget = Budget(Store())
     await call(make_limiter(budget))
     assert budget.asked == [(0, 60, 61.0)]
@@ -95,14 +98,14 @@ async def test_a_jitter_of_a_sixtieth_is_no_harm():
     store = Store()
     walks = [busy(make_limiter(Budget(store), share=0.3), 600) for _ in range(3)]
     grants = sorted(itertools.chain(*await asyncio.gather(*walks)))
-    for late in range(7):  # and one in seven is late
+    for late in range(7):  # and one request in seven is late
         arrivals = [time + (number % 7 == late) for number, time in enumerate(grants)]
         assert most_in_any(arrivals, PER) <= 60
 
 
 @virtual
 async def test_it_begins_with_its_share():
-    """A new client keeps to its share for two periods, because others may be in an outage."""
+    """A new client uses only its share for two periods, because others may be in an outage."""
     times = await busy(make_limiter(Budget(Store()), share=0.25), 600)
     assert most_in_any([time for time in times if time < SETTLING], PER) == 15
     assert sent_in(times, SETTLING + 5, SETTLING + 65) > 50
@@ -110,7 +113,7 @@ async def test_it_begins_with_its_share():
 
 @virtual
 async def test_after_a_pause_it_begins_again():
-    """After more than a period without requests the past is unknown, so it starts again."""
+    """After a period without requests the past is unknown, so the client starts again."""
     budget = Budget(Store())
     limiter = make_limiter(budget, share=0.25)
     await busy(limiter, 300)
@@ -121,7 +124,7 @@ async def test_after_a_pause_it_begins_again():
 
 @virtual
 async def test_a_wait_is_no_pause():
-    """During a long wait it asks the budget twice a period, and so stays in contact."""
+    """During a long wait, the client asks the budget twice a period, and so stays in contact."""
     budget = Scripted(*[0.0] * 200, 1000.0, 30.0, 30.0, 30.0, *[0.0] * 10**4)
     limiter = make_limiter(budget, share=0.1)
     times = await busy(limiter, 700)
@@ -132,7 +135,7 @@ async def test_a_wait_is_no_pause():
 
 @virtual
 async def test_the_server_changes_the_limit():
-    """Another limit applies at the next take, and the share is a share of that."""
+    """The new limit applies at the next take, and the share is a share of the new limit."""
     store = Store([(900, NEVER)])
     budget = Budget(store)
     limiter = make_limiter(budget, limit=None)
@@ -149,7 +152,10 @@ async def test_the_server_changes_the_limit():
 
 @virtual
 async def test_it_continues_alone(caplog):
-    """Without the budget it logs a line, pauses until its requests are old, and uses its share."""
+    """Without the budget, the client logs a line and pauses until its requests are old.
+
+    Then it uses its share.
+    """
     limiter = make_limiter(Budget(Store([(300.25, NEVER)])))
     times = await busy(limiter, 1000)
     before = [time for time in times if time < 300.25]
@@ -167,7 +173,7 @@ async def test_it_continues_alone(caplog):
 
 @virtual
 async def test_the_pause_can_be_seen():
-    """During the pause a snapshot has the reason and the length."""
+    """During the pause, a snapshot has the reason and the length of the pause."""
     limiter = make_limiter(Budget(Store([(0, NEVER)])))
     task = asyncio.create_task(call(limiter))
     await asyncio.sleep(15)
@@ -179,7 +185,10 @@ async def test_the_pause_can_be_seen():
 
 @virtual
 async def test_it_may_be_away_from_the_start():
-    """A client that starts without the budget pauses too: others may have used the quota."""
+    """A client that starts without the budget pauses too.
+
+    Other clients may have used the quota.
+    """
     times = await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
     assert times[0] == HOLD
     assert most_in_any(times, PER) == 30
@@ -187,7 +196,7 @@ async def test_it_may_be_away_from_the_start():
 
 @virtual
 async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
-    """A call whose deadline is before the pause's end gets the time.
+    """If the deadline is before the end of the pause, the call's error has that time.
 
     A later call continues alone.
     """
@@ -202,7 +211,7 @@ async def test_a_call_that_cannot_wait_for_the_pause_ends_at_once():
 
 @virtual
 async def test_alone_it_asks_twice_a_period():
-    """While it is alone, it tries the budget every half period, and not before each request."""
+    """During an outage, the client tries the budget every half period, not before each request."""
     budget = Budget(Store([(0, NEVER)]))
     await busy(make_limiter(budget), 600)
     asked = [time for time, *_ in budget.asked]
@@ -214,7 +223,10 @@ async def test_alone_it_asks_twice_a_period():
 
 @virtual
 async def test_a_budget_that_does_not_answer_is_away(caplog):
-    """A take that lasts longer than a quarter of a period is cancelled and counts as no answer."""
+    """A take that lasts longer than a quarter of a period is cancelled.
+
+    It counts as no answer.
+    """
     budget = Blocked()
     times = await busy(make_limiter(budget), 200)
     assert budget.given_up[:2] == [15, 105]
@@ -224,7 +236,7 @@ async def test_a_budget_that_does_not_answer_is_away(caplog):
 
 @virtual
 async def test_an_answer_may_take_a_while(caplog):
-    """Takes may last almost half a second in a minute without losing quota."""
+    """Takes may last almost half a second of each minute without losing quota."""
     times = await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
     assert warnings(caplog) == []
@@ -232,16 +244,17 @@ async def test_an_answer_may_take_a_while(caplog):
 
 @virtual
 async def test_a_late_grant_is_not_used():
-    """Its place would become free too early, so it takes again."""
+    """The place of a late grant would become free too early, so the client takes again."""
     budget = Budget(Store(), answers=[5.0, 5.0, 0.1])
     assert (await call(make_limiter(budget)), len(budget.asked)) == (10.1, 3)
 
 
 @virtual
 async def test_a_budget_with_only_late_grants_is_unavailable(caplog):
-    """After four late grants in a row the client continues without the budget.
+    """After four late grants in a row, the client continues without the budget.
 
-    That holds even if refusals are in time. After a grant in time the budget is used again.
+    Refusals that arrive in time do not change that. After a grant in time, the client uses the
+    budget again.
     """
     times = await busy(make_limiter(Budget(Store(), answers=[2.0] * 20 + [0.0] * 9999)), 3000)
     assert times[0] == 8 + HOLD + 2
@@ -255,7 +268,10 @@ async def test_a_budget_with_only_late_grants_is_unavailable(caplog):
 @pytest.mark.parametrize("answer", [-1.0, math.nan, math.inf, -math.inf])
 @virtual
 async def test_an_invalid_wait_is_no_answer(caplog, answer):
-    """A budget that returns an invalid wait counts as unavailable, and the log has its answer."""
+    """A budget that returns an invalid wait counts as unavailable.
+
+    The log has the invalid answer.
+    """
     limiter = make_limiter(Scripted(answer, 0.0))
     assert await call(limiter) == HOLD
     assert f"is unavailable (it asks to wait for {answer} s)" in warnings(caplog)[0]
@@ -263,7 +279,7 @@ async def test_an_invalid_wait_is_no_answer(caplog, answer):
 
 @virtual
 async def test_an_error_that_is_no_outage_is_raised():
-    """Another error, such as that of a closed budget, ends only this call."""
+    """Another error, such as that of a closed budget, ends only the current call."""
     limiter = make_limiter(Scripted(ConfigurationError("closed"), 0.0))
     with pytest.raises(ConfigurationError, match="closed"):
         await call(limiter)
@@ -272,7 +288,7 @@ async def test_an_error_that_is_no_outage_is_raised():
 
 @virtual
 async def test_a_call_cancelled_during_a_take_leaves_no_trace(caplog):
-    """The next call can take, and the budget does not count as unavailable."""
+    """The next call can take from the budget, which does not count as unavailable."""
     budget = Budget(Store(), answers=[0.4])
     limiter = make_limiter(budget)
     tasks = [asyncio.create_task(call(limiter)) for _ in range(2)]
@@ -285,7 +301,7 @@ async def test_a_call_cancelled_during_a_take_leaves_no_trace(caplog):
 
 
 def test_a_pause_that_begins_during_a_take_is_kept():
-    """A server's pause that begins during a take, or a wait for the budget, applies afterwards."""
+    """If the server's pause begins during a take or a wait for the budget, it applies later."""
 
     async def main(budget):
         limiter = make_limiter(budget)
@@ -314,9 +330,12 @@ async def test_a_share_is_never_nothing():
 
 @virtual
 async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
-    """When the budget is back, it logs that, and uses the whole two periods later."""
+    """When the budget is back, the client logs that.
+
+    Two periods later it uses the whole limit again.
+    """
     times = await busy(make_limiter(Budget(Store([(300, 600)]))), 1000)
-    back = 600 + 30  # it tries every half period
+    back = 600 + 30  # the client tries the budget every half period
     settled = [time for time in times if 375 <= time < back + SETTLING - 15]
     assert most_in_any(settled, PER) == 30
     assert sent_in(times, back + SETTLING + 5, back + SETTLING + 65) > 50
@@ -325,7 +344,7 @@ async def test_it_keeps_to_its_share_until_all_have_noticed(caplog):
 
 @virtual
 async def test_a_short_outage_costs_a_pause(caplog):
-    """If the budget is back before the end of the pause, it is used after that.
+    """If the budget is back before the end of the pause, the client uses it after the pause.
 
     The pause is kept, because the budget may have lost its content.
     """
@@ -351,7 +370,7 @@ async def test_away_again_while_it_is_just_back(caplog):
 def test_an_outage_long_ago_says_nothing_of_this_one():
     """If two outages are two periods apart, the client pauses again.
 
-    The budget may have been available in between, and others may have used the whole.
+    In between, the budget may have been available, and others may have used the whole limit.
     """
 
     async def sent(outages, pause):
@@ -370,7 +389,7 @@ def test_an_outage_long_ago_says_nothing_of_this_one():
 
 
 def test_a_client_that_missed_the_outage_keeps_to_its_share():
-    """A client that sent nothing during an outage uses its share while another may be alone."""
+    """Such a client keeps to its share, because another one may still be without the budget."""
 
     async def main(begin):
         store = Store([(300, 600.5)])
@@ -384,10 +403,10 @@ def test_a_client_that_missed_the_outage_keeps_to_its_share():
 
 LIMITS = st.integers(6, 16)
 SECONDS = st.sampled_from([0.0, 0.5, 20.0, 29.5, 61.0, 77.0, 118.0, 200.0, 333.5])
-# Never all late: that would be a process without a connection.
+# Never all late: a process whose takes are all late would have no connection.
 ANSWERS = st.lists(st.sampled_from([0.0, 0.01, 0.4, 4.0]), max_size=3).map(lambda some: [*some, 0])
 SILENCES = st.lists(st.sampled_from([0.0, 1.0, 100.0]), min_size=1, max_size=4)
-# In turn: the time without requests, and the time of continuous requests.
+# Times in turn: without requests, and with continuous requests.
 LASTING = st.sampled_from([20.0, 118.0, 333.5, 800.0])
 MOODS = st.lists(st.tuples(SECONDS, LASTING), min_size=1, max_size=3)
 GAP = 180.0
@@ -407,7 +426,7 @@ def outages(draw, least=GAP):
 
 @st.composite
 def processes(draw):
-    """A limit, and for each process its share, its activity, and its connection."""
+    """A limit, and the share, the activity and the connection of each process."""
     limit, count = draw(LIMITS), draw(st.integers(2, 4))
     parts = draw(st.lists(st.integers(1, limit // count), min_size=count, max_size=count))
     ways = st.tuples(MOODS, ANSWERS, SILENCES, outages(0.0))
@@ -415,7 +434,7 @@ def processes(draw):
 
 
 async def moody(limiter, moods):
-    """Send as much as possible at some times, and return when."""
+    """Send as much as possible during some times, and return when."""
     times = []
     for idle, lasting in moods:
         times += await busy(limiter, now() + idle + lasting, begin=now() + idle)
@@ -423,7 +442,7 @@ async def moody(limiter, moods):
 
 
 async def sent_by(store, limit, ways, *, are_cut):
-    """Let processes send, and return all times of requests."""
+    """Let processes send, and return the times of all requests."""
     walks = []
     for part, moods, answers, silences, cuts in ways:
         way = Budget(store, answers=answers, silences=silences, cuts=cuts if are_cut else ())
@@ -436,10 +455,10 @@ async def sent_by(store, limit, ways, *, are_cut):
 @given(processes(), outages())
 @settings(max_examples=20 * EFFORT)
 def test_an_outage_never_makes_a_window_too_full(some, away):
-    """No window has more than the limit, whenever the budget is unavailable.
+    """No window has more than the limit, at any time of an outage.
 
-    That holds for any activity and any delay of answers, also at the edges of an outage, and
-    for processes that start or are idle during it. The budget is unavailable for all, and later
+    The promise covers any activity and any delay of answers, the edges of an outage, and processes
+    that start or are idle during it. The budget is unavailable for all processes, and then
     available for at least three periods.
     """
     limit, ways = some
@@ -451,11 +470,10 @@ def test_an_outage_never_makes_a_window_too_full(some, away):
 @given(processes(), outages(0.0))
 @settings(max_examples=20 * EFFORT)
 def test_a_disconnected_process_costs_at_most_its_share(some, away):
-    """If some processes are disconnected, a window has at most their shares above the limit.
+    """If some processes are disconnected, a window exceeds the limit by at most their shares.
 
-    The others cannot distinguish a disconnected process from an idle one. A user who must never
-    exceed a quota leaves space for the shares: a limit of 280 and three shares of 0.03 keep to
-    300.
+    The others cannot distinguish a disconnected process from an idle one. If you must never exceed
+    a quota, leave space for the shares: a limit of 280 and three shares of 0.03 keep to 300.
     """
     limit, ways = some
     sent = run_virtual(sent_by(Store(away), limit, ways, are_cut=True))

@@ -1,4 +1,4 @@
-"""Limiters that share a budget: all keep to what one of them learns from the server."""
+"""Limiters that share a budget all keep to the rate that one of them learns from the server."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from support.shared_store import PER, Budget, Store, call, make_limiter
 
 
 class Server:
-    """Counts in a sliding window, with another limit than its clients expect."""
+    """Counts in a sliding window. Its limit differs from the one that its clients expect."""
 
     def __init__(self, limit, *, states=False):
         self.limit = limit
@@ -47,7 +47,7 @@ def limits(limiters):
 
 @virtual
 async def test_refusals_lower_the_total_and_not_to_the_part_of_one():
-    """Three processes that expect 60 are granted 30: they agree on about 30, and not on 10."""
+    """Three processes that expect 60 are granted 30. They agree on about 30, and not on 10."""
     server, store = Server(30), Store()
     budgets = [Budget(store) for _ in range(3)]
     limiters = [make_limiter(budget, share=0.33) for budget in budgets]
@@ -61,7 +61,7 @@ async def test_refusals_lower_the_total_and_not_to_the_part_of_one():
 
 @virtual
 async def test_a_new_process_uses_the_learned_limit():
-    """After refusals have lowered one process's limit, later processes start with that."""
+    """If refusals have lowered one process's limit, later processes start with that limit."""
     server, store = Server(30), Store()
     first = make_limiter(Budget(store), share=1)
     await use(server, first, 400)
@@ -76,7 +76,7 @@ async def test_a_new_process_uses_the_learned_limit():
 
 @virtual
 async def test_a_raised_limit_reaches_all():
-    """If the server reports a higher limit to one process, all use it after their next take."""
+    """A higher limit reported to one process applies to all processes after their next take."""
     server, store = Server(20, states=True), Store()
     limiters = [make_limiter(Budget(store), limit=None, share=0.5) for _ in range(2)]
     await asyncio.gather(*(use(server, limiter, 300) for limiter in limiters))
@@ -90,7 +90,10 @@ async def test_a_raised_limit_reaches_all():
 
 @virtual
 async def test_an_adopted_limit_is_named_and_forgotten():
-    """The snapshot says that a limit is shared. Without confirmation the own one applies again."""
+    """The snapshot says that a limit is shared.
+
+    Without confirmation, the process's own limit applies again.
+    """
     store = Store()
     one, two = (make_limiter(Budget(store), limit=None, share=1) for _ in range(2))
     for left in (39, 38):
@@ -107,7 +110,7 @@ async def test_an_adopted_limit_is_named_and_forgotten():
 @pytest.mark.parametrize("stated,kept", [("100", 50), ("20", 20)])
 @virtual
 async def test_an_own_ceiling_holds_whatever_others_learn(stated, kept):
-    """A configured rate is never exceeded, and does not become the limit of others."""
+    """A configured rate is never exceeded, and other processes do not adopt it as a limit."""
     store = Store()
     free = make_limiter(Budget(store), limit=None, share=1)
     polite = make_limiter(Budget(store), limit=50, share=1)
@@ -121,7 +124,7 @@ async def test_an_own_ceiling_holds_whatever_others_learn(stated, kept):
 
 @virtual
 async def test_a_ceiling_holds_in_another_window():
-    """A slower rate in a longer window is adopted, and no window exceeds the own limit."""
+    """A process adopts a slower rate for a longer window, and still keeps to its own limit."""
     store = Store()
     free = make_limiter(Budget(store), limit=None, share=1)
     polite = make_limiter(Budget(store), limit=30, share=1)
@@ -136,7 +139,7 @@ async def test_a_ceiling_holds_in_another_window():
 
 @virtual
 async def test_a_report_replaces_an_adopted_limit():
-    """If the server itself reports another limit, that is newer and applies to all."""
+    """If the server itself reports another limit, the report is newer and applies to all."""
     store = Store()
     one, two = (make_limiter(Budget(store), limit=None, share=1) for _ in range(2))
     for limiter, stated in ((one, "40"), (two, "80"), (two, "80"), (one, "80")):
@@ -153,9 +156,9 @@ async def test_a_report_replaces_an_adopted_limit():
 )
 @settings(max_examples=20 * EFFORT)
 def test_no_process_exceeds_a_limit_that_one_has_learned(granted, begins):
-    """After the limit was reported once, no process exceeds it, whenever it starts.
+    """After the limit was reported once, no process exceeds it, whenever the process starts.
 
-    All expect more than is granted. The first one uses the quota up and gets the report.
+    All processes expect a higher limit. The first one uses up the quota and gets the report.
     """
 
     async def main():

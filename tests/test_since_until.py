@@ -1,4 +1,4 @@
-"""``since`` and ``until`` over sockets: the requests that they save, and failures."""
+"""``since`` and ``until`` over sockets: the requests that they save, and their failures."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
@@ -17,7 +17,7 @@ MILLION = 1_000_000
 
 
 def list_active(sandbox, since, until=LATEST):
-    """Return the ids last active in a range, newest first, according to the sandbox."""
+    """Return the ids of a range according to the sandbox, the last active first."""
     first, last = (round(bound.timestamp() * 1000) for bound in (since, until))
     rows = sandbox._listing.rows(after=(last + 1, ""))
     return [id_ for _, id_, _ in takewhile(lambda row: row[0] >= first, rows)]
@@ -28,7 +28,7 @@ def sent(sandbox):
 
 
 async def test_the_last_days_of_a_million_conversations():
-    """They take the requests of these days and at most two more."""
+    """The walk sends the requests for these days and at most two more."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         for days in (3, 1, 0.05):
             since = LATEST - timedelta(days=days)
@@ -43,7 +43,7 @@ async def test_the_last_days_of_a_million_conversations():
 
 @pytest.mark.parametrize("way", ["records", "raw", "tracked"])
 async def test_three_days_in_the_middle_of_a_million_conversations(way):
-    """One request finds the format of cursors, and then the walk begins near ``until``."""
+    """One request finds the format of cursors. Then the walk begins near ``until``."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         since, until = LATEST - timedelta(days=400), LATEST - timedelta(days=397)
         wanted = {*list_active(sandbox, since, until)}
@@ -62,7 +62,7 @@ async def test_three_days_in_the_middle_of_a_million_conversations(way):
 
 
 async def test_segments_share_a_range_of_a_million_conversations():
-    """Several walkers read the range, and nothing before or after it."""
+    """Several walkers read the range and nothing before or after it."""
     async with Sandbox(MILLION, quota=None) as sandbox, make_client(sandbox) as client:
         since, until = LATEST - timedelta(days=40), LATEST - timedelta(days=20)
         wanted = {*list_active(sandbox, since, until)}
@@ -76,7 +76,7 @@ async def test_segments_share_a_range_of_a_million_conversations():
 
 
 async def test_each_inbox_is_bounded():
-    """Across inboxes only the range of every inbox is read."""
+    """With ``across``, only the range of every inbox is read."""
     async with Sandbox(20_000, inboxes=5, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(days=1)
 
@@ -88,7 +88,7 @@ async def test_each_inbox_is_bounded():
 
 
 async def test_raw_pages_hold_the_same_records():
-    """They have the same records, byte for byte, for any timestamps."""
+    """Raw pages have the same records as pages, byte for byte, for any timestamps."""
     dialect = Dialect(timestamps="space", collections_null=0.3)
     async with (
         Sandbox(5_000, quota=None, dialect=dialect) as sandbox,
@@ -107,7 +107,7 @@ async def test_raw_pages_hold_the_same_records():
 
 
 async def test_take_reads_no_more_than_it_needs():
-    """The first conversations of a range take its first pages only."""
+    """To take the first conversations of a range, only its first pages are read."""
     async with Sandbox(5_000, quota=None) as sandbox, make_client(sandbox) as client:
         listing = client.conversations.list(since=LATEST - timedelta(days=2))
 
@@ -116,7 +116,7 @@ async def test_take_reads_no_more_than_it_needs():
 
 
 async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
-    """A walk from there with the same bounds yields the rest of the range."""
+    """A walk from that cursor with the same bounds yields the rest of the range."""
     async with Sandbox(5_000, quota=None) as sandbox, make_client(sandbox) as client:
         bounds = {"since": LATEST - timedelta(days=3), "until": LATEST - timedelta(days=1)}
         whole = [c.id for c in await client.conversations.list(**bounds).collect()]
@@ -132,7 +132,7 @@ async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
 
 
 async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
-    """Only a walk that reads everything gets there, so it has no reason to end."""
+    """Only a walk that reads everything gets to such a cursor, so it has no reason to end."""
     dialect = Dialect(order="created")
     async with (
         Sandbox(1_000, quota=None, dialect=dialect) as sandbox,
@@ -156,7 +156,7 @@ async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_failure_of_a_constructed_cursor_is_no_error(segments, caplog):
-    """After any status for that cursor the walk begins at the front, with a warning."""
+    """After any error status for that cursor, the walk begins at the front, with a warning."""
     async with Sandbox(2_000, quota=None) as sandbox, make_client(sandbox) as client:
         sandbox.fail_next(Fault.ok(), Fault.status(404))
         until = LATEST - timedelta(days=1)
@@ -182,7 +182,7 @@ async def test_a_failure_of_any_request_is_an_error(segments):
 
 
 async def test_a_malformed_record_is_reported_with_its_page():
-    """That includes the last page of the range."""
+    """Malformed records on the last page of the range are reported too."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         pages = [page async for page in client.conversations.list(since=since).pages()]
@@ -205,7 +205,7 @@ async def test_a_malformed_record_is_reported_with_its_page():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_walk_that_is_left_leaves_nothing_behind(segments):
-    """A break or a cancellation ends all tasks, even while the walk searches its start."""
+    """A break or a cancellation ends all tasks, even while the walk looks for its start."""
     async with Sandbox(3_000, quota=None) as sandbox, make_client(sandbox) as client:
         bounds = {"since": LATEST - timedelta(days=3), "until": LATEST - timedelta(days=1)}
         listing = client.conversations.list(segments=segments, **bounds)
@@ -218,7 +218,7 @@ async def test_a_walk_that_is_left_leaves_nothing_behind(segments):
 
 
 async def test_a_range_without_a_conversation():
-    """Before the first conversation, or after the last, few pages are read."""
+    """For a range before the first or after the last conversation, few pages are read."""
     async with Sandbox(20_000, quota=None) as sandbox, make_client(sandbox) as client:
         late = client.conversations.list(since=LATEST + timedelta(days=1))
         assert len(await late.collect()) <= 100
@@ -252,7 +252,7 @@ async def test_a_range_from_a_cursor(order, segments):
 
 
 async def test_raw_records_that_cannot_be_decoded():
-    """Their activity is unknown, so they are kept on the pages of the range."""
+    """The activity of such records is unknown, so they are kept on the pages of the range."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         page = await client.conversations.page()
@@ -266,7 +266,10 @@ async def test_raw_records_that_cannot_be_decoded():
 
 
 async def test_pages_that_are_too_large_to_look_at():
-    """Raw pages of megabytes are not decoded, so the walk continues and keeps them completely."""
+    """Raw pages of several megabytes are not decoded.
+
+    The walk keeps them completely and continues.
+    """
     async with Sandbox(900, quota=None) as sandbox, make_client(sandbox) as client:
         page = await client.conversations.page()
         large = b'"data":[{"id":"large","notes":"%s"},' % (b"x" * 3_000_000)

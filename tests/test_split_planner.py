@@ -1,4 +1,4 @@
-"""Splits: where another segment is worth its requests, and how many may have no result."""
+"""Splits: the places where another segment saves requests, and how many requests may be wasted."""
 
 from itertools import pairwise
 from math import inf
@@ -17,7 +17,7 @@ LEAST_PAGES = split_planner._LEAST_PAGES
 
 
 def segment(begin: int = 0, at: int | None = None) -> Segment:
-    """Return a segment that has records, and was read to this depth."""
+    """Return a segment that has records and was read to a depth."""
     one = Segment(begin=begin)
     one.first_ids = frozenset("a")
     one.at = begin if at is None else at
@@ -25,7 +25,7 @@ def segment(begin: int = 0, at: int | None = None) -> Segment:
 
 
 def exploration(begin: int) -> Segment:
-    """Return a segment without a record so far."""
+    """Return a segment that has no record so far."""
     return Segment(begin=begin)
 
 
@@ -36,7 +36,7 @@ def over(begin: int = 0, at: int | None = None) -> Segment:
 
 
 def make_planner(*spans: int, most: int = 100, end: int | None = None) -> SplitPlanner:
-    """Return a planner after pages that each covered this much time."""
+    """Return a planner that has seen pages, each of which covered this much time."""
     planner = SplitPlanner(most)
     planner.end = end
     for span in spans:
@@ -53,12 +53,12 @@ def place(split: Split | None) -> tuple[int, float] | None:
 
 @pytest.mark.parametrize("spans", [[], [0, 0, 0]])
 def test_nothing_is_split_before_a_page_has_covered_time(spans):
-    """Before that the density of the pages is unknown."""
+    """Before that, the density of the pages is unknown."""
     assert make_planner(*spans).best([segment()]) is None
 
 
 def test_an_unknown_end_is_explored_some_average_pages_from_the_front():
-    """The number of pages there counts as infinite, so nothing is more useful."""
+    """The number of pages up to an unknown end counts as infinite, so no split is more useful."""
     front = segment(at=100)
 
     assert make_planner(5, 10, most=8).best([front]) == Split(
@@ -68,7 +68,7 @@ def test_an_unknown_end_is_explored_some_average_pages_from_the_front():
 
 @given(spans=st.lists(st.integers(1, 10**9), min_size=1, max_size=5))
 def test_explorations_go_four_times_as_deep_each_and_there_are_four_at_most(spans):
-    """Each follows the last one. When one has records, another may follow."""
+    """Each exploration follows the last one. When one of them has records, another may follow."""
     planner, segments = make_planner(*spans), [segment()]
     while split := planner.best(segments):
         assert (split.previous, split.pages) == (segments[-1], inf)
@@ -82,14 +82,14 @@ def test_explorations_go_four_times_as_deep_each_and_there_are_four_at_most(span
 
 @pytest.mark.parametrize("further", [0, 1])
 def test_an_exploration_that_is_deep_is_explored_after_its_place(further):
-    """The next one is some pages after its current depth, if that is deeper."""
+    """The next exploration is some pages after the current depth, if that is deeper."""
     segments = [segment(), segment(1000, at=4000 - 10 * FIRST_EXPLORATION + further)]
 
     assert place(make_planner(10, most=8).best(segments)) == (4000 + further, inf)
 
 
 def test_nothing_is_after_a_segment_that_is_over():
-    """It has reached the end of the listing."""
+    """The segment has reached the end of the listing."""
     assert make_planner(1).best([over()]) is None
     assert make_planner(1, end=1000).best([over()]) is None
 
@@ -98,7 +98,10 @@ def test_nothing_is_after_a_segment_that_is_over():
 
 
 def test_what_is_before_a_known_end_is_split_in_its_first_third():
-    """The content there is unknown, so it is split before the middle, by one segment at a time."""
+    """The content before the end is unknown.
+
+    So the split is before the middle, and only one segment explores at a time.
+    """
     planner = make_planner(10, end=401)
 
     assert place(planner.best([segment(at=100)])) == (200, 30.1)
@@ -126,7 +129,7 @@ def test_nothing_is_split_where_few_pages_are_left():
 )
 @example(spans=[0, 0, 0, 1], gap=1)
 def test_both_parts_of_a_split_have_pages(spans, gap):
-    """A split is after its segment, and before the following one or a known end."""
+    """A split is after its segment, and before the following segment or a known end."""
     for segments in ([segment(100)], [segment(100), over(100 + gap)]):
         split = make_planner(*spans, end=100 + gap).best(segments)
         assert split is None or 100 < split.depth < 100 + gap
@@ -134,12 +137,12 @@ def test_both_parts_of_a_split_have_pages(spans, gap):
 
 @pytest.mark.parametrize("segments", [[segment()], [segment(), over(2)]])
 def test_the_smallest_gap_is_split_in_its_only_place(segments):
-    """That is possible if pages are dense enough."""
+    """Such a split is possible if pages are dense enough."""
     assert place(make_planner(*[0] * 9, 1, end=2).best(segments)) == (1, 20)
 
 
 def test_only_gaps_with_something_after_them_are_split():
-    """The gap before an exploration is not, because it may be beyond the end."""
+    """The gap before an exploration is not split, because the exploration may be beyond the end."""
     segments = [segment(), exploration(1000), segment(3000), exploration(90_000)]
     planner = make_planner(10, end=100_000)
 
@@ -148,14 +151,14 @@ def test_only_gaps_with_something_after_them_are_split():
 
 
 def test_a_gap_whose_segment_is_over_is_not_split():
-    """No walker reads it any more."""
+    """No walker reads the segment any more."""
     segments = [over(), segment(1000), over(1100)]
 
     assert make_planner(10).best(segments) == Split(segments[1], 1050, 10)
 
 
 def test_the_largest_gap_is_split():
-    """The unknown end counts as larger than all gaps."""
+    """The gap before the unknown end counts as larger than all others."""
     segments = [segment(), segment(1000), segment(4000), over(5000)]
 
     assert make_planner(50).best(segments) == Split(segments[1], 2500, 60)
@@ -168,7 +171,7 @@ def test_the_largest_gap_is_split():
 
 @given(most=st.integers(1, 100), pages=st.integers(1, 1000))
 def test_requests_without_result_are_bounded(most, pages):
-    """There is half a request per possible segment, and one for 20 pages."""
+    """Half a request per possible segment may have no result, plus one request for 20 pages."""
     planner, wasted = make_planner(*[10] * pages, most=most), 0
     while planner.best([segment()]):
         planner.note_waste()
@@ -179,7 +182,7 @@ def test_requests_without_result_are_bounded(most, pages):
 
 @pytest.mark.parametrize("in_flight", [0, 1, 2, 3])
 def test_one_of_two_requests_in_flight_may_have_no_result(in_flight):
-    """If two may be wasted, two in flight use up one of them."""
+    """If two requests may be wasted, two in flight use up one of them."""
     segments = [segment(), *map(exploration, range(1000, 1000 + in_flight))]
     planner = make_planner(10, most=2)
     assert (planner.best(segments) is not None) == (in_flight <= 2)

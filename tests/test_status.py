@@ -28,7 +28,7 @@ from cekat_async.errors import (
 
 SENDABLE = st.text(st.characters(exclude_categories=["Cs"]))
 
-# Header bytes as aiohttp returns them: a byte that is no UTF-8 is a lone surrogate.
+# Header bytes as aiohttp returns them: a byte that is not UTF-8 is a lone surrogate.
 HEADER = st.binary(max_size=40).map(lambda raw: raw.decode(errors="surrogateescape"))
 
 JSON = st.recursive(
@@ -47,7 +47,7 @@ NAMES = st.sampled_from(["limit", "inbox_id", "stage_status", "cursor_id", "curs
 @given(pairs=st.lists(st.tuples(NAMES, SENDABLE), min_size=1))
 @settings(max_examples=40 * EFFORT)
 def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
-    """A standard parser reads the original query, in its order."""
+    """A standard parser reads the query in its original order."""
     query = urlsplit(f"/api/conversations?{encode_query(*pairs)}").query
 
     assert pairs == parse_qsl(query, keep_blank_values=True, strict_parsing=True, errors="strict")
@@ -56,7 +56,10 @@ def test_query_arrives_byte_for_byte(pairs: list[tuple[str, str]]) -> None:
 @given(value=SENDABLE)
 @settings(max_examples=100 * EFFORT)
 def test_query_means_the_same_to_all_parsers(value: str) -> None:
-    """The query does not depend on whether a parser reads `+` as a space, or `;` as `&`."""
+    """For any parser, the query means the same.
+
+    It does not matter whether a parser reads `+` as a space, or `;` as `&`.
+    """
     query = encode_query(("cursor_ts", value))
     name, _, sent = query.partition("=")
 
@@ -80,12 +83,12 @@ def test_query_means_the_same_to_all_parsers(value: str) -> None:
     ],
 )
 def test_query_encoding(value: str, sent: str) -> None:
-    """Every reserved character is percent-encoded, once."""
+    """Every reserved character is percent-encoded exactly once."""
     assert f"cursor_ts={sent}" == encode_query(("cursor_ts", value))
 
 
 def test_no_query() -> None:
-    """Without parameters there is no query."""
+    """Without parameters, there is no query."""
     assert not encode_query()
 
 
@@ -93,7 +96,7 @@ def test_no_query() -> None:
 
 
 def test_reply_repr_hides_the_body() -> None:
-    """The repr of a reply has its status and its size, and no data or headers."""
+    """The repr of a reply has its status and its size, but no data and no headers."""
     shown = repr(reply(200, b"x" * 1234, Set_Cookie="s"))
 
     assert shown == "<Reply 200, 1,234 bytes>"
@@ -120,7 +123,7 @@ def test_reply_repr_hides_the_body() -> None:
     ],
 )
 def test_status_to_class(status: int, name: str) -> None:
-    """Each HTTP status has its class, or else a plain APIStatusError."""
+    """Each HTTP status has its own error class, or else the plain APIStatusError."""
     assert name == get_error_class(status).__name__
     error = error_from_reply(reply(status))
     assert (type(error).__name__, error.status) == (name, status)
@@ -171,12 +174,15 @@ def test_validation_error_of_the_api() -> None:
     ],
 )
 def test_message(body: bytes, message: str) -> None:
-    """The message is the server's own, found anywhere in the body, and on one line."""
+    """The message is the server's own, anywhere in the body, and is on one line."""
     assert message == error_from_reply(reply(400, body)).message
 
 
 def test_message_of_a_gateway() -> None:
-    """A gateway's HTML is not repeated. The message has its type and its length."""
+    """A gateway's HTML is not repeated.
+
+    Instead, the message has the type and the length of the body.
+    """
     error = error_from_reply(reply(502, b"<html>" * 100, Content_Type="text/html; charset=utf-8"))
 
     assert type(error) is ServerError
@@ -192,7 +198,7 @@ def test_message_of_an_unknown_status() -> None:
 
 
 def test_long_messages_and_bodies_are_cut() -> None:
-    """A message has at most 500 characters, a stored body 2,000 bytes, a request id 200."""
+    """A message is cut to 500 characters, a stored body to 2,000 bytes, a request id to 200."""
     body = json.dumps({"message": "long " * 1000}).encode()
 
     error = error_from_reply(reply(400, body, X_Request_Id="r" * 1000))
@@ -212,7 +218,7 @@ def test_long_messages_and_bodies_are_cut() -> None:
     ],
 )
 def test_details(details: object, kept: tuple) -> None:
-    """Only details that are objects are kept."""
+    """Details that are not objects are ignored."""
     body = json.dumps({"error": {"details": details}}).encode()
 
     assert kept == error_from_reply(reply(422, body)).details
@@ -240,7 +246,10 @@ def test_code_is_text(code: object) -> None:
     ],
 )
 def test_refusal_of_a_200(inner: object, status: int, kind: type) -> None:
-    """A 200 with an error raises that of the status in its body, if there is a valid one."""
+    """A 200 may have an error in its body.
+
+    If that error has a valid status, the error of that status is raised.
+    """
     error = error_from_reply(
         reply(200, json.dumps({"success": False, "status_code": inner}).encode())
     )
@@ -250,7 +259,7 @@ def test_refusal_of_a_200(inner: object, status: int, kind: type) -> None:
 
 
 def test_status_of_the_reply_counts() -> None:
-    """If the reply has an error status, that of the body is ignored."""
+    """If the reply itself has an error status, the status in its body is ignored."""
     assert error_from_reply(reply(503, b'{"status_code":401}')).status == 503
 
 
@@ -267,7 +276,7 @@ def test_status_of_the_reply_counts() -> None:
     ],
 )
 def test_redirects(location: str, where: str) -> None:
-    """A redirect is an error that names the target's host, and nothing else of the URL."""
+    """A redirect is an error that names the target's host and no other part of the URL."""
     error = error_from_reply(reply(302, b"", Location=location))
 
     assert type(error) is APIStatusError
@@ -328,7 +337,7 @@ def test_any_refusal_can_be_printed(status: int, body: bytes, headers: dict[str,
 )
 @settings(max_examples=20 * EFFORT)
 def test_refusal_never_raises(envelope: dict) -> None:
-    """Any error envelope becomes one of our errors, with a message."""
+    """Any error envelope becomes one of our errors and has a message."""
     for status in (200, 302, 400, 429, 599):
         error = error_from_reply(reply(status, json.dumps(envelope).encode()))
 
@@ -375,17 +384,17 @@ def http_date(moment: datetime) -> str:
     ],
 )
 def test_retry_after_in_seconds(said: str, seconds: float | None) -> None:
-    """Retry-After in seconds may have a fraction. An invalid value is ignored."""
+    """A number of seconds in Retry-After may have a fraction. An invalid value is ignored."""
     assert seconds == parse_retry_after({"Retry-After": said})
 
 
 def test_retry_after_missing() -> None:
-    """A reply without Retry-After has no time for a retry."""
+    """Without Retry-After, a reply has no time for a retry."""
     assert parse_retry_after({}) is None
 
 
 def test_retry_after_header_in_any_case() -> None:
-    """Headers of a reply are looked up in any case."""
+    """The names of headers are looked up in any case."""
     assert parse_retry_after(reply(429, retry_after="3").headers) == 3.0
     assert error_from_reply(reply(429, RETRY_AFTER="3")).retry_after == 3.0
 
@@ -393,7 +402,7 @@ def test_retry_after_header_in_any_case() -> None:
 @given(seconds=st.integers(0, 10**6), skew=st.integers(-(10**8), 10**8))
 @settings(max_examples=20 * EFFORT)
 def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
-    """A date is compared with the reply's own Date, even if the server's clock is wrong."""
+    """A date is compared with the Date of the same reply, so the server's clock may be wrong."""
     now = NOW + timedelta(seconds=skew)
     headers = {
         "Retry-After": http_date(now + timedelta(seconds=seconds)),
@@ -404,14 +413,14 @@ def test_retry_after_as_a_date(seconds: int, skew: int) -> None:
 
 
 def test_retry_after_date_in_the_past() -> None:
-    """A date in the past is a wait of 0."""
+    """A date in the past means a wait of 0."""
     headers = {"Retry-After": http_date(NOW - timedelta(hours=1)), "Date": http_date(NOW)}
 
     assert parse_retry_after(headers) == 0.0
 
 
 def test_retry_after_date_with_minus_zero_zone() -> None:
-    """A date in the zone `-0000`, which Python reads as having none, is UTC."""
+    """Python reads a date in the zone `-0000` as one without a zone, but it is UTC."""
     headers = {"Retry-After": "Fri, 10 Apr 2026 09:01:00 -0000", "Date": http_date(NOW)}
 
     assert parse_retry_after(headers) == 60.0
@@ -419,7 +428,7 @@ def test_retry_after_date_with_minus_zero_zone() -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"Date": "yesterday"}, {"Date": ""}])
 def test_retry_after_date_without_date(headers: dict[str, str]) -> None:
-    """Without a readable Date in the reply, a date is compared with our own clock."""
+    """If the reply has no readable Date, a date is compared with our own clock."""
     end = datetime.now(UTC) + timedelta(seconds=100)
 
     seconds = parse_retry_after({"Retry-After": http_date(end), **headers})
@@ -435,7 +444,10 @@ DATE_LIKE = st.lists(st.sampled_from(DATES.split()), max_size=8).map(" ".join)
 @given(said=st.text() | HEADER | DATE_LIKE | st.floats().map(str), date=HEADER | DATE_LIKE)
 @settings(max_examples=40 * EFFORT)
 def test_retry_after_of_any_text(said: str, date: str) -> None:
-    """Retry-After never raises, for any text and Date: it is None, or finite and at least 0."""
+    """For any text and Date, Retry-After raises no error.
+
+    It is None, or finite and at least 0.
+    """
     seconds = parse_retry_after({"Retry-After": said, "Date": date})
 
     assert seconds is None or (math.isfinite(seconds) and seconds >= 0)

@@ -15,9 +15,9 @@ THREADS = 3
 
 @contextmanager
 def threads_switch_while_headers_are_written():
-    """Collect garbage at almost every allocation, and let other threads run during that.
+    """Collect garbage at almost every allocation, and let other threads run in the meantime.
 
-    A collection may run any code, such as callbacks of hypothesis, and so another thread.
+    A collection may run any code, such as callbacks of hypothesis, so another thread may run.
     """
 
     def let_others_run(phase, info):
@@ -36,17 +36,17 @@ def threads_switch_while_headers_are_written():
 
 
 def test_requests_of_several_threads_do_not_mix():
-    """Each request arrives with its own cursor and key, and at its own server.
+    """Each request arrives at its own server, with its own cursor and key.
 
-    aiohttp before 3.13 writes the headers of all threads into one buffer. A walk that sends the
-    cursor of another thread's walk skips a page without an error.
+    aiohttp before 3.13 writes the headers of all threads into one buffer. If a walk sends the
+    cursor of another thread's walk, it skips a page without an error.
     """
     found: dict[int, list[str]] = {}
     expected: dict[int, list[str]] = {}
     statuses: set[int | None] = set()
 
     async def walk(number):
-        # Keys of the same length, so that a mixed request is still valid HTTP.
+        # The keys have the same length, so that a mixed request is still valid HTTP.
         key = f"the-key-of-thread-{number}"
         async with (
             Sandbox(200, seed=number, quota=None, api_key=key) as sandbox,

@@ -21,7 +21,7 @@ SIZE = 10
 
 
 def in_range(time, since, until):
-    """Return whether a time in milliseconds is in a range, whose bounds may be None."""
+    """Return whether a time in milliseconds is in a range. Both bounds of the range may be None."""
     return (since is None or time >= since) and (until is None or time <= until)
 
 
@@ -33,7 +33,7 @@ def as_moments(since, until):
 
 
 async def read_ids(server, since, until, *, way="records", size=SIZE, **options):
-    """Return the ids that a bounded listing yields, in one of several ways."""
+    """Return the ids that a bounded listing yields when it is read in one of several ways."""
     if way == "segments":
         options["segments"] = 4
     listing = server.open().list(page_size=size, prefetch=0, **as_moments(since, until), **options)
@@ -97,7 +97,7 @@ accounts = st.builds(
     way=ways,
 )
 def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
-    """That holds for any order, ties, zone, digits, page size, and treatment of cursors.
+    """No record is missed for any order, ties, zone, digits, page size, and treatment of cursors.
 
     A listing in descending order of activity is never doubted.
     """
@@ -121,7 +121,10 @@ def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
     way=st.sampled_from(["records", "raw"]),
 )
 def test_at_most_a_page_of_others_at_each_end(rows, bounds, made_up, way):
-    """Older ones end with the page at ``since``. Later ones are only on the range's first page."""
+    """Older conversations end with the page at ``since``.
+
+    Later ones are only on the first page of the range.
+    """
     server = ActivityServer(rows, made_up=made_up)
 
     found = run_virtual(read_ids(server, *bounds, way=way))
@@ -158,7 +161,7 @@ def test_a_listing_that_is_not_in_order_of_activity(n, seed, bounds, order, made
 
 
 def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
-    """It may be in the range."""
+    """The conversation may be in the range."""
     rows = build_rows(40, 1, HOUR, 1, quiet=0)
     rows[7].created = rows[7].message = None
     server = ActivityServer(rows, unreadable=True)
@@ -177,7 +180,7 @@ def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
     way=ways,
 )
 def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
-    """They seem too old. Most records contradict that, and none is missed."""
+    """The cursors seem too old. Most records contradict that, and none is missed."""
     rows = build_rows(300, seed, 0, 1, quiet=0, days=2)
     for row in rows[::4]:
         row.message, row.created = None, row.created - 40 * DAY
@@ -190,7 +193,10 @@ def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
 
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
-    """The walk begins where the records prove that it is early enough, and reads little before."""
+    """The walk begins where the records prove that it is early enough.
+
+    It reads little before the range.
+    """
     rows = build_rows(2000, 1, HOUR, 1)
     server = ActivityServer(rows, zone=7)
 
@@ -206,7 +212,7 @@ def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 @pytest.mark.parametrize("until", [None, 5 * DAY])
 def test_cursors_that_are_no_times(way, until, caplog):
-    """The listing is read to its end with one warning, and each record's own times decide."""
+    """The listing is read to its end with one warning. Each record's own times decide."""
     rows = build_rows(90, 3, HOUR, 1, quiet=0)
     server = ActivityServer(rows, unreadable=True)
 
@@ -220,7 +226,7 @@ def test_cursors_that_are_no_times(way, until, caplog):
 @pytest.mark.parametrize("order", ["activity", "ascending", "created"])
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_a_walk_that_cannot_be_shortened_says_so_once(order, way, caplog):
-    """One warning says that the whole listing is read. Other walks have none."""
+    """One warning says that the whole listing is read. Other walks have no warning."""
     rows = build_rows(200, 3, HOUR, 1, quiet=0)
     server = ActivityServer(rows, order=order)
 
@@ -252,7 +258,10 @@ def test_ties_at_both_ends(way, zone):
     made_up=st.sampled_from(["honour", "ignore"]),
 )
 def test_conversations_that_move_during_a_walk(seed, bounds, way, every, made_up):
-    """Those that do not move are found. Segments and tracked pages miss none at all."""
+    """Conversations that do not move are found.
+
+    Segments and tracked pages miss no conversation at all.
+    """
     random = Random(seed)
     rows = build_rows(120, seed, HOUR, 1)
     before = {row.id: row.active for row in rows}
@@ -276,7 +285,7 @@ def test_conversations_that_move_during_a_walk(seed, bounds, way, every, made_up
 
 
 def contradict(rows, bounds, random):
-    """Give one conversation of a range a message that is later than its position."""
+    """Give one conversation of a range a message that is later than its place in the listing."""
     inside = [row for row in rows if in_range(row.active, *bounds)]
     if inside:
         row = random.choice(inside)
@@ -293,7 +302,7 @@ def contradict(rows, bounds, random):
     way=ways,
 )
 def test_a_conversation_that_contradicts_the_order_late(seed, bounds, made_up, zone, way):
-    """The walk reads again what it has dropped, and keeps everything that may be in the range."""
+    """The walk reads again what it dropped, and keeps everything that may be in the range."""
     rows = contradict(build_rows(150, seed, HOUR, 1), bounds, Random(seed))
     server = ActivityServer(rows, made_up=made_up, zone=zone)
 
@@ -317,7 +326,7 @@ def test_a_conversation_that_contradicts_the_order_late(seed, bounds, made_up, z
     segments=st.sampled_from([1, 3]),
 )
 def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stops, segments):
-    """A walk that is resumed repeatedly finds the same as one without a stop."""
+    """A walk that is resumed repeatedly finds the same as a walk that is never stopped."""
     rows = build_rows(150, seed, HOUR, 1, quiet=0)
     if kind == "contradicted":
         contradict(rows, bounds, Random(seed))
@@ -350,7 +359,7 @@ def test_a_tracked_walk_that_is_stopped_again_and_again(seed, bounds, kind, stop
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("zone", [7, -7])
 def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
-    """A page is then kept if its cursors may be in the range in any zone."""
+    """The page is kept if its cursors may be in the range in any zone."""
     rows = build_rows(300, seed, HOUR, 1, quiet=0.5)
     contradict(rows, (8 * DAY, 9 * DAY), Random(seed))
     server = ActivityServer(rows, zone=zone)
@@ -362,7 +371,7 @@ def test_a_contradiction_hides_the_zone_of_cursors(seed, zone):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
-    """The first page of a segment may be of another place, which is no sign of another order."""
+    """The first page of a segment may be from another place, which does not show another order."""
     server = ActivityServer(build_rows(1000, seed, HOUR, 1), made_up="later")
 
     with warnings_noted() as warnings:
@@ -376,7 +385,7 @@ def test_segments_whose_cursors_lead_a_little_further_ahead(seed):
 @pytest.mark.parametrize("place", range(0, 200, 7))
 @pytest.mark.parametrize("bounds", [(3 * DAY, None), (3 * DAY, 9 * DAY)])
 def test_a_contradiction_while_segments_are_read(place, bounds):
-    """Everything that segments have dropped until then is read."""
+    """The walk reads everything that the segments have dropped so far."""
     rows = sorted(build_rows(300, 2, HOUR, 1, quiet=0), key=lambda row: -row.active)
     rows[place].message = rows[place].active + 12 * DAY
     rows[-1].resolved = 4 * DAY
@@ -392,7 +401,7 @@ def test_a_contradiction_while_segments_are_read(place, bounds):
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 5])
 def test_a_contradiction_after_a_tracked_walk_was_resumed(stop, caplog):
-    """It reads what the walk dropped before it was stopped, and warns once."""
+    """The walk reads what it dropped before it was stopped, and warns once."""
     rows = sorted(build_rows(300, 2, HOUR, 1, quiet=0), key=lambda row: -row.active)
     inside = [row for row in rows if 3 * DAY <= row.active <= 6 * DAY]
     inside[-12].message = 20 * DAY
@@ -418,7 +427,7 @@ def test_a_contradiction_after_a_tracked_walk_was_resumed(stop, caplog):
 
 
 def test_a_finished_walk_of_the_past_is_not_read_again():
-    """A finished walk that is resumed sends nothing: moved conversations have left the range."""
+    """If a finished walk is resumed, it sends nothing: moved conversations have left the range."""
     server = ActivityServer(build_rows(300, 1, HOUR, 1))
     positions = {}
 
@@ -455,7 +464,7 @@ def test_all_that_may_be_in_the_range_of_a_large_listing_in_another_order(order,
 @pytest.mark.parametrize("bounds", [(6 * DAY, None), (None, 6 * DAY), (12 * DAY, 13 * DAY)])
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_a_listing_too_short_to_show_its_order(n, order, bounds, way):
-    """With one or two pages of vague timestamps, no conversation is dropped."""
+    """If there are only one or two pages of vague timestamps, no conversation is dropped."""
     rows = [Row(f"{day:02}", day * DAY, -99 * DAY) for day in range(n)]
     rows[n // 2].message = rows[n // 2].active
     server = ActivityServer(rows, order=order)
@@ -484,7 +493,7 @@ def page_times(*records, before, after):
 
 
 def make_bounds(*pages, since=None, until=None):
-    """Return bounds in hours after some pages, and their warnings."""
+    """Return the bounds after some pages, in hours, and their warnings."""
     bounds = TimeBounds(
         None if since is None else moment(since * HOUR),
         None if until is None else moment(until * HOUR),
@@ -523,7 +532,7 @@ def test_a_walk_ends_when_its_order_has_been_checked():
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_walk_does_not_end_before(front, second, why):
-    """The walk continues as long as the order is uncertain."""
+    """The walk continues while the order is uncertain."""
     bounds, warnings = make_bounds(front, second, since=92)
 
     assert not bounds.ends_after(second), why
@@ -538,7 +547,7 @@ def test_a_walk_does_not_end_before(front, second, why):
     ],
 )
 def test_a_page_that_contradicts_the_order(second, reason):
-    """It lifts the bounds, and one warning has the reason."""
+    """Such a page lifts the bounds, and one warning has the reason."""
     bounds, warnings = make_bounds(FRONT, second, second, since=92)
 
     assert bounds.is_lifted
@@ -566,14 +575,17 @@ def test_cursors_that_turn_round():
 
 
 def test_a_second_does_not_contradict_the_order():
-    """The clocks of two machines of the server may differ by that much."""
+    """The clocks of two of the server's machines may differ by a second."""
     second = page_times((60, None, 91 + 1 / 3600), before=91, after=88)
 
     assert not make_bounds(FRONT, second, since=92)[0].is_lifted
 
 
 def test_the_first_page_does_not_show_its_order():
-    """Its cursor may be its latest or earliest time, so only surely later records are dropped."""
+    """The first cursor may be the latest or the earliest time.
+
+    So only records that are surely later are dropped.
+    """
     front = page_times((10, None, 20), (11, None, 60), (11, None, 12), before=None, after=91)
     bounds, _ = make_bounds(front, until=50)
 
@@ -596,7 +608,7 @@ def test_a_timestamp_that_is_cut_off():
 
 
 async def read_created(rows, since, zone=0, **options):
-    """Return the ids found in a listing by creation."""
+    """Return the ids found in a listing that is sorted by creation."""
     server = ActivityServer(rows, order="created", zone=zone)
     listing = server.open().list(page_size=10, since=moment(since), **options)
     return {conversation.id async for conversation in listing}
@@ -604,7 +616,7 @@ async def read_created(rows, since, zone=0, **options):
 
 @pytest.mark.parametrize("options", [{}, {"segments": 3}])
 def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
-    """A listing by creation is contradicted on its third page, and its second page had a match."""
+    """The third page shows that a listing is sorted by creation. Its second page had a match."""
     rows = [
         Row(f"{n:03}", active=0, created=240 * HOUR - n * HOUR, message=(240 - n) * HOUR + MINUTE)
         for n in range(60)
@@ -617,7 +629,7 @@ def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
 
 @pytest.mark.parametrize("zone", [0, 7])
 def test_a_listing_by_creation_in_local_time(zone):
-    """Its cursors are the creation times in any zone, and the walk reads to the end."""
+    """The cursors are the creation times in any zone, and the walk reads to the end."""
     rows = [
         Row(f"{n:03}", active=0, created=(240 - n) * HOUR, message=(240 - n) * HOUR + 20 * MINUTE)
         for n in range(100)
@@ -628,7 +640,7 @@ def test_a_listing_by_creation_in_local_time(zone):
 
 
 def test_a_record_without_timestamps_cannot_contradict_the_order():
-    """It is kept on pages that are read only to check the order."""
+    """The record is kept on pages that are read only to check the order."""
     second = page_times((None, None, None), (60, None, 85), before=91, after=88)
 
     bounds, _ = make_bounds(FRONT, second, since=92)
@@ -638,7 +650,7 @@ def test_a_record_without_timestamps_cannot_contradict_the_order():
 
 @pytest.mark.parametrize("gap", [15 * MINUTE, HOUR, 2 * HOUR, DAY])
 def test_conversations_that_were_created_a_round_time_before(gap):
-    """That alone is no listing by creation with cursors in another zone."""
+    """A round difference alone does not show a listing by creation with cursors in another zone."""
     rows = [Row(f"{n:03}", n * HOUR, n * HOUR - gap, n * HOUR) for n in range(500)]
     server = ActivityServer(rows)
 

@@ -32,7 +32,10 @@ JAKARTA = timezone(timedelta(hours=7))
     ],
 )
 def test_texts_of_bounds(text, bound):
-    """A bound is a duration before now or a moment. Without a zone it is in local time."""
+    """A bound is a duration before now, or a moment.
+
+    Without a zone, a moment is in local time.
+    """
     assert parse_bound(text) == bound
 
 
@@ -40,7 +43,7 @@ def test_texts_of_bounds(text, bound):
     "text", ["", "3", "3 d", "-3d", "d", "3y", "yesterday", "2026-13-01", "1e3d"]
 )
 def test_other_texts_are_refused(text):
-    """The error says how to write one."""
+    """The error says how to write a bound."""
     with pytest.raises(ConfigurationError, match="write it like 3d"):
         parse_bound(text)
 
@@ -70,7 +73,7 @@ def test_a_bound_is_written_as_text_that_means_the_same(bound):
     ],
 )
 def test_how_a_bound_is_written(bound, text):
-    """Bounds are written as a person would write them."""
+    """Bounds are written in the way that a person writes them."""
     assert format_bound(bound) == text
 
 
@@ -87,7 +90,7 @@ def test_how_a_bound_is_written(bound, text):
 )
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_wrong_bounds_are_refused_at_once(bound, reason, name):
-    """A wrong bound is refused before any request, and the error says what to write."""
+    """An error refuses a wrong bound before any request, and says what to write."""
     conversations = ActivityServer([]).open()
 
     for method in (conversations.list, conversations.across):
@@ -105,7 +108,7 @@ def test_wrong_bounds_are_refused_at_once(bound, reason, name):
     ],
 )
 def test_since_must_be_before_until(since, until):
-    """Durations count back from now, so the longer one is ``since``."""
+    """Durations count back from now, so ``since`` is the longer one."""
     with pytest.raises(ConfigurationError, match="since must be before until"):
         ActivityServer([]).open().list(since=since, until=until)
 
@@ -119,7 +122,7 @@ def test_durations_are_counted_back_from_now():
 
 
 def test_the_repr_of_a_listing_shows_the_range():
-    """The bounds are shown as they were given."""
+    """The repr shows the bounds as the caller gave them."""
     listing = ActivityServer([]).open().list(until=timedelta(days=3), since=NOW)
 
     assert repr(listing).endswith(" since 2026-04-10T12:00:00+00:00 until 3d>")
@@ -145,5 +148,5 @@ async def test_a_relative_bound_is_resolved_when_a_walk_begins(monkeypatch):
         [_ async for _ in listing.raw_pages()]
         [_ async for _ in listing.tracked_pages({sandbox.inbox_ids[0]: Position()})]
 
-    assert len(moments) == 4  # one time for all inboxes of each walk
+    assert len(moments) == 4  # all inboxes of a walk use the same time
     assert sorted(moments) == moments

@@ -1,4 +1,4 @@
-"""The time limits of a call: what counts, what remains after a timeout, and cancellations.
+"""The time limits of a call: the time that counts, the state after a timeout, and cancellations.
 
 The tests in ``test_pipeline.py`` show that each call ends at its deadline, whatever it waits for.
 """
@@ -45,12 +45,12 @@ def make_body(reply) -> bytes:
 def make_timers(
     get_pause_time: Callable[[], float] = lambda: 0.0, **limits: float | None
 ) -> CallTimers:
-    """Return the timers of a client."""
+    """Return the timers that a client has set."""
     return CallTimers(Timeout(**limits), get_pause_time)
 
 
 async def call(timers: CallTimers, seconds: float = 3600) -> float:
-    """Be busy for some seconds and return the deadline."""
+    """Be busy for some seconds, and return the deadline."""
 
     async def work(timer: CallTimer) -> float:
         await asyncio.sleep(seconds)
@@ -62,7 +62,7 @@ async def call(timers: CallTimers, seconds: float = 3600) -> float:
 @pytest.mark.parametrize("seconds,deadline", [(10, 15), (None, float("inf"))])
 @virtual
 async def test_a_call_knows_its_deadline(seconds, deadline):
-    """A call knows the time of its deadline, and infinity if it has none."""
+    """A call knows the time of its deadline. Without a deadline, the time is infinite."""
     await asyncio.sleep(5)
     assert round(await call(make_timers(deadline=seconds), 1), 6) == deadline
 
@@ -70,7 +70,7 @@ async def test_a_call_knows_its_deadline(seconds, deadline):
 @pytest.mark.parametrize("cancelled_first", [True, False])
 @virtual
 async def test_a_cancellation_wins(cancelled_first):
-    """A task that is cancelled while the client closes is cancelled, whichever was first."""
+    """A task that is cancelled while the client closes is cancelled, whichever happened first."""
     timers = make_timers(deadline=10)
     task = asyncio.create_task(call(timers))
     await asyncio.sleep(1)
@@ -84,7 +84,7 @@ async def test_a_cancellation_wins(cancelled_first):
 @pytest.mark.parametrize("reason", [DeadlineExceededError, ClientClosedError])
 @virtual
 async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
-    """After a timeout the task can continue and does not count as cancelled."""
+    """After a timeout, the task can continue and does not count as cancelled."""
     timers = make_timers(deadline=10)
     if reason is ClientClosedError:
         asyncio.get_running_loop().call_later(2, timers.close)
@@ -98,7 +98,7 @@ async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @virtual
 async def test_a_close_is_not_undone_by_a_retry(limits):
-    """A call that starts its next attempt during the close ends as well."""
+    """If a call starts its next attempt while the client closes, it ends as well."""
     timers = make_timers(**limits)
 
     async def work(timer: CallTimer) -> None:
@@ -117,7 +117,7 @@ async def test_a_close_is_not_undone_by_a_retry(limits):
 
 @virtual
 async def test_time_in_the_queue_does_not_count():
-    """It counts only during a server's pause, and only after the first attempt."""
+    """Waiting counts only during a server's pause, and only after the first attempt."""
     paused = 0.0
     timers = make_timers(lambda: paused, request=100)
 
@@ -210,7 +210,7 @@ def test_a_retry_in_the_queue_does_not_use_up_the_request():
 
 
 class Budget:
-    """A shared budget that grants one request, and is then used up or unavailable for a minute."""
+    """A shared budget that grants one request. Then it is used up or unavailable for a minute."""
 
     def __init__(self, *, is_away: bool) -> None:
         self._is_away = is_away
@@ -232,7 +232,7 @@ class Budget:
 
 @pytest.mark.parametrize("is_away", [False, True])
 def test_a_shared_budget_does_not_use_up_the_request(is_away):
-    """A used-up or unavailable shared budget does not count towards ``request``."""
+    """Waiting for a used-up or unavailable shared budget does not count towards ``request``."""
     pipeline, transport = make_pipeline(
         [reply(503), reply()],
         limiter=Limiter(RateLimit(100), budget=Budget(is_away=is_away)),
@@ -246,7 +246,7 @@ def test_a_shared_budget_does_not_use_up_the_request(is_away):
 
 
 def test_before_the_first_attempt_a_pause_does_not_count():
-    """A call that was not sent yet waits for a pause that is longer than ``request``."""
+    """Before its first attempt, a call waits for a pause that is longer than ``request``."""
     limiter = Limiter(RateLimit(300))
     pipeline, transport = make_pipeline([reply()], limiter=limiter, timeout=Timeout(request=5))
 
@@ -259,7 +259,7 @@ def test_before_the_first_attempt_a_pause_does_not_count():
 
 
 def test_after_the_first_attempt_pauses_count():
-    """The server's pauses add up, and end the call before one would be too long."""
+    """The server's pauses add up. The call ends before a pause that would be too long."""
     pipeline, transport = make_pipeline([BUSY] * 9, limiter=Limiter(RateLimit(300)))
 
     async def main() -> None:
@@ -276,7 +276,7 @@ def test_after_the_first_attempt_pauses_count():
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @pytest.mark.parametrize("status", [429, 503, 500])
 def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
-    """The status's error is raised at once, and names the limit that the pause would exceed."""
+    """The error of the status is raised at once. It names the limit that the pause would exceed."""
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="11"), reply()], timeout=Timeout(**limits)
     )
@@ -295,7 +295,7 @@ def test_a_pause_that_is_too_long_for_the_call_ends_it_at_once(status, limits):
 
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
-    """A pause ends all retries for which it is too long, and nothing else."""
+    """A pause ends the retries for which it is too long, and nothing else."""
     limiter = Limiter(RateLimit(1, per=10))
     script = itertools.chain([reply(503)], itertools.repeat(reply()))
     pipeline, transport = make_pipeline(
@@ -324,7 +324,7 @@ def test_a_pause_ends_a_retry_in_the_queue_and_no_first_attempt(concurrency):
 
 
 def test_pauses_of_one_wait_add_up():
-    """A second pause ends a retry that waited through the first one, if both are too long."""
+    """A second pause ends a retry that has waited through the first, if their sum is too long."""
     limiter = Limiter(RateLimit(1, per=100))
     pipeline, _ = make_pipeline(
         [reply(503), reply()], limiter=limiter, retry=AT_ONCE, timeout=Timeout(request=50)
@@ -357,7 +357,10 @@ def test_pauses_of_one_wait_add_up():
     ],
 )
 def test_the_limit_that_is_first_is_named(limits, name, ended_at):
-    """Attempts and backoffs count towards both limits. The error names the one reached first."""
+    """Attempts and backoffs count towards both limits.
+
+    The error names the limit that was reached first.
+    """
     failures = [NotSentError() for _ in range(99)]
     pipeline, _ = make_pipeline(
         failures,
@@ -385,7 +388,7 @@ def test_the_limit_that_is_first_is_named(limits, name, ended_at):
     ],
 )
 def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
-    """If a backoff would exceed a limit, the failure is raised with the reason."""
+    """If a backoff would exceed a limit, the failure is raised and gives that reason."""
     pipeline, _ = make_pipeline(
         [reply(500)] * 9,
         retry=RetryPolicy(backoff=40, backoff_max=40),
@@ -402,7 +405,7 @@ def test_a_backoff_beyond_a_limit_is_not_begun(limits, name):
 
 
 def test_the_deadline_covers_the_queue():
-    """The queue counts towards ``deadline``, before the first attempt and before a retry."""
+    """Queueing counts towards ``deadline``, before the first attempt and before a retry."""
     script = itertools.chain([reply(503)], itertools.repeat(reply()))
     pipeline, transport = make_pipeline(
         script, limiter=Limiter(RateLimit(1, per=10)), retry=AT_ONCE, timeout=Timeout(deadline=35)
@@ -421,7 +424,7 @@ def test_the_deadline_covers_the_queue():
 
 
 def test_without_limits_a_request_may_take_for_ever(caplog):
-    """Without both limits a call waits through hours of pauses."""
+    """Without both limits, a call waits through hours of pauses."""
     caplog.set_level(logging.CRITICAL, "cekat_async")
     limiter = Limiter(RateLimit(300, longest_hold=None))
     pipeline, transport = make_pipeline(
@@ -437,7 +440,7 @@ def test_without_limits_a_request_may_take_for_ever(caplog):
 
 @pytest.mark.parametrize("steps", range(0, 60, 2))
 def test_cancelled_at_any_step_of_any_queue_nothing_is_left(steps):
-    """After three calls are cancelled at any step, slots and queue are free."""
+    """After three calls are cancelled at any step, all slots and the queue are free."""
     limiter = Limiter(RateLimit(600))
     script = itertools.cycle([reply(503), reply(429, Retry_After="1"), reply()])
     pipeline, transport = make_pipeline(

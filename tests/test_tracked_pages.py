@@ -1,4 +1,4 @@
-"""Tracked pages over sockets: resumed in another process, without missing anything."""
+"""Tracked pages over sockets: a walk is resumed in another process and misses nothing."""
 
 import pytest
 from support.parts import make_client
@@ -24,7 +24,7 @@ class Keeper:
         )
 
     async def walk(self, most=None, **options):
-        """Continue the walk for that many pages."""
+        """Continue the walk for this many pages."""
         kept = {
             inbox_id: Position.from_bytes(position.to_bytes())
             for inbox_id, position in self.positions.items()
@@ -58,8 +58,8 @@ class Keeper:
     ids=lambda d: f"{d.order}-{d.density}-{d.made_up_cursors}",
 )
 async def test_a_walk_that_is_stopped_and_resumed_is_complete(concurrency, dialect):
-    """A walk that is stopped every few pages reads everything, in each dialect."""
-    # If a cursor follows its conversation to the front, a walk may go in circles with it.
+    """A walk that is stopped after every few pages reads everything, in each dialect."""
+    # If a cursor follows its conversation to the front, a walk may follow it in circles.
     live = Live(messages=0 if dialect.made_up_cursors == "by_id" else 0.5, seed=3)
     async with (
         Sandbox(400, quota=None, cache=1000, dialect=dialect, live=live) as sandbox,
@@ -74,7 +74,7 @@ async def test_a_walk_that_is_stopped_and_resumed_is_complete(concurrency, diale
 
 
 async def test_many_inboxes_each_with_its_position():
-    """Each listing resumes at its own position, and pages have their inbox."""
+    """Each listing resumes at its own position, and each page has its inbox."""
     async with Sandbox(800, 6, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         keeper.positions = dict.fromkeys(sandbox.inbox_ids, Position())
@@ -86,7 +86,10 @@ async def test_many_inboxes_each_with_its_position():
 
 
 async def test_an_account_in_order_of_creation_is_reported():
-    """A changed conversation keeps its place there, so an incremental walk reads everything."""
+    """A changed conversation keeps its place in that order.
+
+    So an incremental walk reads everything.
+    """
     for order, is_so in (("created", True), ("activity", False)):
         dialect = Dialect(order=order)
         async with Sandbox(300, quota=None, dialect=dialect) as s, make_client(s) as client:
@@ -98,7 +101,7 @@ async def test_an_account_in_order_of_creation_is_reported():
 
 
 async def test_a_failing_inbox_does_not_stop_the_others():
-    """With ``keep_going`` the others are complete, and the error names the failed ones."""
+    """With ``keep_going``, the other inboxes are complete, and the error names the failed ones."""
     async with Sandbox(300, 3, quota=None) as sandbox, make_client(sandbox) as client:
         keeper = Keeper(client)
         forbidden = sandbox.inbox_ids[1]

@@ -53,7 +53,7 @@ async def exchange(base_url: str, **options) -> Reply:
 
 
 async def failure(base_url: str, **options) -> CekatError:
-    """Return the error of an exchange, which must reference no error of aiohttp."""
+    """Return the error of an exchange. It must not reference any error of aiohttp."""
     with pytest.raises(CekatError) as caught:
         await exchange(base_url, **options)
     error = caught.value
@@ -91,7 +91,7 @@ async def test_the_headers_of_a_request():
 
 
 async def test_bodies_of_errors_are_read_to_their_end():
-    """Ten large error bodies in a row leave one connection, which is reused."""
+    """After ten large error bodies in a row there is one connection, which is reused."""
     answers = itertools.cycle([http(b"x" * 300_000, status) for status in (500, 404, 429, 302)])
     async with RawServer(lambda _: next(answers)) as server:
         transport = Transport(make_config(base_url=server.base_url))
@@ -113,7 +113,7 @@ async def test_a_byte_order_mark_is_no_part_of_the_body():
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "raw deflate"])
 async def test_compressed_bodies_are_unpacked(coding):
-    """Bodies with gzip and deflate, with a zlib header or without, are decompressed."""
+    """Bodies in gzip or deflate, with or without a zlib header, are decompressed."""
     body = b'{"data": "' + b"abc" * 10_000 + b'"}'
     packed = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(coding)
     raw = packed or zlib.compress(body, wbits=-15)
@@ -155,7 +155,7 @@ async def test_a_body_beyond_the_bound_is_refused(answer):
 
 @pytest.mark.parametrize("answer", [http(b"x" * 100_000), zipped(b"x" * 100_000)])
 async def test_a_body_at_the_bound_is_taken(answer):
-    """A body of exactly the limit is accepted."""
+    """A body with exactly the maximum size is accepted."""
     async with RawServer(lambda _: answer) as server:
         reply = await exchange(server.base_url, max_page_bytes=100_000)
 
@@ -181,7 +181,7 @@ CODINGS = ["gzip", "deflate", "br", "zstd"]
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("status", [200, 500])
 async def test_a_packed_bomb_does_not_fill_the_memory(coding, status):
-    """A small body that decompresses to a huge one is given up at the limit."""
+    """If a small body decompresses to a huge one, the client stops at the limit."""
     answer = packed(bytes(24_000_000), coding).replace(b" 200 ", b" %d " % status, 1)
     async with RawServer(lambda _: answer) as server:
         gc.collect()
@@ -201,7 +201,7 @@ async def test_a_packed_bomb_does_not_fill_the_memory(coding, status):
 
 @pytest.mark.parametrize("coding", CODINGS)
 async def test_other_tasks_run_while_a_body_is_unpacked(coding):
-    """Decompression runs in steps, so that the event loop can run in between."""
+    """Decompression runs in steps, so that other tasks can run in between."""
     answer, turns = packed(bytes(4 * 1024 * 1024), coding), 0
 
     async def count() -> None:
@@ -212,7 +212,7 @@ async def test_other_tasks_run_while_a_body_is_unpacked(coding):
 
     async with RawServer(lambda _: answer) as server:
         transport = Transport(make_config(base_url=server.base_url))
-        await transport.exchange(REQUEST)  # do not count the connecting
+        await transport.exchange(REQUEST)  # the time of connecting does not count
         counting = asyncio.create_task(count())
         turns = 0
         await transport.exchange(REQUEST)
@@ -223,7 +223,7 @@ async def test_other_tasks_run_while_a_body_is_unpacked(coding):
 
 
 async def test_the_beginning_of_an_endless_error_is_read():
-    """A mebibyte of an error's body is read, and the rest is not."""
+    """The client reads a mebibyte of an error's body, and not the rest."""
     endless = http(b"x" * 3_000_000, 500, Content_Length=str(10**12))
     async with RawServer(lambda _: endless) as server:
         transport = Transport(make_config(base_url=server.base_url, max_page_bytes=1000))
@@ -236,7 +236,7 @@ async def test_the_beginning_of_an_endless_error_is_read():
 
 
 async def test_a_large_error_keeps_its_class():
-    """An error larger than a page's limit keeps its status and class."""
+    """An error that is larger than the limit of a page keeps its status and class."""
     body = json.dumps({"error": {"message": "no", "code": "NO"}, "more": "x" * 9_000_000}).encode()
     async with (
         RawServer(lambda _: http(body, 403)) as server,
@@ -252,7 +252,10 @@ async def test_a_large_error_keeps_its_class():
 
 
 async def test_no_connection_in_time(monkeypatch):
-    """After Timeout.connect the server is reported as unreachable, and the request as unsent."""
+    """After Timeout.connect, the error says that the server is unreachable.
+
+    The request is reported as unsent.
+    """
 
     async def never(*_: object) -> None:
         await asyncio.get_running_loop().create_future()
@@ -270,7 +273,7 @@ async def test_no_connection_in_time(monkeypatch):
 
 
 async def test_a_slow_look_up_of_the_name_was_never_sent(monkeypatch):
-    """A slow DNS look-up is a failed connection, and not a lost response."""
+    """A slow DNS lookup is reported as a failed connection and not as a lost response."""
 
     async def never(*_, **__):
         await asyncio.Event().wait()
@@ -282,7 +285,7 @@ async def test_a_slow_look_up_of_the_name_was_never_sent(monkeypatch):
 
 
 async def test_silence_is_reported():
-    """A server that sends nothing for Timeout.read is reported as silent."""
+    """If a server sends nothing for Timeout.read, the error says that it is silent."""
     async with RawServer(lambda _: None) as server:
         error = await failure(server.base_url, timeout=Timeout(read=0.02))
 
@@ -291,7 +294,7 @@ async def test_silence_is_reported():
 
 
 async def test_silence_in_mid_body_is_reported():
-    """A server that stops in the middle of a body is reported as silent too."""
+    """If a server stops in the middle of a body, the error also says that it is silent."""
     async with RawServer(lambda _: http(b"{}", Content_Length="100")) as server:
         error = await failure(server.base_url, timeout=Timeout(read=0.02))
 
@@ -300,7 +303,7 @@ async def test_silence_in_mid_body_is_reported():
 
 
 async def test_a_trickle_does_not_outlive_the_attempt():
-    """A server that sends single bytes is given up after Timeout.attempt."""
+    """If a server sends single bytes, the client gives up after Timeout.attempt."""
     async with Sandbox(conversations=10, quota=None) as sandbox:
         sandbox.fail_next(Fault.trickle(0.005))
         timeout = Timeout(read=5, attempt=0.05)
@@ -358,7 +361,10 @@ HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     ids=["two answers", "an announced answer"],
 )
 async def test_each_request_has_one_answer(first):
-    """A second reply is not used for the next request, and an informational one is no reply."""
+    """A second reply is not used for the next request.
+
+    An informational reply is not used as a reply at all.
+    """
     answers = iter([first, http(b'{"data": "second"}')])
     async with RawServer(lambda _: next(answers)) as server:
         transport = Transport(make_config(base_url=server.base_url))
@@ -372,7 +378,7 @@ async def test_each_request_has_one_answer(first):
 
 
 async def test_a_refused_connection():
-    """If nothing listens, nothing is sent, and the error has the address."""
+    """If nothing listens at the address, nothing is sent, and the error names the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -413,20 +419,20 @@ def cut(data: bytes):
     ],
 )  # fmt: skip
 async def test_a_lost_or_damaged_reply(data):
-    """A truncated or garbled reply is reported as a lost response, in one line."""
+    """A truncated or garbled reply is reported as a lost response, on one line."""
     async with RawServer(cut(data)) as server:
         error = await failure(server.base_url)
 
     before = "reply: " if type(error) is ConnectionDroppedError else "complete reply: "
     assert str(error).startswith(f"the connection was lost before the {before}")
     assert type(error) is (ResponseLostError if b"\r\n\r\n" in data else ConnectionDroppedError)
-    # The error does not repeat the server's bytes, which may be anything.
+    # The server's bytes may be anything, so the error does not repeat them.
     assert "b'" not in str(error)
     assert "hush" not in str(error)
 
 
 async def test_a_truncated_compressed_body_is_retried():
-    """A truncated gzip body in a complete reply is noticed and retried."""
+    """If a complete reply has a truncated gzip body, the client notices that and retries."""
     whole = json.dumps({"data": [{"id": "1"}]}).encode()
     answers = iter([zipped(whole, 0.3), zipped(whole, 0.5), zipped(whole)])
     async with (
@@ -468,7 +474,7 @@ async def test_aiohttp_sends_nothing_again_by_itself(session):
 
 
 async def test_plain_aiohttp_does_send_again():
-    """A plain session sends a dropped GET twice by itself, which our sessions prevent."""
+    """A plain session sends a dropped GET twice by itself. Our sessions prevent that."""
     seen = itertools.count()
 
     def answer(_: bytes) -> bytes:
@@ -490,7 +496,10 @@ async def test_plain_aiohttp_does_send_again():
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("where", ["same host", "other host"])
 async def test_redirects_are_not_followed(status, where):
-    """A redirect to any host raises an error that says so, and no other host gets the key."""
+    """A redirect to any host raises an error that says so.
+
+    No other host gets the key.
+    """
     async with RawServer(lambda _: http()) as other:
         location = "/elsewhere" if where == "same host" else f"{other.base_url}/api?x=1"
         answer = http(b"", status, Location=location)
@@ -572,8 +581,8 @@ async def test_a_given_sessions_defaults_do_not_change_the_reply():
 
 
 async def test_a_session_with_auth_of_its_own_is_refused():
-    """A session whose auth would replace the key is refused in the constructor."""
-    # aiohttp deprecates that parameter, with a warning.
+    """The constructor refuses a session whose auth would replace the key."""
+    # aiohttp deprecates the ``auth`` parameter and warns about it.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         session = aiohttp.ClientSession(auth=aiohttp.BasicAuth("me", "secret"))
     async with session:
@@ -582,13 +591,13 @@ async def test_a_session_with_auth_of_its_own_is_refused():
 
 
 def test_something_else_than_a_session_is_refused():
-    """Another object is refused in the constructor."""
+    """The constructor refuses an object that is not a session."""
     with pytest.raises(ConfigurationError, match=r"must be an aiohttp\.ClientSession"):
         CekatClient("key", session="session")
 
 
 async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
-    """The password of a ``.netrc`` for the host is not sent instead of the key."""
+    """If a ``.netrc`` has a password for the host, the client still sends the key."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password mine\n")
     netrc.chmod(0o600)
@@ -604,7 +613,7 @@ async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
 
 
 async def test_a_closed_session_is_reported():
-    """A caller's session that is closed, before or between requests, is reported."""
+    """An error reports a caller's session that is closed, before or between requests."""
     async with (
         RawServer(lambda _: http()) as server,
         aiohttp.ClientSession() as session,
@@ -620,7 +629,10 @@ async def test_a_closed_session_is_reported():
 
 @pytest.mark.parametrize("session", ["own", "given"])
 async def test_closing_fails_running_requests(session):
-    """If client or session close, requests in flight and in the pool's queue fail immediately."""
+    """If the client or its session closes, requests fail immediately.
+
+    That includes requests in flight and those in the pool's queue.
+    """
     connector = aiohttp.TCPConnector(limit=1)
     async with (
         RawServer(lambda _: None) as server,
@@ -629,7 +641,7 @@ async def test_closing_fails_running_requests(session):
         client = CekatClient(
             "key",
             base_url=server.base_url,
-            rate_limit=None,  # otherwise only one is sent before the first reply
+            rate_limit=None,  # otherwise only one request is sent before the first reply
             session=given if session == "given" else None,
         )
         calls = [asyncio.create_task(client.conversations.page()) for _ in range(4)]
@@ -644,7 +656,7 @@ async def test_closing_fails_running_requests(session):
 
 
 async def test_a_cancellation_that_is_meant_is_no_closed_session():
-    """A caller that is cancelled while the session closes is cancelled."""
+    """If a caller is cancelled while the session closes, the cancellation is raised."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         transport = Transport(make_config(base_url=server.base_url), session)
         call = asyncio.create_task(transport.exchange(REQUEST))
@@ -675,7 +687,7 @@ async def test_an_unknown_error_of_a_middleware_is_raised():
 @pytest.mark.parametrize("spelling", ["http://127.0.0.1:{}", "127.0.0.1:{}"])
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy"])
 async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelling, name):
-    """With ``trust_env`` requests use the proxy of the environment."""
+    """With ``trust_env``, requests use the proxy of the environment."""
     async with RawServer(lambda _: http(b'{"data":[{"id":"1"}]}')) as proxy:
         monkeypatch.setenv(name, spelling.format(proxy.port))
         async with CekatClient(
@@ -689,7 +701,7 @@ async def test_the_environments_proxy_is_used_when_asked_for(monkeypatch, spelli
 
 
 async def test_the_proxy_of_a_client_has_no_password(monkeypatch):
-    """``client.proxy`` is the proxy of requests, without user and password."""
+    """``client.proxy`` is the proxy of the requests, without its user and password."""
     monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@proxy.test:3128/path")
     async with (
         CekatClient("key", trust_env=True) as through,
@@ -704,7 +716,7 @@ async def test_the_proxy_of_a_client_has_no_password(monkeypatch):
 
 
 async def test_a_tunnel_shows_the_proxy_no_key():
-    """For https the environment's proxy opens a tunnel and gets no key."""
+    """For https, the environment's proxy opens a tunnel and does not get the key."""
     async with RawServer(lambda _: http(b"", 407)) as proxy:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("HTTPS_PROXY", proxy.base_url)
@@ -728,7 +740,7 @@ async def test_no_proxy_is_honoured(monkeypatch, unproxied):
 
 
 async def test_the_environments_proxy_is_ignored_unasked(monkeypatch):
-    """Without ``trust_env`` the environment's proxy is ignored."""
+    """Without ``trust_env``, the environment's proxy is ignored."""
     async with RawServer(lambda _: http()) as server, RawServer(lambda _: http()) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.base_url)
         error = await failure("http://api.invalid")
@@ -740,7 +752,7 @@ async def test_the_environments_proxy_is_ignored_unasked(monkeypatch):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
 async def test_loopback_is_never_asked_through_a_proxy(monkeypatch, host):
-    """Requests to this machine, which are unencrypted, never go through a proxy."""
+    """Requests to this machine are unencrypted and never go through a proxy."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         async with RawServer(lambda _: http()) as proxy:
@@ -768,7 +780,7 @@ async def test_a_given_session_decides_on_its_proxy_itself(monkeypatch):
     "proxy", ["socks5://127.0.0.1:1080", "http:///x", "http://[", "::::", "http://127.1:3128"]
 )
 def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
-    """The constructor refuses a proxy of another kind without showing its URL."""
+    """The constructor refuses a proxy of another kind, and the error does not show its URL."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
     with pytest.raises(ConfigurationError, match="proxy for https must be") as caught:
@@ -780,7 +792,7 @@ def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch, proxy):
 
 
 async def test_two_clients_in_one_loop_do_not_disturb_each_other():
-    """One client's failures, pauses and end do not affect another client."""
+    """The failures, the pauses and the close of one client do not affect another client."""
     async with RawServer(lambda _: http(b"", 500)) as bad, RawServer(lambda _: http()) as good:
         ill = CekatClient("key-1", base_url=bad.base_url, retry=ONCE)
         well = CekatClient("key-2", base_url=good.base_url)
@@ -796,7 +808,7 @@ async def test_two_clients_in_one_loop_do_not_disturb_each_other():
 
 
 def test_two_loops_in_two_threads_do_not_disturb_each_other():
-    """Clients in the event loops of several threads each get their own replies."""
+    """Clients in the event loops of several threads each get the replies to their own requests."""
     results: list[int] = []
 
     async def main() -> None:
@@ -816,7 +828,7 @@ def test_two_loops_in_two_threads_do_not_disturb_each_other():
 
 
 def test_a_client_of_an_earlier_loop_says_so():
-    """A client in a second ``asyncio.run`` says that it belongs to the first."""
+    """In a second ``asyncio.run``, a client's error says that it belongs to the first."""
 
     async def first() -> CekatClient:
         async with RawServer(lambda _: http()) as server, aiohttp.ClientSession() as session:
@@ -832,7 +844,7 @@ def test_a_client_of_an_earlier_loop_says_so():
 
 
 def test_a_client_at_work_in_another_loop_says_so():
-    """A client used from a second loop says what to do instead."""
+    """If a client is used from a second loop, an error says what to do instead."""
     ready, over = threading.Event(), threading.Event()
     clients: list[CekatClient] = []
 
@@ -870,7 +882,7 @@ def test_a_transport_needs_no_loop_to_be_made():
 
 
 async def test_a_closed_transport_sends_nothing():
-    """After it is closed, a transport refuses each exchange without connecting."""
+    """After a transport is closed, it refuses each exchange without connecting."""
     async with RawServer(lambda _: http()) as server:
         transport = Transport(make_config(base_url=server.base_url))
         await transport.close()
@@ -880,7 +892,7 @@ async def test_a_closed_transport_sends_nothing():
 
 
 async def test_each_attempt_has_the_whole_timeout():
-    """After an attempt that timed out the next one has the complete timeout."""
+    """After an attempt that timed out, the next attempt has the complete timeout."""
     answers = iter([None, http()])
     async with (
         RawServer(lambda _: next(answers)) as server,

@@ -11,7 +11,7 @@ KNOWN_ONES = "the known ones are assigned, resolved, pending, open"
 
 
 def calls(client, status, inbox_ids, folder):
-    """Return each way to read conversations, as a function of none."""
+    """Return each way to read conversations, as a function without arguments."""
     rooms = client.conversations
     several = {"stage_status": status, "page_size": 20}
     return {
@@ -49,7 +49,7 @@ async def test_a_known_status_is_no_news(client, sandbox, tmp_path, caplog, stat
 
 
 async def test_a_loop_over_page_warns_once(client, caplog):
-    """A loop over ``page`` causes a warning for its first page only."""
+    """A loop over ``page`` causes a warning only for its first page."""
     start = (await client.conversations.page(limit=10)).next_cursor
     await client.conversations.page(stage_status="resolvd", cursor=start)
 
@@ -58,7 +58,7 @@ async def test_a_loop_over_page_warns_once(client, caplog):
 
 @pytest.mark.parametrize("status", [7, "", b"open"])
 async def test_other_types_are_errors(client, status):
-    """A status that cannot be sent is refused without a warning."""
+    """An error refuses a status that cannot be sent, without a warning."""
     with pytest.raises(ConfigurationError, match="stage_status"):
         client.conversations.list(stage_status=status)
 
@@ -76,5 +76,5 @@ async def test_other_types_are_errors(client, status):
     ],
 )
 def test_the_suggestion_for_a_status(status, said):
-    """The warning has the nearest known status, or all of them if none is near."""
+    """The warning has the nearest known status. If none is near, it has all of them."""
     assert describe_unknown_status(status) == said

@@ -1,4 +1,4 @@
-"""Unreachable servers: a retry if it may help, and an explanation if not."""
+"""Unreachable servers: the client retries if that may help, and explains the error if not."""
 
 import asyncio
 import gc
@@ -57,7 +57,10 @@ async def test_a_certificate_of_an_unknown_authority():
 
 
 async def test_many_clients_share_one_tls_context():
-    """It has all CA certificates of the system, and clients with own sessions share it."""
+    """The shared context has all CA certificates of the system.
+
+    Clients with their own sessions share it, too.
+    """
     with tls_server(server_context()) as server:
         await refusal(server.base_url)
         before = count_tls_contexts()
@@ -89,7 +92,7 @@ YESTERDAY = datetime.now(UTC) - timedelta(days=1)
     ids=["of another host", "expired"],
 )
 async def test_a_certificate_that_is_wrong(certificate, words):
-    """A certificate of another host, or an expired one, is not retried."""
+    """A certificate that is expired or belongs to another host is not retried."""
     with tls_server(server_context(**certificate)) as server:
         async with trusting_session(client_context()) as session:
             error, attempts = await refusal(server.base_url, session)
@@ -99,7 +102,7 @@ async def test_a_certificate_that_is_wrong(certificate, words):
 
 
 async def test_a_certificate_that_is_trusted():
-    """With a session that trusts its authority the same server can be used."""
+    """If a session trusts the certificate's authority, the same server can be used."""
     with tls_server(server_context()) as server:
         async with (
             trusting_session(client_context()) as session,
@@ -109,7 +112,7 @@ async def test_a_certificate_that_is_trusted():
 
 
 async def test_another_fingerprint_than_the_one_asked_for():
-    """A certificate with another fingerprint than the session's is not retried."""
+    """If the certificate does not have the session's fingerprint, the request is not retried."""
     with tls_server(server_context()) as server:
         async with trusting_session(aiohttp.Fingerprint(b"0" * 32)) as session:
             error, attempts = await refusal(server.base_url, session)
@@ -119,7 +122,7 @@ async def test_another_fingerprint_than_the_one_asked_for():
 
 
 async def test_no_common_version_of_tls():
-    """A server with another version of TLS is not retried."""
+    """If the server has no version of TLS in common with the client, nothing is retried."""
     old, new = server_context(), client_context()
     old.maximum_version, new.minimum_version = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
     with tls_server(old) as server:
@@ -132,7 +135,7 @@ async def test_no_common_version_of_tls():
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_server_that_asks_for_a_certificate(version):
-    """A server that requires a client certificate is not retried."""
+    """If the server requires a client certificate, the request is not retried."""
     context = server_context()
     context.maximum_version, context.verify_mode = version, ssl.CERT_REQUIRED
     AUTHORITY.configure_trust(context)
@@ -145,7 +148,7 @@ async def test_a_server_that_asks_for_a_certificate(version):
 
 
 async def test_a_server_that_speaks_no_tls():
-    """A server that answers a TLS handshake in plain HTTP is not retried."""
+    """If a server answers a TLS handshake in plain HTTP, the request is not retried."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -162,7 +165,7 @@ async def test_a_server_that_speaks_no_tls():
 
 
 async def test_a_handshake_that_breaks_off_is_retried():
-    """A starting server that closes the connection in the handshake may recover."""
+    """A server that closes the connection in the handshake may be starting, so this is retried."""
 
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10_000)
@@ -179,7 +182,7 @@ async def test_a_handshake_that_breaks_off_is_retried():
 
 
 def resolver_that_fails(monkeypatch, error: OSError) -> list[str]:
-    """Make each look-up of a name fail, and return the names."""
+    """Make each lookup of a name fail, and return the names."""
     names: list[str] = []
 
     async def fail(host, *_args, **_options):
@@ -191,7 +194,7 @@ def resolver_that_fails(monkeypatch, error: OSError) -> list[str]:
 
 
 async def test_a_host_that_does_not_exist(monkeypatch):
-    """An unknown name is tried three times in total, and the error explains it."""
+    """An unknown name is looked up three times in total, and the error explains the failure."""
     names = resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_NONAME, "not known"))
 
     error, attempts = await refusal("https://api.cekat.test", retry=RetryPolicy(backoff=0.001))
@@ -202,7 +205,7 @@ async def test_a_host_that_does_not_exist(monkeypatch):
 
 
 async def test_a_name_service_that_does_not_answer(monkeypatch):
-    """A temporary failure of the name service is retried like any other."""
+    """A temporary failure of the name service is retried like any other failure."""
     resolver_that_fails(monkeypatch, socket.gaierror(socket.EAI_AGAIN, "temporary failure"))
 
     error, attempts = await refusal("https://api.cekat.test")
@@ -212,7 +215,7 @@ async def test_a_name_service_that_does_not_answer(monkeypatch):
 
 
 class Resolver(aiohttp.abc.AbstractResolver):
-    """Fails as aiohttp's resolver does if aiodns is installed."""
+    """Fails like aiohttp's resolver if aiodns is installed."""
 
     def __init__(self, code: int) -> None:
         self._code = code
@@ -238,7 +241,7 @@ async def test_a_resolver_of_another_kind(code, kind):
 
 
 async def test_a_name_that_the_system_cannot_encode(monkeypatch):
-    """A name that the resolver refuses is a wrong option."""
+    """If the resolver refuses a name, the error says that an option is wrong."""
     resolver_that_fails(monkeypatch, UnicodeError("label empty or too long"))
 
     error, attempts = await refusal("https://api.cekat.test")
@@ -261,7 +264,7 @@ async def proxied(answer: bytes):
 
 @pytest.mark.parametrize("status", [400, 401, 403, 407])
 async def test_a_proxy_that_refuses(status):
-    """A proxy that needs a password, or forbids the host, is not retried."""
+    """If a proxy needs a password or forbids the host, the request is not retried."""
     async with proxied(http(b"", status)) as (proxy, session):
         error, attempts = await refusal("https://api.cekat.test", session)
 
@@ -271,7 +274,7 @@ async def test_a_proxy_that_refuses(status):
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_a_proxy_that_fails_for_the_moment(status):
-    """A proxy that temporarily cannot reach the server is retried."""
+    """If a proxy cannot reach the server for the moment, the request is retried."""
     async with proxied(http(b"", status)) as (_, session):
         error, attempts = await refusal("https://api.cekat.test", session)
 
@@ -279,7 +282,7 @@ async def test_a_proxy_that_fails_for_the_moment(status):
 
 
 async def test_a_proxy_that_is_not_there():
-    """An unreachable proxy is named in the error."""
+    """If a proxy is unreachable, the error names the proxy."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -291,7 +294,7 @@ async def test_a_proxy_that_is_not_there():
 
 
 async def test_a_proxy_whose_host_is_none():
-    """A session's proxy with an invalid host is a wrong option."""
+    """If a session's proxy has an invalid host, the error says that an option is wrong."""
     async with aiohttp.ClientSession(proxy="http://127.1:3128") as session:
         error, attempts = await refusal("https://api.cekat.test", session)
 

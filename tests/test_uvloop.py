@@ -37,7 +37,7 @@ def test_a_walk_is_complete(segments):
 
 
 def test_it_can_be_left_at_any_item():
-    """A walk that is left early ends its requests, and the client is still usable."""
+    """A walk that is left early ends its requests, and the client can still be used."""
 
     async def main() -> None:
         async with (
@@ -55,7 +55,7 @@ def test_it_can_be_left_at_any_item():
 
 @pytest.mark.once
 def test_the_quota_is_kept():
-    """No request is refused, though the loop's own clock counts by turns and milliseconds."""
+    """No request is refused, although the loop's own clock changes per turn and in milliseconds."""
 
     async def main() -> None:
         quota = Quota(20, per=0.4, window="sliding")

@@ -109,7 +109,7 @@ async def sandbox():
 
 @pytest.fixture
 async def web(sandbox):
-    """A function that sends a request to the app and returns the status and the JSON."""
+    """A function that sends a request to the app, and returns the status and the JSON."""
     async with served(build_app(sandbox)) as url, ClientSession(url) as session:
 
         async def send(method: str, path: str, **options) -> tuple[int, Any]:
@@ -125,7 +125,10 @@ def read_sent(sandbox: Sandbox, count: int) -> list[dict]:
 
 
 async def test_handlers_return_records(web, sandbox) -> None:
-    """Records, lists of them and pages are sent as the API sent them, unknown fields included."""
+    """Records, lists of records and pages reach the browser as the API sent them.
+
+    That includes unknown fields.
+    """
     sent = read_sent(sandbox, 5)
 
     status, records = await web("GET", "/conversations")
@@ -142,7 +145,7 @@ async def test_handlers_return_records(web, sandbox) -> None:
 
 
 async def test_inboxes_are_records_too(web) -> None:
-    """Inboxes and their pages are sent with the API's names."""
+    """Inboxes and their pages reach the browser with the API's names."""
     status, inboxes = await web("GET", "/inboxes")
     _, page = await web("GET", "/inbox-page")
 
@@ -152,7 +155,7 @@ async def test_inboxes_are_records_too(web) -> None:
 
 
 async def test_a_cursor_goes_to_the_browser_and_back(web, sandbox) -> None:
-    """A browser that sends back the cursor of each page gets every record once."""
+    """If a browser sends back the cursor of each page, it gets every record once."""
     found, cursor = [], None
     while True:
         status, page = await web("POST", "/page", json=cursor)
@@ -167,7 +170,7 @@ async def test_a_cursor_goes_to_the_browser_and_back(web, sandbox) -> None:
 
 
 async def test_a_handler_without_annotations_returns_records(web) -> None:
-    """A handler without a return annotation can return records in any structure."""
+    """Without a return annotation, a handler can return records in any structure."""
     status, found = await web("GET", "/untyped")
 
     assert status == 200
@@ -189,7 +192,10 @@ async def test_a_query_parameter_may_be_an_unknown_status(web, sandbox) -> None:
 
 
 async def test_a_request_body_may_be_a_record(web) -> None:
-    """A record in a body is read as from a page, without an annotation as a body."""
+    """A record in a request body is read like one on a page.
+
+    The handler needs no annotation that marks the record as a body.
+    """
     sent = {"id": "x", "notes": 5, "created_at": "2026-04-10 16:24:23", "new": {"a": [None]}}
 
     status, echoed = await web("POST", "/echo", json=sent)
@@ -204,7 +210,7 @@ async def test_a_request_body_may_be_a_record(web) -> None:
 
 @pytest.mark.parametrize("body", [{}, {"id": 5}, [], "text", None])
 async def test_other_bodies_are_refused(web, body) -> None:
-    """Another body gets a 422 with the reason."""
+    """Any other body gets a 422 with the reason."""
     status, found = await web("POST", "/echo", json=body)
 
     assert status == 422
@@ -212,7 +218,7 @@ async def test_other_bodies_are_refused(web, body) -> None:
 
 
 async def test_the_openapi_document_describes_records(web) -> None:
-    """The document has records as named schemas, with open enums."""
+    """The OpenAPI document has records as named schemas, with open enums."""
     status, document = await web("GET", "/openapi.json")
     schemas = document["components"]["schemas"]
     name = "#/components/schemas/Conversation"

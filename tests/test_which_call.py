@@ -1,4 +1,4 @@
-"""The table of calls for newcomers: each of its calls runs unchanged."""
+"""The table of calls for newcomers. Each of its calls runs unchanged."""
 
 import ast
 import inspect
@@ -47,7 +47,7 @@ async def names(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("call", PYTHON)
 async def test_the_call_runs(call, names):
-    """A newcomer who copies the call gets a result and no error."""
+    """If a newcomer copies the call, it returns a result and raises no error."""
     source = f"{call} print(end='')" if call.endswith(":") else call
     code = compile(source, "<call>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
@@ -58,7 +58,7 @@ async def test_the_call_runs(call, names):
 
 @pytest.mark.parametrize("call", [call for call in CALLS if call not in PYTHON])
 def test_the_command_exists(call):
-    """The command line knows each command and option of the table."""
+    """The command line has each command and option of the table."""
     _, command, *words = call.split()
     known = {option for one in app.commands[command].params for option in one.opts}
 

@@ -1,4 +1,4 @@
-"""The length of the server's window: never assumed too short, and soon not much too long."""
+"""The length of the server's window is never assumed too short, and soon not much too long."""
 
 import math
 import random
@@ -15,19 +15,19 @@ from cekat_async.sandbox import Quota
 from cekat_async.sandbox.behaviour.quota import build_counter
 
 KINDS = ["fixed", "first_hit", "sliding", "bucket"]
-# How the server reports the seconds until its reset: exactly, rounded down or up, or not.
+# Ways to report the seconds until the reset: exactly, rounded down, rounded up, or never.
 ROUNDINGS = {"exact": float, "down": math.floor, "up": math.ceil, "none": lambda seconds: None}
 
 
 class Server(NamedTuple):
-    """A server that counts in one of the ways, and does not report the length of its window."""
+    """A server that counts in one of the ways and does not report the length of its window."""
 
     kind: str = "fixed"
     limit: int = 10
     per: float = 5.0
     phase: float = 0.0
     resets: str = "none"
-    # Whether ``remaining`` excludes the request itself.
+    # True if ``remaining`` excludes the request itself.
     reports_before: bool = False
 
     def build(self):
@@ -36,7 +36,7 @@ class Server(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Our request: when it is sent, when the server counts it, and when the reply arrives."""
+    """A request of ours: when it is sent, when the server counts it, and when the reply arrives."""
 
     sent: float
     counted: float
@@ -44,7 +44,10 @@ class Request(NamedTuple):
 
 
 def get_replies(server: Server, requests: list[Request], strangers: list[float]):
-    """Return each request with its reply's report (``None`` if refused), as they arrive."""
+    """Return each request with the report of its reply, in order of arrival.
+
+    The report is ``None`` if the request was refused.
+    """
     counter, replies = server.build(), []
     everyone = [(one.counted, one.received, one) for one in requests]
     everyone += [(at, at, None) for at in strangers]
@@ -61,9 +64,9 @@ def get_replies(server: Server, requests: list[Request], strangers: list[float])
 def observe(length, server: Server, requests, strangers=(), quickest=0.0, lost=frozenset()):
     """Receive all replies, and return the assumed length after each.
 
-    It is the minimum of the assumed length and of the length that this server's way of counting
-    still allows: other ways, which are not excluded yet, must not hide a mistake. ``lost`` are
-    the indices of replies that the client could not read.
+    A returned length is the smaller of two: the assumed one, and the one that this server's way of
+    counting still allows. So other ways of counting, which are not excluded yet, cannot hide a
+    mistake. ``lost`` are the indices of replies that the client could not read.
     """
     replies, lengths = get_replies(server, requests, list(strangers)), []
     for place, (request, report) in enumerate(replies):
@@ -77,7 +80,10 @@ def observe(length, server: Server, requests, strangers=(), quickest=0.0, lost=f
 
 
 def make_requests(waits, ways, least=0.0) -> list[Request]:
-    """Return requests at these intervals, with ways there and back of ``least`` more."""
+    """Return requests at these intervals.
+
+    Each takes ``least`` plus a given time on its way there and on its way back.
+    """
     sent, requests = 100.0, []
     for wait, (there, back) in zip(waits, ways, strict=False):
         sent += wait
@@ -105,7 +111,7 @@ SERVERS = st.builds(
 
 @st.composite
 def traffic(draw, per: float):
-    """Requests, requests of others, and the shortest way, in any order and density."""
+    """Our requests, the requests of others, and the shortest way, in any order and density."""
     scale = draw(st.sampled_from([0.01, 0.1, 1.0])) * per
     times = st.just(0.0) | st.floats(0, scale) | st.floats(0, 3 * per)
     jitter = st.just(0.0) | st.floats(0, draw(st.sampled_from([0.0, 0.05, 1.0, 10.0])))
@@ -117,7 +123,7 @@ def traffic(draw, per: float):
 
 
 def make_long_traffic(server: Server, seed: int):
-    """Return enough traffic for some windows, whose pattern changes now and then."""
+    """Return enough traffic for several windows, with a pattern that changes now and then."""
     chance = random.Random(seed)
     least, jitter = chance.choice([0.0, 0.02, 0.3]), chance.choice([0.0, 0.02, 0.3, 3.0])
     waits, ways, strangers, at = [], [], [], 100.0
@@ -141,7 +147,10 @@ def make_long_traffic(server: Server, seed: int):
     lost=st.frozensets(st.integers(0, 60), max_size=10),
 )
 def test_it_is_never_shorter_than_the_truth(data, server, more, lost):
-    """That holds for any timing, any other clients, and any order of replies."""
+    """The assumed length is never too short.
+
+    That holds for any timing, any other clients, and any order of replies.
+    """
     requests, strangers, quickest = data.draw(traffic(server.per))
     length = WindowLength(server.per * more)
 
@@ -151,10 +160,13 @@ def test_it_is_never_shorter_than_the_truth(data, server, more, lost):
 
 @settings(max_examples=100 * EFFORT)
 @given(server=SERVERS, seed=st.integers(0, 2**32), more=st.just(1.0) | st.floats(1, 20))
-# The first of two replies in flight was made later, after strangers had taken some.
+# Of two replies in flight, the server made the first one later, after strangers had taken some.
 @example(Server("fixed", 10, 60.0), 0, 1.0)
 def test_it_is_never_shorter_than_the_truth_in_the_long_run(server, seed, more):
-    """That also holds after hundreds of requests, of which old ones are dropped."""
+    """The length is not too short after hundreds of requests either.
+
+    Old requests are dropped by then.
+    """
     requests, strangers, quickest = make_long_traffic(server, seed)
     length = WindowLength(server.per * more)
 
@@ -163,11 +175,11 @@ def test_it_is_never_shorter_than_the_truth_in_the_long_run(server, seed, more):
 
 
 def test_the_refill_of_a_bucket_is_measured_between_the_counts():
-    """Exactly the way there and back is deducted, and the remaining number was rounded down."""
+    """Exactly the times on the way are deducted, and the remaining number was rounded down."""
     server, counted = Server("bucket", 10, 10.0), [100.0] * 6 + [100.999, 103.0]
     requests = [Request(at - 0.5, at, at + 0.5) for at in counted]
 
-    # Three are refilled in 2.001 seconds, and two of them are certain.
+    # Three requests are refilled in 2.001 seconds, and two of them are certain.
     assert observe(WindowLength(20.0), server, requests, quickest=1.0)[-1] == pytest.approx(10.005)
 
 
@@ -177,7 +189,7 @@ def test_the_refill_of_a_bucket_is_measured_between_the_counts():
 def use(length: WindowLength, server: Server, count: int, seed: int, *, probes: bool = False):
     """Send as many requests as the assumed window allows, one by one, and return all lengths.
 
-    Unless it ``probes``, it never reports that it uses most of the limit.
+    Unless it ``probes``, the client never reports that it uses most of the limit.
     """
     counter, chance, at, received, lengths = server.build(), random.Random(seed), 100.0, [], []
     for _ in range(count):
@@ -191,7 +203,7 @@ def use(length: WindowLength, server: Server, count: int, seed: int, *, probes: 
             report = Report(server.limit, state.remaining, reset, at, end)
             length.record(report, quickest=0.04, in_flight=0, used=used)
         lengths.append(length.seconds)
-        # immediately, or after up to twice the even pace
+        # a request immediately, or after up to twice the even pace
         at = end + chance.choice([0.0, 0.0, 0.5, 1.0, 2.0]) * length.seconds / server.limit
     return lengths
 
@@ -201,7 +213,7 @@ def use(length: WindowLength, server: Server, count: int, seed: int, *, probes: 
 @pytest.mark.parametrize("limit", [10, 30, 60])
 @pytest.mark.parametrize("kind", ["fixed", "sliding", "bucket"])
 def test_it_converges(kind, limit, per, resets):
-    """After enough requests it is at most a tenth too long."""
+    """After enough requests, the assumed length is at most a tenth too long."""
     server = Server(kind, limit, per, 3.3, resets)
 
     lengths = use(WindowLength(60.0), server, max(400, 20 * limit), seed=1)
@@ -212,14 +224,14 @@ def test_it_converges(kind, limit, per, resets):
 @pytest.mark.parametrize("per", [5.0, 20.0, 45.0])
 @pytest.mark.parametrize("limit", [30, 60])
 def test_it_converges_if_windows_begin_with_a_request(limit, per):
-    """The time between two windows is a part of the measured time."""
+    """The measured time includes the time between two windows."""
     lengths = use(WindowLength(60.0), Server("first_hit", limit, per), 20 * limit, seed=1)
 
     assert per * (1 - 1e-6) <= lengths[-1] <= 1.1 * per
 
 
 def test_a_length_near_the_guess_is_the_guess():
-    """A window that is less than a tenth shorter is not worth the risk."""
+    """If the window is less than a tenth shorter than the guess, the guess is safer."""
     lengths = use(WindowLength(60.0), Server("fixed", 30, 55.0, 3.3), 300, 1)
 
     assert set(lengths) == {60.0}
@@ -231,7 +243,7 @@ def test_a_length_near_the_guess_is_the_guess():
 @pytest.mark.parametrize("per", [5.0, 20.0, 45.0])
 @pytest.mark.parametrize("limit", [10, 30])
 def test_a_bucket_is_asked_for_more_until_it_runs_low(limit, per):
-    """After that the measured refill applies, which is within a fifth of the truth."""
+    """When the bucket runs low, the measured refill applies. It is within a fifth of the truth."""
     lengths = use(WindowLength(60.0), Server("bucket", limit, per), 900, seed=1, probes=True)
 
     assert min(lengths) >= per / 3
@@ -250,15 +262,18 @@ def fill(length: WindowLength, count: int, remaining: int, gap: float, begin: fl
 
 
 def make_bucket_length() -> WindowLength:
-    """Return the assumed length after a report of 99 for each of many requests."""
+    """Return the assumed length after many requests, each with a report of 99."""
     length = WindowLength(60.0)
-    # 15 requests in 6 seconds are refilled, and 14 of them are certain.
+    # In 6 seconds 15 requests are refilled, and 14 of them are certain.
     fill(length, 120, 99, 0.4, 0.0, used=0)
     return length
 
 
 def test_a_bucket_that_stays_full_is_asked_for_more():
-    """It is tested with about half more if most of the limit is used, and with nothing if not."""
+    """If most of the limit is used, about half more is sent as a test.
+
+    Otherwise there is no test.
+    """
     idle, busy = make_bucket_length(), make_bucket_length()
     before = idle.seconds
     assert before < 54.0
@@ -277,7 +292,7 @@ def test_a_bucket_that_runs_low_shows_its_refill():
     at = fill(length, 27, 99, 0.4, 48.0, used=80)
     assert length.seconds < 0.5 * before
 
-    # From 39 on it takes 26 at two per second, and one of two is refilled.
+    # From 39 on the client takes 26 at two per second, and one of two is refilled.
     for place in range(60):
         at += 0.2
         remaining = max(1, 39 - place // 2)
@@ -286,7 +301,7 @@ def test_a_bucket_that_runs_low_shows_its_refill():
     low = length.seconds
     assert low == pytest.approx(before, rel=0.1)
 
-    # when it is full again after a while
+    # when the bucket is full again after a while
     fill(length, 60, 99, 0.4, at + 100, used=80)
     assert length.seconds == pytest.approx(low * 0.95**2)
 
@@ -295,7 +310,7 @@ def test_a_bucket_that_runs_low_shows_its_refill():
 
 
 def make_short(guess: float = 60.0, per: float = 5.0) -> WindowLength:
-    """Return the assumed length for a server with shorter windows than the guess."""
+    """Return the assumed length for a server whose windows are shorter than the guess."""
     length = WindowLength(guess)
     use(length, Server("sliding", 30, per), 600, 1)
     assert length.seconds < 1.1 * per
@@ -307,7 +322,7 @@ def tell(length: WindowLength, limit: int = 30, reset: float | None = None, at: 
 
 
 def test_a_new_limit_starts_over():
-    """All evidence is about the old limit. The same limit changes nothing."""
+    """All evidence is about the old limit. If the limit does not change, the evidence is kept."""
     length = make_short()
     before = length.seconds
     tell(length, 30)
@@ -320,7 +335,7 @@ def test_a_new_limit_starts_over():
 
 
 def test_it_can_be_reset():
-    """It is then as if nothing had been reported."""
+    """After it is reset, the length is as if nothing had been reported."""
     length = make_short()
     length.restart()
 
@@ -329,7 +344,7 @@ def test_it_can_be_reset():
 
 @pytest.mark.parametrize("seconds, expected", [(0.0, None), (66.0, None), (66.1, 66.1)])
 def test_a_longer_window_is_assumed_if_it_is_clearly_longer(seconds, expected):
-    """It must be longer by a tenth of the guess, and then all earlier evidence is dropped."""
+    """The window must be longer by a tenth of the guess. Then all earlier evidence is dropped."""
     length = make_short()
     before = length.seconds
 
@@ -340,7 +355,7 @@ def test_a_longer_window_is_assumed_if_it_is_clearly_longer(seconds, expected):
 
 @pytest.mark.parametrize("reset, expected", [(68.0, 60.0), (69.0, 67.0), (3600.0, 3598.0)])
 def test_a_window_is_as_long_as_the_time_until_its_reset(reset, expected):
-    """It is two seconds less, because the reset and its start time are rounded."""
+    """The length is two seconds shorter, because the reset and its start time are rounded."""
     length = WindowLength(60.0)
 
     tell(length, reset=reset)
@@ -349,7 +364,10 @@ def test_a_window_is_as_long_as_the_time_until_its_reset(reset, expected):
 
 
 def test_a_window_that_was_too_short_is_longer_for_a_while():
-    """It is a tenth longer, then two tenths, four tenths, until a report two guesses later."""
+    """The assumed window grows by a tenth, then by two tenths, then by four tenths.
+
+    A report more than two guesses later ends that.
+    """
     length = make_short()
     before = length.seconds
     for factor, now in ((1.1, 0.0), (1.1 * 1.2, 100.0), (1.1 * 1.2 * 1.4, 200.0)):
@@ -365,7 +383,7 @@ def test_a_window_that_was_too_short_is_longer_for_a_while():
 
 
 def test_it_is_never_lengthened_beyond_the_guess():
-    """The guess is the longest assumed window."""
+    """The longest window that is assumed is the guess."""
     length = make_short()
     for now in range(9):
         length.lengthen(now)
@@ -382,5 +400,5 @@ def test_what_strangers_take_hides_the_evidence():
         report = Report(30, 1, None, at - 0.1, at)
         length.record(report, quickest=0.0, in_flight=0, used=30)
 
-    # 30 requests of a window of 60 seconds are remembered, which is correct.
+    # 30 requests in a window of 60 seconds are remembered, which is correct.
     assert length.seconds == 60.0

@@ -1,10 +1,10 @@
 """The types that checkers see in a user's code. mypy and pyright check this file. It is never run.
 
-A wrong use carries the error that it must give: if a type is lost, the comment
-is unused, and the checker reports that.
+Next to each wrong use, a comment names the error that it must give. If a type is lost, that comment
+is unused, and the checker reports it.
 """
 
-# pyarrow has no types of its own.
+# pyarrow does not include types.
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ async def pages(client: CekatClient, cursor: Cursor, status: StageStatus) -> Non
 
 
 async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
-    """Raw pages have bytes, and no records."""
+    """Raw pages have bytes and no records."""
     walk = client.conversations.list(page_size=50, cursor=cursor, prefetch=0).raw_pages()
     assert_type(walk, AsyncGenerator[RawPage, None])
     async for page in walk:
@@ -208,7 +208,7 @@ async def raw_pages(client: CekatClient, cursor: Cursor) -> None:
 
 
 async def listings(client: CekatClient) -> None:
-    """A listing is an async iterable, and neither an iterator nor awaitable."""
+    """A listing is an async iterable. It is neither an iterator nor awaitable."""
     listing = client.conversations.list(segments=8, prefetch=0)
     iterable: AsyncIterable[Conversation] = listing
     async for conversation in iterable:
@@ -259,7 +259,7 @@ async def wrong_pages(client: CekatClient, page: ConversationPage) -> None:
 async def inboxes_by_uuid(
     client: CekatClient, inbox: UUID, several: list[UUID], later: AsyncIterable[UUID]
 ) -> None:
-    """Wherever an inbox id is accepted, a UUID is as well."""
+    """Wherever an inbox id is accepted, a UUID is accepted as well."""
     page = await client.conversations.page(inbox_id=inbox)
     assert_type(page.inbox_id, str | None)
     client.conversations.list(inbox_id=inbox).pages()
@@ -411,7 +411,7 @@ async def malformed_records(client: CekatClient) -> None:
 
     async for _ in client.conversations.list(on_malformed=keep):
         pass
-    # Whatever the function returns is fine.
+    # The function may return anything.
     await client.conversations.page(on_malformed=kept.append)
     await client.inboxes.page(on_malformed=lambda record: record.index)
     client.inboxes.list(on_malformed=print)
@@ -468,7 +468,7 @@ async def tracked(client: CekatClient) -> None:
 
 
 class MemorySink:
-    """A store of a user's own."""
+    """A store that a user has written."""
 
     target = "memory"
     checkpoint: Path | None = None
@@ -540,7 +540,7 @@ async def dataframes(client: CekatClient) -> None:
     assert_type(await to_polars(inboxes, columns=["id"], free_form="struct"), pl.DataFrame)
     frame = await to_pandas(conversations, timezone="UTC", dtype_backend="pyarrow")
     assert_type(frame, pd.DataFrame)
-    # pyarrow has no types of its own.
+    # pyarrow does not include types.
     table: object = await to_arrow(inboxes, columns=("id",), timezone=ZoneInfo("UTC"))
     async with aclosing(arrow_batches(conversations, rows=10)) as batches:
         async for batch in batches:

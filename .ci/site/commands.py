@@ -1,4 +1,4 @@
-"""The macro ``describe_commands``: the reference of the command line, from its commands."""
+"""The macro ``describe_commands`` builds the reference of the command line from its commands."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def describe_command(context: click.Context) -> Iterator[str]:
 
 
 def group_options(context: click.Context) -> dict[str, list[click.Option]]:
-    """Return the options of a command under the headings that its help shows."""
+    """Return the options of a command, grouped by the headings in its help."""
     groups: dict[str, list[click.Option]] = {group: [] for group in OptionGroup}
     for parameter in context.command.get_params(context):
         if isinstance(parameter, click.Option) and not parameter.hidden:
@@ -63,7 +63,7 @@ def group_options(context: click.Context) -> dict[str, list[click.Option]]:
 
 
 def describe_option(option: click.Option, context: click.Context, anchor: str) -> Iterator[str]:
-    """Yield an entry of a definition list: the option, its meaning, and where else it is set."""
+    """Yield an entry of a definition list: the option, its meaning, and other ways to set it."""
     names, text = option.get_help_record(context) or ("", "")
     text, _, extra = text.partition("  [")
     first = max(option.opts, key=len)
@@ -74,9 +74,9 @@ def describe_option(option: click.Option, context: click.Context, anchor: str) -
 
 
 def describe_extra(extra: str) -> str:
-    """Return a sentence for what the help shows in brackets: a default or a range."""
+    """Return a sentence for the brackets in the help, which have a default or a range."""
     default = extra.removeprefix("default: ")
     if default == extra:
         return f"Range: {extra.replace('x>=', 'at least ').replace('x<=', 'at most ')}."
-    # Several words are a description, such as "next to the target".
+    # A default of several words is a description, such as "next to the target".
     return f"Default: {default}." if " " in default else f"Default: `{default}`."

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: what mkdocstrings shows of docstrings that use roles and doctests.
+"""Docstrings as Markdown, so that mkdocstrings can show docstrings with roles and doctests.
 
 Docstrings are also read in editors and by ``help()``, so they use roles
 (``:class:`~cekat_async.Listing` ``), ``::`` before code, and examples with prompts. This extension
@@ -25,11 +25,12 @@ ROLE = re.compile(r":[a-z]+:`(~?)([\w.]+)`")
 # Libraries whose names are not part of this site, besides the standard library.
 LIBRARIES = {"aiohttp", "msgspec", "pandas", "polars", "pyarrow", "pydantic"}
 PROMPTS = (">>> ", "... ")
-# A page of the documentation as a docstring cites it. All docstrings are shown two folders deep.
+# A page of the documentation, as docstrings cite it. The site shows all docstrings two folders
+# deep.
 CITATION = re.compile(r"\(docs/(api\.md#[\w-]+)\)")
-# Only the package itself can call these, so the site does not show them.
+# Only the package itself can call these methods, so the site does not show them.
 INTERNAL = {*Path(__file__).with_name("internal.txt").read_text(encoding="utf-8").split()}
-# Modules whose public names are on the site; the first is the package.
+# Modules whose public names are on the site. The first of them is the package.
 PUBLIC_MODULES = (
     "",
     "budgets",
@@ -53,7 +54,7 @@ class RolesToMarkdown(Extension):
     """Rewrite each docstring of the package before griffe parses it."""
 
     def on_package(self, *, pkg: Module, **_: Any) -> None:
-        """Rewrite all docstrings, when every name they may refer to has been loaded."""
+        """Rewrite all docstrings, after every name to which they may refer has been loaded."""
         objects = [*find_objects(pkg)]
         for documented in objects:
             show_values(documented)
@@ -66,7 +67,7 @@ class RolesToMarkdown(Extension):
 
 
 def find_objects(owner: Object) -> Iterable[Object]:
-    """Yield an object and all that it contains, without what it imports."""
+    """Yield an object and everything that it contains, except its imports."""
     yield owner
     for member in owner.members.values():
         if not member.is_alias:
@@ -74,7 +75,7 @@ def find_objects(owner: Object) -> Iterable[Object]:
 
 
 def to_markdown(text: str, documented: Object) -> str:
-    """Return a docstring with links for roles and fenced blocks for code."""
+    """Return a docstring with links in place of roles, and with fenced blocks for code."""
     text = EXAMPLE.sub(lambda section: f"**Example:**\n\n{dedent(section.group(1))}", text)
     blocks = "\n".join(fence_code(text.splitlines()))
     linked = CITATION.sub(r"([the API](../../\1))", blocks)
@@ -82,7 +83,7 @@ def to_markdown(text: str, documented: Object) -> str:
 
 
 def link_role(role: re.Match[str], documented: Object) -> str:
-    """Return a link for the name in a role, or only code if the name is not on this site."""
+    """Return a link for the name in a role, or only code if this site does not have the name."""
     is_short, name = role.groups()
     shown = name.rpartition(".")[2] if is_short else name
     if name.partition(".")[0] in sys.stdlib_module_names | LIBRARIES | set(dir(builtins)):
@@ -90,12 +91,15 @@ def link_role(role: re.Match[str], documented: Object) -> str:
     target = find_target(name, documented)
     if target is not None and not is_public(target):
         return f"`{shown}`"
-    # An unknown name stays a link, so that the strict build reports it.
+    # An unknown name remains a link, so that the strict build reports it.
     return f"[`{shown}`][{target.path if target else name}]"
 
 
 def find_target(name: str, documented: Object) -> Object | None:
-    """Return what a docstring calls ``name``: a member, a neighbour, or a public name."""
+    """Return the object that a docstring calls ``name``.
+
+    It is a member, a neighbour, or a public name.
+    """
     scope: Object | None = documented
     while scope is not None:
         if (target := find_member(scope, name.removeprefix(f"{scope.path}."))) is not None:
@@ -105,7 +109,7 @@ def find_target(name: str, documented: Object) -> Object | None:
 
 
 def find_member(scope: Object, name: str) -> Object | None:
-    """Return the object that a scope knows by a name, inherited ones included."""
+    """Return the object that a scope knows by a name. The object may be inherited."""
     found: Any = scope
     for part in name.split("."):
         members = found.all_members if found.is_class else found.members
@@ -115,23 +119,26 @@ def find_member(scope: Object, name: str) -> Object | None:
         if found.is_alias:
             try:
                 found = found.final_target
-            except AliasResolutionError:  # of a library that is not loaded
+            except AliasResolutionError:  # the name belongs to a library that is not loaded
                 return None
     return found  # type: ignore[no-any-return]
 
 
 def is_public(found: Object) -> bool:
-    """Return whether a public module exports an object, or the class that it is a member of."""
+    """Return whether a public module exports an object.
+
+    For a member of a class, return whether it exports the class.
+    """
     owner = found.parent if found.parent is not None and found.parent.is_class else found
     modules = (found.package[name] if name else found.package for name in PUBLIC_MODULES)
     return any(owner.name in (module.exports or ()) for module in modules)
 
 
 def complete_fields(owner: Class) -> None:
-    """Document all fields of a class as attributes: those of structs, and those of hidden bases.
+    """Document all fields of a class as attributes, even the fields of structs and hidden bases.
 
-    A struct documents its fields as arguments, and griffe does not know that a class that it
-    inherits from is not part of the reference.
+    A struct documents its fields as arguments. Its base class may not be part of the reference, and
+    griffe does not know that.
     """
     if owner.docstring is None or not is_public(owner):
         return
@@ -155,7 +162,7 @@ def hide_internals(owner: Class) -> None:
 
 
 def show_values(documented: Object) -> None:
-    """Show the values of private constants and types in signatures, in place of their names."""
+    """Show the values of private constants and types in signatures, instead of their names."""
     if documented.is_attribute:
         documented.annotation = find_value(documented.annotation, documented)
     elif documented.is_function:
@@ -164,14 +171,14 @@ def show_values(documented: Object) -> None:
 
 
 def find_value(expression: Any, documented: Object) -> Any:
-    """Return the value of a private name of the module, or the expression as it is."""
+    """Return the value of a private name of the module. Return any other expression unchanged."""
     name = str(expression)
     found = documented.module.members.get(name) if name.startswith("_") else None
     return found.value if found is not None and found.is_attribute else expression
 
 
 def add_fields(text: str, fields: str) -> str:
-    """Return a docstring with more fields before its own."""
+    """Return a docstring with more fields before its own fields."""
     if ATTRIBUTES.search(text):
         return ATTRIBUTES.sub(
             lambda heading: heading.group() + fields.rstrip() + "\n", text, count=1
@@ -180,7 +187,7 @@ def add_fields(text: str, fields: str) -> str:
 
 
 def fence_code(lines: list[str]) -> Iterable[str]:
-    """Yield lines with fences around doctests and around what is indented after ``::``."""
+    """Yield lines with fences around doctests and around indented text after ``::``."""
     number = 0
     while number < len(lines):
         line = lines[number]
@@ -199,7 +206,10 @@ def fence_code(lines: list[str]) -> Iterable[str]:
 
 
 def take_doctest(lines: list[str], start: int) -> tuple[int, list[str]]:
-    """Return where a doctest ends, and its code: without prompts, its output as comments."""
+    """Return the end of a doctest and its code.
+
+    The code has no prompts, and its output becomes comments.
+    """
     block = []
     for number, line in enumerate(lines[start:], start):  # noqa: B007 - the last one is used
         text = line.strip()
@@ -215,7 +225,7 @@ def take_doctest(lines: list[str], start: int) -> tuple[int, list[str]]:
 
 
 def end_of_indented(lines: list[str], start: int) -> int:
-    """Return where the block ends that is indented deeper than its first line, 0 for none."""
+    """Return the end of a block whose later lines are indented deeper, or 0 for no block."""
     indent = get_indent(lines[start])
     end = start + 1
     last = 0
@@ -235,7 +245,7 @@ def guess_language(block: list[str]) -> str:
 
 
 def fence(block: list[str], before: str, language: str) -> Iterable[str]:
-    """Yield a block between fences that are indented as the line before it."""
+    """Yield a block between fences. They are indented like the line before it."""
     indent = " " * get_indent(before)
     yield from ("", f"{indent}```{language}")
     yield from (

@@ -33,7 +33,7 @@ class Rival(NamedTuple):
 
     @property
     def missing(self) -> list[str]:
-        """The needed packages that are not installed."""
+        """The packages that the rival needs and that are not installed."""
         needed = (*self.packages, "uvloop") if self.uvloop else self.packages
         return [package for package in needed if find_spec(package) is None]
 
@@ -61,7 +61,10 @@ def load(name: str) -> Walk:
 
 
 def walk(name: str, base_url: str) -> int:
-    """Walk all pages with a rival, in an event loop if it is asynchronous."""
+    """Walk all pages with a rival.
+
+    If the rival is asynchronous, run it in an event loop.
+    """
     walked = load(name)(base_url)
     if isinstance(walked, int):
         return walked

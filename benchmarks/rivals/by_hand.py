@@ -24,7 +24,7 @@ class Message(msgspec.Struct):
 
 
 class Conversation(msgspec.Struct):
-    """The record that a programmer writes from the API's documentation."""
+    """The record that a programmer writes after reading the API's documentation."""
 
     id: str
     inbox_id: str

@@ -1,4 +1,4 @@
-"""The hand-written loop with retries and a rate limit, in the obvious way: around each page."""
+"""The hand-written loop with retries and a rate limit in the obvious place: around each page."""
 
 import aiohttp
 import msgspec
@@ -7,12 +7,12 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ex
 
 from rivals.by_hand import KEY, Page
 
-# So high that nothing waits, because only the overhead is measured.
+# The rate is so high that nothing waits, because only the overhead is measured.
 _PER_MINUTE = 100_000_000
 
 
 async def walk(base_url: str) -> int:
-    """Walk with aiohttp and msgspec, and fetch each page through tenacity and aiolimiter."""
+    """Walk with aiohttp and msgspec. Fetch each page through tenacity and aiolimiter."""
     decoder, count = msgspec.json.Decoder(Page), 0
     cursor: dict[str, str] = {}
     limiter = AsyncLimiter(_PER_MINUTE, 60)

@@ -1,4 +1,4 @@
-"""dlt's REST source: only the extraction, without normalizing and loading."""
+"""dlt's REST source. It only extracts, and does not normalize or load."""
 
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ KEY = "benchmark"
 
 
 class CursorPairPaginator(BasePaginator):
-    """Follows a cursor of two parts, for which dlt has no paginator."""
+    """Follows a cursor of two parts. dlt has no paginator for such a cursor."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,7 +24,7 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """The fields of the hand-written loop's record."""
+    """The same fields as in the record of the hand-written loop."""
 
     id: str
     inbox_id: str

@@ -1,6 +1,7 @@
 """The generic client of the openai package, as an example of generated SDKs.
 
-Like such SDKs, it builds records without validating them, with timestamps as ``datetime``.
+Like such SDKs, it builds records without validating them. Their timestamps are ``datetime``
+objects.
 """
 
 from datetime import datetime
@@ -29,7 +30,7 @@ class Message(BaseModel):
 
 
 class Conversation(BaseModel):
-    """The fields of the hand-written loop's record."""
+    """The same fields as in the record of the hand-written loop."""
 
     id: str
     inbox_id: str
@@ -66,7 +67,7 @@ class Metadata(BaseModel):
 
 
 class CursorPage(BaseAsyncPage[_T], BasePage[_T], Generic[_T]):
-    """One page, with the parameters of the next one."""
+    """One page, which knows the parameters of the next one."""
 
     data: list[_T]
     metadata: Metadata
@@ -75,7 +76,7 @@ class CursorPage(BaseAsyncPage[_T], BasePage[_T], Generic[_T]):
         return self.data
 
     def next_page_info(self) -> PageInfo | None:
-        """Return the parameters of the next page, if there is one."""
+        """Return the parameters of the next page if there is one."""
         following = self.metadata.next_cursor
         if following.cursor_id is None:
             return None

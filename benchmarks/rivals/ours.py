@@ -1,4 +1,4 @@
-"""This package with its defaults, except for the rate limit, which would be measured otherwise."""
+"""This package with its defaults, but without a rate limit, which would be measured instead."""
 
 from cekat_async import CekatClient
 

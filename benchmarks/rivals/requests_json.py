@@ -1,4 +1,4 @@
-"""requests with a session, and JSON decoding into dictionaries: what people use today."""
+"""requests with a session and JSON decoding into dictionaries, as people use it today."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The base of all budgets: their methods and the checks of their arguments."""
+"""The base class of all budgets, with their methods and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["KEPT", "BaseBudget", "require_extra", "seconds"]
 
 KEPT = 60_000
-"""The least number of milliseconds for which a log keeps requests.
+"""The minimum time, in milliseconds, for which a log keeps requests.
 
-If ``per`` grows from call to call, up to this time, the log still has all requests to count.
+Even if ``per`` grows from call to call, up to this time, the log still has all requests that count.
 """
 
-# A longer pause is cut to this, so that a process asks the server again after a day.
+# Longer pauses are shortened to this, so that a process asks the server again after a day.
 _LONGEST_PAUSE = 86_400.0
 
 
 class BaseBudget(ABC):
-    """The base of all budgets. Any number of tasks may use a budget at once."""
+    """The base class of all budgets. Any number of tasks may use a budget at the same time."""
 
     _closed = False
 
@@ -44,27 +44,28 @@ class BaseBudget(ABC):
     ) -> BudgetAnswer:
         """Take one request from a budget of ``requests`` in any ``per`` seconds.
 
-        Both numbers may change from call to call. New numbers also count the requests of the last
-        minute, or of the ``per`` of those requests if that is longer.
+        Both numbers may change from call to call. If the numbers change, earlier requests still
+        count: those of the last minute, or of the earlier ``per`` seconds if that is longer.
 
         Args:
-            requests: The most requests that all processes together may take in any ``per`` seconds.
+            requests: The maximum number of requests that all processes together may take in any
+                ``per`` seconds.
             per: The length of the window in seconds.
-            learned: The rate that the caller has learned from the server. The budget keeps it for
-                the other processes, unless it has a more recent one. It does not limit this take.
-                Default ``None``.
+            learned: The rate that the caller has learned from the server. The budget stores the
+                rate for the other processes, unless it has a more recent rate. The rate does not
+                limit this take. Default ``None``.
 
         Returns:
-            Whether the request was taken, and if not, when to take again. It also has the number of
-            requests that all processes have taken, the rate that was learned last, and the rest of
-            a pause.
+            An answer that says whether the request was taken, and if not, when to try again. The
+            answer also has the number of requests that all processes have taken, the rate that was
+            learned last, and the remaining time of a pause.
 
         Raises:
-            TimeoutError: The store did not answer in time. The request may be counted in any case,
-                as it may be if a take is cancelled. So the processes may send fewer requests than
+            TimeoutError: The store did not reply in time. The request may be counted even so, and
+                also if the take is cancelled. So the processes may send fewer requests than
                 allowed, but never more.
-            OSError: The store cannot be used, or may have lost earlier requests. If it has lost
-                requests, the error is raised once, and the next take starts a new count.
+            OSError: The store cannot be used, or it may have lost earlier requests. In the second
+                case, the error is raised once, and the next take starts a new count.
             ConfigurationError: A number is wrong, or the budget belongs to another event loop.
             ClientClosedError: The budget is closed.
 
@@ -80,15 +81,15 @@ class BaseBudget(ABC):
         return await self._take(requests, math.ceil(require_seconds("per", per) * 1000), learned)
 
     async def pause(self, seconds: float, learned: LearnedRate | None = None) -> None:
-        """Grant nothing to any process for some time. A pause that ends later is kept.
+        """Grant no requests to any process for some time. If a longer pause is active, keep it.
 
         Args:
-            seconds: The length of the pause. More than a day counts as a day.
+            seconds: The length of the pause. A pause of more than a day is shortened to a day.
             learned: The rate that the caller has learned from the server, as in :meth:`take`.
                 Default ``None``.
 
         Raises:
-            OSError: The store cannot be used, or did not answer in time.
+            OSError: The store cannot be used, or did not reply in time.
             ConfigurationError: A number is wrong, or the budget belongs to another event loop.
             ClientClosedError: The budget is closed.
 
@@ -144,13 +145,13 @@ def _require_rate(learned: LearnedRate | None) -> None:
 
 
 def seconds(milliseconds: int | None) -> float:
-    """Convert a wait to seconds. The result is always above 0."""
+    """Convert the length of a wait to seconds. The result is always greater than 0."""
     return max(milliseconds or 0, 1) / 1000
 
 
 @contextlib.contextmanager
 def require_extra(extra: str) -> Generator[None, None, None]:
-    """Raise ConfigurationError if importing the libraries of an extra inside the block fails."""
+    """Raise ConfigurationError if the block cannot import the libraries of an extra."""
     try:
         yield
     except ModuleNotFoundError as error:

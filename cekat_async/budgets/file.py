@@ -1,6 +1,6 @@
 """A budget that the processes of one machine share through a file."""
 
-# A path of any type is checked, and isinstance does not tell which text a PathLike returns.
+# The path may have any type, and isinstance does not show whether a PathLike returns str or bytes.
 # pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ _Result = TypeVar("_Result")
 class FileBudget(BaseBudget):
     """A budget that the processes of one machine share through a SQLite file.
 
-    The first take creates the file. Each take opens it again, in the budget's own thread. Any
-    number of tasks may take at once. Each process creates its own ``FileBudget``. A take raises
-    :exc:`OSError` if the file was deleted since the last take.
+    The first take creates the file. Each take opens the file again, in the budget's own thread. Any
+    number of tasks may call :meth:`take` at the same time. Each process must create its own
+    ``FileBudget``. If the file was deleted since the last take, a take raises :exc:`OSError`.
 
-    All times are those of the machine's monotonic clock, so changing the date has no effect. After
-    a restart of the machine, requests with a time in the future count as sent now, and the learned
+    All times are from the machine's monotonic clock, so changing the date has no effect. After the
+    machine has restarted, requests whose time is in the future count as sent now, and the learned
     rate is forgotten.
 
     Args:
-        path: The file, in an existing folder on a disk of this machine. It must not be on a disk
-            that machines share, where locks and clocks are not reliable.
+        path: The file, in an existing folder on a disk of this machine. Do not use a disk that
+            several machines share, because locks and clocks are not reliable there.
         name: The name of the budget. All processes with the same name and file share it. Default
             ``"cekat"``.
-        timeout: The seconds after which a take gives up, including the wait for other tasks and
+        timeout: The seconds after which a take gives up. They include the wait for other tasks and
             processes. Default 2.
 
     Raises:
-        ConfigurationError: An argument is wrong, or the extra ``file`` is not installed.
+        ConfigurationError: An argument is wrong, or the ``file`` extra is not installed.
 
     Examples:
         >>> budget = FileBudget("cekat.sqlite")
@@ -62,7 +62,8 @@ class FileBudget(BaseBudget):
         with require_extra("file"):
             from cekat_async.budgets.file_log import FileLog  # noqa: PLC0415 - an extra
         self._log = FileLog(self._path, self._name, self._timeout)
-        # One thread, so that the tasks of a process do not compete for the lock of the file.
+        # Use only one thread, so that the tasks of a process do not compete for the lock of the
+        # file.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cekat-budget")
 
     def __repr__(self) -> str:
@@ -89,5 +90,6 @@ def _require_path(path: object) -> str:
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ConfigurationError(f"path must be the path of a file, not {path!r}")
-    # Absolute, in case the program changes its folder. SQLite's ":memory:" becomes a file too.
+    # Make the path absolute, in case the program changes its folder. This also turns SQLite's
+    # special name ":memory:" into a file.
     return os.path.abspath(text)  # noqa: PTH100 - pathlib's resolve() would ask the disk

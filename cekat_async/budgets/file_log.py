@@ -1,4 +1,4 @@
-"""The log of a budget in a SQLite file, counted by pyrate-limiter. Its functions block."""
+"""The log of a budget in a SQLite file, which pyrate-limiter counts. The functions block."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class FileLog:
     def __init__(self, path: str, name: str, timeout: float) -> None:
         self._path = path
         self._timeout = timeout
-        # Hexadecimal, because the name becomes part of SQL statements.
+        # Encode the name in hexadecimal, because it becomes part of SQL statements.
         self._table = f"budget_{name.encode().hex()}"
         self._name = name
         self._file = 0
 
     def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        """Take one request from a window of milliseconds."""
+        """Take one request. ``window`` is in milliseconds."""
         try:
             with self._lock() as opened:
                 file = _get_file_number(opened)
                 answer = self._answer(opened, Rate(requests, window), learned)
         except OSError:
-            self._file = 0  # the caller gets an error now, so do not report another file later
+            self._file = 0  # this error is enough: do not also report a replaced file
             raise
         before, self._file = self._file, file
         if before not in (0, file):
@@ -50,7 +50,7 @@ class FileLog:
         return answer
 
     def pause(self, length: int, learned: LearnedRate | None) -> None:
-        """Grant nothing to any process for this many milliseconds."""
+        """Grant no requests to any process for ``length`` milliseconds."""
         with self._lock() as opened:
             now = _get_time()
             state = FileState(opened, self._name, now)
@@ -59,14 +59,15 @@ class FileLog:
 
     @contextmanager
     def _lock(self) -> Generator[sqlite3.Connection, None, None]:
-        """Open and lock the file. The end of the block commits."""
+        """Open and lock the file. Commit at the end of the block."""
         try:
-            # The file is opened for each take. With an open connection to a deleted file, two
-            # processes would count in two files.
+            # Open the file again for each take. If a process kept a connection to a deleted file,
+            # two processes would count in two files.
             with closing(
                 sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None)
             ) as opened:
-                # Do not wait for the disk: these writes survive a killed process.
+                # Do not wait for the disk, because the writes survive even if the process is
+                # killed.
                 opened.execute("PRAGMA synchronous = OFF")
                 # pyrate-limiter counts, then writes. Lock the file before both, so that no other
                 # process writes in between.
@@ -84,7 +85,7 @@ class FileLog:
         state = FileState(opened, self._name, now)
         state.record_rate(learned)
         pause, used = state.get_pause(), self._count(opened, now - rate.interval)
-        # Read this first, because pyrate-limiter commits when it takes.
+        # Read the rate first, because pyrate-limiter commits when it takes a request.
         newest = state.get_rate()
         wait = pause / 1000 if pause else self._put(opened, rate, now)
         return BudgetAnswer(
@@ -103,7 +104,8 @@ class FileLog:
         opened.execute(
             SQLiteQueries.CREATE_INDEX_ON_TIMESTAMP.format(index_name=index, table_name=table)
         )
-        # The monotonic clock restarts with the machine. Times in the future would count for days.
+        # The monotonic clock restarts with the machine. Without this, times in the future would
+        # count for days.
         opened.execute(
             f"UPDATE {table} SET item_timestamp = :now WHERE item_timestamp > :now",  # noqa: S608
             {"now": now},
@@ -115,7 +117,7 @@ class FileLog:
 
     def _put(self, opened: sqlite3.Connection, rate: Rate, now: int) -> float:
         verdict = SQLiteBucket([rate], opened, self._table).put_decision(RateItem("", now))
-        decision = cast("Decision", verdict)  # only other buckets return an awaitable
+        decision = cast("Decision", verdict)  # only other kinds of buckets return an awaitable
         return 0.0 if decision.allowed else seconds(decision.retry_after_ms)
 
     def _failure(self, error: sqlite3.DatabaseError) -> OSError:
@@ -133,7 +135,7 @@ def _get_time() -> int:
 
 
 def _get_file_number(opened: sqlite3.Connection) -> int:
-    """Return the number of a file. A new file gets one."""
+    """Return the number that identifies a file. Give a number to a new file."""
     (number,) = opened.execute("PRAGMA user_version").fetchone()
     if not number:
         number = 1 + secrets.randbelow(2**31 - 1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileState"]
 
-# A separate table, so that version 0.1 of this package can still use the file.
+# The state has its own table, so that version 0.1 of this package can still use the file.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS shared_state (
     name TEXT PRIMARY KEY, requests INTEGER, per REAL, learned_at INTEGER, paused_until INTEGER,
@@ -40,11 +40,12 @@ class FileState:
     def __init__(self, opened: sqlite3.Connection, name: str, now: int) -> None:
         self._opened, self._name, self._now = opened, name, now
         opened.execute(_CREATE)
-        # The monotonic clock restarts with the machine, so ages are then unknown.
+        # The monotonic clock restarts with the machine. After that, the age of the state is
+        # unknown.
         opened.execute("DELETE FROM shared_state WHERE written_at > ?", (now,))
 
     def record_rate(self, rate: LearnedRate | None) -> None:
-        """Store a rate, unless it is ``None`` or a more recent one is stored."""
+        """Store a rate, unless it is ``None`` or a more recent rate is stored already."""
         if rate is None:
             return
         learned_at = self._now - round(1000 * rate.age)
@@ -52,7 +53,7 @@ class FileState:
         self._opened.execute(_RECORD_RATE, {"name": self._name, "now": self._now, **values})
 
     def extend_pause(self, until: int) -> None:
-        """Extend the pause to this time, unless it already lasts longer."""
+        """Extend the pause until a time, unless it already ends later."""
         values = {"name": self._name, "until": until, "now": self._now}
         self._opened.execute(_EXTEND_PAUSE, values)
 
@@ -66,7 +67,7 @@ class FileState:
         return LearnedRate(requests, per, (self._now - learned_at) / 1000)
 
     def get_pause(self) -> int:
-        """Return how many milliseconds are left of a pause."""
+        """Return the remaining length of the pause in milliseconds."""
         query = "SELECT paused_until FROM shared_state WHERE name = ?"
         (until,) = self._opened.execute(query, (self._name,)).fetchone() or (None,)
         return max(0, (until or 0) - self._now)

@@ -18,27 +18,26 @@ __all__ = ["RedisBudget"]
 class RedisBudget(BaseBudget):
     """A budget that processes on any number of machines share through a Redis server.
 
-    The first take opens one connection. The budget then belongs to the event loop of that take.
-    Any number of tasks in that loop may take at once. Each process creates its own ``RedisBudget``.
+    The first take opens one connection. From then on, the budget belongs to the event loop of that
+    take. Any number of tasks in that loop may call :meth:`take` at the same time. Each process must
+    create its own ``RedisBudget``. A take raises :exc:`PermissionError` if the server rejects the
+    user name, the password or the access to a key. It raises :exc:`ConnectionError` if the server
+    cannot be reached, returns an error, or was restarted since the last take.
 
-    A take raises :exc:`PermissionError` if the server rejects the user name, the password or the
-    access to a key. It raises :exc:`ConnectionError` if the server cannot be reached, returns an
-    error, or was restarted since the last take.
-
-    All times are those of the server's clock. If that clock is set back, requests with a time in
-    the future count as sent now, and the learned rate is forgotten.
+    All times are from the server's clock. If that clock is set back, requests whose time is in the
+    future count as sent now, and the learned rate is forgotten.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``, as redis-py accepts it. It may
-            contain a user name and a password. They are never shown. Default:
-            ``redis://127.0.0.1:6379/0``.
+        url: The URL of the server, in a form that redis-py accepts: ``redis://``, ``rediss://``
+            (TLS) or ``unix://``. The URL may contain a user name and a password, which are never
+            shown. Default: ``redis://127.0.0.1:6379/0``.
         name: The name of the budget. All processes with the same name, server and database share
             it. Default ``"cekat"``.
-        timeout: The seconds after which a take gives up, including connecting and the wait for
+        timeout: The seconds after which a take gives up. They include connecting and the wait for
             other tasks. Default 2.
 
     Raises:
-        ConfigurationError: An argument is wrong, or the extra ``redis`` is not installed.
+        ConfigurationError: An argument is wrong, or the ``redis`` extra is not installed.
 
     Examples:
         >>> budget = RedisBudget("redis://localhost:6379/0", name="nightly")

@@ -1,6 +1,6 @@
-"""The log of a budget in Redis, counted by pyrate-limiter and sent by redis-py."""
+"""The log of a budget in Redis. pyrate-limiter counts it, and redis-py sends the commands."""
 
-# redis does not declare the types of a pool's options.
+# redis-py does not declare the types of a pool's options.
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["RedisLog"]
 
 _Result = TypeVar("_Result")
 
-# The number of elements of a reply without a rate.
+# The number of elements in a reply that contains no rate.
 _WITHOUT_RATE = 5
 
 _URL_WANTED = (
@@ -40,9 +40,9 @@ _URL_WANTED = (
 
 
 class RedisLog:
-    """The requests of one budget in a sorted set, and its newest rate and pause in another.
+    """The requests of one budget in a sorted set, and its newest rate and its pause in another set.
 
-    Version 0.1 of this package uses only the first.
+    Version 0.1 of this package uses only the first set.
     """
 
     def __init__(self, url: str, name: str, timeout: float) -> None:
@@ -52,20 +52,20 @@ class RedisLog:
         self._timeout = timeout
         server = Redis(connection_pool=self._pool)
         self._take, self._pause = server.register_script(TAKE), server.register_script(PAUSE)
-        # One connection is enough, because takes wait for this lock in their order.
+        # One connection is enough, because this lock lets only one take run at a time, in order.
         self._turn = asyncio.Lock()
         self._server: bytes = b""
 
     async def take(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        """Take one request from a window of milliseconds."""
+        """Take one request. ``window`` is in milliseconds."""
         try:
             return await self._run(self._put(requests, window, learned))
         except OSError:
-            self._server = b""  # the caller gets an error now, so do not report a restart later
+            self._server = b""  # this error is enough: do not also report a restart
             raise
 
     async def pause(self, length: int, learned: LearnedRate | None) -> None:
-        """Grant nothing to any process for this many milliseconds."""
+        """Grant no requests to any process for ``length`` milliseconds."""
         args = [length, *_build_arguments(learned)]
         await self._run(self._pause(keys=self._keys, args=args))
 
@@ -76,18 +76,20 @@ class RedisLog:
     async def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         failure: OSError
         try:
-            # One timeout for all steps. redis-py closes a connection that is interrupted.
+            # One timeout covers all steps. redis-py closes a connection whose command was
+            # interrupted.
             async with asyncio.timeout(self._timeout), self._turn:
                 return await work
         except (RedisError, OSError) as error:
             failure = self._failure(error)
         finally:
-            work.close()  # it may not have started
-        # Raised here, so that its traceback has no frames of redis-py, which contain the password.
+            work.close()  # `work` may not have started
+        # Raise the error here, so that its traceback has no frames of redis-py, which contain the
+        # password.
         raise failure
 
     async def _put(self, requests: int, window: int, learned: LearnedRate | None) -> BudgetAnswer:
-        # A bucket stores its last decision, so tasks must not share one.
+        # A bucket stores its last decision, so tasks must not share a bucket.
         call = _Call(self._take, self._keys, learned)
         bucket = RedisBucket([Rate(requests, window)], cast("Redis", call), self._keys[0], "")
         verdict = bucket.put_decision(RateItem("", window))
@@ -104,7 +106,7 @@ class RedisLog:
         )
 
     def _failure(self, error: Exception) -> OSError:
-        # Do not show the server's reply, because it may repeat the password.
+        # Do not show the server's reply, because the reply may repeat the password.
         if isinstance(error, TimeoutError | RedisTimeoutError):
             return TimeoutError(f"{self.where} did not answer within {self._timeout:g} s")
         if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
@@ -121,7 +123,7 @@ def _build_arguments(learned: LearnedRate | None) -> list[float]:
 
 
 class _Call:
-    """The client that a bucket runs its script with. It runs our script instead."""
+    """The client to which a bucket passes its script. It runs our script instead."""
 
     def __init__(self, script: AsyncScript, keys: list[str], learned: LearnedRate | None) -> None:
         self._script, self._keys = script, keys
@@ -145,26 +147,26 @@ def _build_pool(url: object) -> ConnectionPool:
         try:
             pool = ConnectionPool.from_url(
                 url,
-                # Only one connection is in use. But there is no limit, because a cancellation may
-                # lose a connection, which would still count.
+                # Only one connection is in use at a time. But do not limit their number: a
+                # cancellation may lose a connection, which would still count.
                 max_connections=2**31,
-                # One immediate retry, because servers close idle connections. If a request is
-                # counted twice, the client only sends fewer requests.
+                # Retry once immediately, because servers close idle connections. If the retry
+                # counts a request twice, the only effect is that the client sends fewer requests.
                 retry=Retry(NoBackoff(), 1),
                 socket_timeout=None,
                 socket_connect_timeout=None,
             )
             pool.connection_class(**pool.connection_kwargs)  # raises if an option is unknown
         except (ValueError, TypeError):
-            pass  # the text of the error may contain a part of the password
+            pass  # drop the error, whose text may contain a part of the password
         else:
             return pool
     raise ConfigurationError(_URL_WANTED)
 
 
 def _is_whole(url: str) -> bool:
-    # A password with an unencoded /, ? or # ends the host early, and its rest becomes a path.
-    # urlsplit removes line breaks silently.
+    # An unencoded /, ? or # in a password ends the host early, and the rest of the password becomes
+    # a path. urlsplit also removes line breaks silently.
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -173,7 +175,7 @@ def _is_whole(url: str) -> bool:
 
 
 def _get_address(url: str, options: Mapping[str, Any]) -> str:
-    """Return the address of a server without user name and password."""
+    """Return the address of a server without the user name and the password."""
     database = options.get("db", 0)
     scheme = url.partition(":")[0]
     if "path" in options:

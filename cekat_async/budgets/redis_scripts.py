@@ -1,4 +1,4 @@
-"""The Lua scripts that a budget runs in the Redis server."""
+"""The Lua scripts that a budget runs on the Redis server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from cekat_async.budgets.base import KEPT
 
 __all__ = ["PAUSE", "TAKE"]
 
-# The second key has numbers by name. It is a sorted set because Redis users created for version 0.1
-# may only be allowed to use this type. It expires a day after the last write. Every pause has ended
-# by then.
+# The second key contains the state as numbers by name. It is a sorted set, because Redis users that
+# were created for version 0.1 may be allowed to use only this type. It expires a day after the last
+# write, when every pause has ended.
 _STATE = """
 local state = KEYS[2]
 local time = redis.call('TIME')
@@ -40,11 +40,13 @@ note(math.max(now + ARGV[1], recall('paused_until')), 'paused_until')
 """
 
 # pyrate-limiter's script counts by the time that the caller sends, so machines with different
-# clocks would not count each other's requests. It also never trims its log and sets no expiry. So
-# it runs unchanged inside a script that passes the server's time, trims the log and sets an expiry.
+# clocks would not count each other's requests. Also, that script never trims its log and sets no
+# expiry. So it runs unchanged inside our script, which passes the server's time to it, trims the
+# log and sets an expiry.
 #
-# The caller counts time from the start of the window, so its "now" is the window's length. The
-# first seven arguments are pyrate-limiter's. Three more follow if the caller has learned a rate.
+# The caller counts time from the start of the window, so its "now" is the length of the window. The
+# first seven arguments are for pyrate-limiter's script. If the caller has learned a rate, three
+# more arguments follow.
 TAKE = f"""
 local KEPT = {KEPT}
 local function put(KEYS, ARGV)

@@ -1,7 +1,7 @@
 """The command line: ``cekat export``, ``conversations``, ``inboxes`` and ``sandbox``.
 
 Start with ``app.py``, which declares the commands. ``options.py`` declares their options, and
-``commands/`` implements them. ``reporter.py`` writes all messages for people.
+``commands/`` implements them. ``reporter.py`` writes all messages.
 """
 
 from cekat_async.cli.app import run

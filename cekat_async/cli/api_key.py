@@ -24,11 +24,11 @@ _LONGEST_LINE = 10_000
 
 
 class KeySource(msgspec.Struct, frozen=True, kw_only=True):
-    """The place of the key. The key is read only when a client is created."""
+    """The place of the API key. The key is read only when a client is created."""
 
-    file: str | None = None  # its first line is the key
-    variable: str = _VARIABLE  # contains the key if there is no file
-    named_by: str = ""  # the setting that names the variable, if one does
+    file: str | None = None  # the file whose first line is the key
+    variable: str = _VARIABLE  # the variable with the key, used only without a file
+    named_by: str = ""  # the setting that names the variable, if any
 
     def __str__(self) -> str:
         return self.file or self.variable
@@ -55,13 +55,13 @@ class KeySource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_key_source(option: str | None, settings: Settings, *, is_profile_typed: bool) -> KeySource:
-    """Return the place of the key.
+    """Return the place of the API key.
 
     Args:
         option: The file from ``--api-key-file``. It overrides everything else.
-        settings: The settings. The environment overrides them, unless the profile was typed: then
-            the environment's key may belong to another account.
-        is_profile_typed: Whether the profile was chosen on the command line.
+        settings: The settings. The environment overrides them, unless the user typed the profile:
+            in that case, the key in the environment may belong to another account.
+        is_profile_typed: Whether the user chose the profile on the command line.
 
     Raises:
         ConfigurationError: The environment has two keys.
@@ -95,7 +95,7 @@ def _read_private(name: str) -> str:
     """Return the first line of a file that only its owner may read."""
     try:
         with Path(name).open("rb") as file:
-            # Check the open file, because another file may have this name by now.
+            # Check the open file, not the name, because another file may have this name by now.
             _require_private(name, os.fstat(file.fileno()).st_mode)
             line = file.readline(_LONGEST_LINE)
     except OSError as error:
@@ -106,7 +106,7 @@ def _read_private(name: str) -> str:
         raise ConfigurationError(
             f"cannot read the key in {name!a}: the locale cannot encode this file name"
         ) from None
-    # Bytes that are not ASCII become characters which the client refuses in a key.
+    # A byte that is not ASCII becomes a character that the client does not accept in a key.
     key = line.decode("ascii", "replace").strip()
     if not key:
         raise ConfigurationError(f"{name} is empty: its first line must be the API key")
@@ -114,13 +114,14 @@ def _read_private(name: str) -> str:
 
 
 def _require_private(name: str, mode: int) -> None:
-    # systemd gives a service its credentials through an ACL, which the group's bits show.
+    # systemd gives a service access to its credentials through an ACL, which shows in the group's
+    # bits.
     others = stat.S_IRWXO if _is_credential(name) else _NOT_OWNER
     if sys.platform != "win32" and mode & others:
         raise ConfigurationError(f"other users can read the key in {name}: run chmod 600 {name}")
 
 
 def _is_credential(name: str) -> bool:
-    """Return whether systemd has passed this file to the service (``LoadCredential=``)."""
+    """Return whether systemd passed this file to the service with ``LoadCredential=``."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return folder is not None and Path(folder) == Path(name).parent

@@ -1,4 +1,4 @@
-"""The commands and their arguments.
+"""Declares the commands and their arguments.
 
 Each command imports what it needs when it runs, so that help and usage errors are fast.
 """
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     log_to(reporter)
     with optional_stderr(), lenient_stdout():
         try:
-            # Without standalone mode, click neither exits nor prints errors.
+            # With standalone mode off, click neither exits nor prints errors.
             code = app.main(arguments, prog_name="cekat", standalone_mode=False, obj=reporter)
             return int(code or ExitCode.DONE)
         except click.UsageError as error:
@@ -201,7 +201,7 @@ def doctor(context: click.Context, /, **server: Any) -> int:
 
     Sends one request, and does not retry unless you pass --attempts. Never shows the key.
     """
-    # The retries of other commands would delay the diagnosis.
+    # Unlike other commands, do not retry, because retries would delay the diagnosis.
     if not is_typed(context, "attempts"):
         server["attempts"] = 1
     connection = build_connection(**server)

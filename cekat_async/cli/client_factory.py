@@ -1,4 +1,4 @@
-"""Opens the client, or the sandbox, that the options of a command describe."""
+"""Opens the client or the sandbox that the options of a command describe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["make_sandbox", "open_client"]
 
 @asynccontextmanager
 async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[CekatClient, None]:
-    """Open a client of the API, or of a sandbox that runs while the client is open."""
+    """Open a client for the API, or for a sandbox that runs as long as the client is open."""
     options = _get_client_options(connection) | options
     if connection.sandbox:
         async with (
@@ -34,7 +34,7 @@ async def open_client(connection: Connection, **options: Any) -> AsyncGenerator[
         connection.key.read(),
         base_url=connection.base_url,
         allow_http=connection.allow_http,
-        # Users of a command line expect it to use the environment's proxy.
+        # Users expect a command-line program to use the proxy in the environment.
         trust_env=True,
         **options,
     ) as client:
@@ -50,19 +50,19 @@ def make_sandbox(
     port: int = 0,
     live: bool = False,
 ) -> Sandbox:
-    """Return a sandbox that grants a rate. Without one, it grants the documented rate.
+    """Return a sandbox that grants the given rate, or by default the documented rate.
 
     With ``live``, about two conversations change after each page, so that the next
     incremental export has something to fetch.
 
     Raises:
-        ConfigurationError: The size is not possible.
+        ConfigurationError: The sandbox cannot have this size.
     """
     from cekat_async.sandbox import Live, Quota, Sandbox  # noqa: PLC0415 - a whole web server
 
     quota = Quota() if rate else None
     if rate is not None and rate.requests is not None:
-        # Whole seconds would be too coarse for a window of a few seconds.
+        # A reset time in whole seconds would be too coarse for a window of a few seconds.
         quota = Quota(rate.requests, per=rate.per, reset_as="epoch_ms")
     changes = Live(messages=1.5, created=0.25, resolved=0.25) if live else None
     try:
@@ -75,7 +75,7 @@ def _get_client_options(connection: Connection) -> dict[str, Any]:
     rate, timeout = connection.rate_limit, Timeout()
     rate = rate and msgspec.structs.replace(rate, share=connection.share)
     if connection.wait:
-        # A pause may be longer than the request's time limit, so both limits are removed.
+        # A pause may be longer than the time limit of a request, so remove both limits.
         timeout = msgspec.structs.replace(timeout, request=None)
         rate = rate and msgspec.structs.replace(rate, longest_hold=None)
     retry = RetryPolicy(attempts=connection.attempts)

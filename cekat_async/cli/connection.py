@@ -1,4 +1,4 @@
-"""The connection of a command: the server, the API key and the rate."""
+"""The connection of a command: its server, API key and rate."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
     """Return the connection that the options of the current command describe.
 
     Raises:
-        click.UsageError: An option has no meaning together with the other options.
-        ConfigurationError: A setting is refused.
+        click.UsageError: An option has no effect in combination with the other options.
+        ConfigurationError: A setting is invalid or unsafe.
     """
     context = click.get_current_context()
     unused = {"base_url", "allow_http", "api_key_file"} if options["sandbox"] else {"sandbox_size"}
@@ -114,7 +114,7 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
                 f"{format_option(name)} has no effect {without} --sandbox: leave it out.", context
             )
     for name in ("wait", "share"):
-        # The longest pause and the share belong to a rate limit: without one they do nothing.
+        # The longest pause and the share are parts of a rate limit, and have no effect without one.
         if options[name] and options["rate_limit"] is None and is_typed(context, name):
             raise click.UsageError(
                 f"{format_option(name)} has no effect with --rate-limit off: leave it out.",
@@ -128,7 +128,8 @@ def build_connection(api_key_file: str | None, **options: Any) -> Connection:
 def _find_key(context: click.Context, file: str | None, base_url: str | None) -> KeySource:
     settings = get_settings(context)
     if is_from_file(context, "base_url") and settings.is_found_here and not _is_trusted(base_url):
-        # Otherwise the settings file in a downloaded folder could send the key to another host.
+        # Without this check, a settings file in a downloaded folder could send the key to another
+        # host.
         raise ConfigurationError(
             f"{settings.file} would send the key to another host (base_url). If you trust this "
             f"file, pass --config {settings.file}"
@@ -139,6 +140,6 @@ def _find_key(context: click.Context, file: str | None, base_url: str | None) ->
 
 
 def _is_trusted(base_url: str | None) -> bool:
-    """Whether a URL is the API's own or on this machine."""
+    """Return whether a URL is the API's own, or is on this machine."""
     host = urlsplit(base_url or "").hostname
     return base_url == DEFAULT_BASE_URL or (host is not None and is_loopback(host))

@@ -1,4 +1,4 @@
-"""Runs a command's coroutine: the event loop, signals, errors and exit codes."""
+"""Runs a command's coroutine, and handles the event loop, signals, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         else:
             import uvloop as library  # noqa: PLC0415 - optional
         factory: Callable[[], asyncio.AbstractEventLoop] = library.new_event_loop
-    # A library older than this Python fails with an AttributeError.
+    # A library that is too old for this version of Python fails with an AttributeError.
     except (ImportError, AttributeError) as error:
         if not (isinstance(error, ModuleNotFoundError) and error.name == _LIBRARY):
             _LOGGER.warning(
@@ -62,12 +62,12 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run_until_terminated(command: Coroutine[Any, Any, ExitCode | None]) -> ExitCode | None:
-    """Await a command, and let SIGTERM cancel it as Ctrl-C does."""
+    """Await a command. SIGTERM cancels the command in the same way as Ctrl-C."""
     task = asyncio.ensure_future(command)
     loop = asyncio.get_running_loop()
     _LOGGER.debug("the event loop is that of %s", type(loop).__module__.partition(".")[0])
-    # On Windows a terminated process ends immediately. asyncio has no signal handlers there, and
-    # those of winloop would disable asyncio's handling of Ctrl-C.
+    # On Windows, terminating a process ends it immediately. asyncio has no signal handlers there,
+    # and the signal handlers of winloop would disable asyncio's handling of Ctrl-C.
     if sys.platform != "win32":
         loop.add_signal_handler(signal.SIGTERM, task.cancel)
     return await task

@@ -1,4 +1,4 @@
-"""Exit codes, and errors as one line that says what to do."""
+"""Exit codes, and errors formatted as one line that says what to do."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAULT = 1  # a bug in cekat: please report the traceback
-    USAGE = 2  # an option, an argument, the configuration
+    USAGE = 2  # an option, an argument or the configuration is wrong
     KEY_REFUSED = 3
-    NOT_REACHED = 4  # no response from the server, or none in time
+    NOT_REACHED = 4  # the server sent no response, or none in time
     API_FAILED = 5  # the server responded, but not with what was requested
     QUOTA_SPENT = 6  # run it again later
     TARGET_FAILED = 7
     MISSING_EXTRA = 8
-    CHECKPOINT_REFUSED = 9  # it is broken, or belongs to another export
-    PARTIAL = 10  # done, but some of the inboxes failed permanently
+    CHECKPOINT_REFUSED = 9  # the checkpoint is broken, or belongs to another export
+    PARTIAL = 10  # the export is done, but some inboxes failed permanently
     REPLACEMENT_REFUSED = 11  # the new content of the target may be worse than the old
     TARGET_BUSY = 12  # another export is writing the target: run it again later
     INTERRUPTED = 130  # 128 + SIGINT, as in shells
@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
     TERMINATED = 143  # 128 + SIGTERM
 
 
-# The first match counts, so a subclass is listed before its base class.
+# The first class that matches counts, so a subclass is listed before its base class.
 _CODES: Sequence[tuple[type[errors.CekatError], ExitCode]] = (
     (errors.MissingExtraError, ExitCode.MISSING_EXTRA),
     (errors.ConfigurationError, ExitCode.USAGE),
@@ -64,9 +64,9 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.InboxesFailedError, "to resume, run the same command again"),
     (errors.AuthenticationError, "check the key in {key_source}"),
     (errors.NotFoundError, "check the base URL"),
-    # The error's own advice is for Python: it recommends a session.
+    # The error's own advice is for Python, because it recommends a session.
     (errors.TLSError, _TLS_ADVICE),
-    # The messages of these errors already say what to check.
+    # The messages of these errors already say what to check, so they need no advice.
     (errors.ProxyError, ""),
     (errors.UnknownHostError, ""),
     (errors.NotSentError, "check the network and the base URL"),
@@ -76,14 +76,14 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.DeadlineExceededError, "try again later"),
 )
 
-# The options for arguments of Python, if they are not the argument's name with two hyphens.
+# The options for Python arguments whose option is not just the name with two hyphens.
 _TYPED: Mapping[str, str] = {"checkpoint": "--checkpoint FILE", "incremental": "--full"}
 
 
 def get_exit_code(error: errors.CekatError) -> ExitCode:
     """Return the exit code for an error."""
     if isinstance(error, errors.InboxesFailedError) and error.errors:
-        # If all inboxes failed in the same way, this reason is more useful to the user.
+        # If all inboxes failed with the same exit code, that code is more useful to the user.
         codes = {get_exit_code(one) for one in error.errors}
         return codes.pop() if len(codes) == 1 else ExitCode.API_FAILED
     return next(code for kind, code in _CODES if isinstance(error, kind))
@@ -97,7 +97,7 @@ def format_error(error: errors.CekatError, key_source: str = "CEKAT_API_KEY") ->
 
 
 def get_error_fields(error: errors.CekatError) -> dict[str, Any]:
-    """Return the fields of an error for a log in JSON."""
+    """Return an error as fields for a log in JSON."""
     fields: dict[str, Any] = {"error": type(error).__name__, "exit_code": get_exit_code(error)}
     if error.retry_after is not None:
         fields["retry_after"] = error.retry_after
@@ -116,9 +116,9 @@ def report_error(error: errors.CekatError, reporter: Reporter) -> ExitCode:
 
 
 def _get_notes(error: errors.CekatError) -> Sequence[str]:
-    """Return why the client did not retry."""
+    """Return notes that say why the client did not retry."""
     if _get_resumption(error) is not None and error.retry_after is not None:
-        # The error's own note names arguments of Python.
+        # The error's own note names Python arguments.
         return [
             f"not retried: a pause of {error.retry_after:.0f} s is longer than the command may wait"
         ]

@@ -15,7 +15,8 @@ _UNITS = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "d"}
 
 def format_duration(seconds: float) -> str:
     """Return a duration like ``23 s`` or ``8 h 12 min``, rounded up."""
-    # Two clocks are read one after the other, so a whole second may be slightly too long.
+    # Two clocks are read one after the other, so a duration of whole seconds may be slightly too
+    # long.
     whole = math.ceil(round(seconds, 1))
     if whole < 60:  # noqa: PLR2004 - a minute
         return f"{whole} s"
@@ -30,7 +31,7 @@ def format_rate(limit: int, seconds: float) -> str:
 
 
 def pluralize(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number of things, like ``1 retry``. By default, the plural has an ``s``."""
+    """Return a number of things, like ``1 retry``. By default, the plural just adds an ``s``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Declares the options of the commands, and the variables that can set them."""
+"""Declares the options of the commands, and the environment variables that can set them."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def option(
 
 
 def setting(name: str, *, group: OptionGroup, **attributes: Any) -> Callable[[F], F]:
-    """Return an option that can also be set in the environment: ``--a-b`` is ``CEKAT_A_B``.
+    """Return an option that a variable can set, too: ``CEKAT_A_B`` for ``--a-b``.
 
-    An option with such a variable is also a key of the settings file.
+    The settings file can also set an option that has such a variable.
     """
     variable = "CEKAT_" + name.removeprefix("--").partition("/")[0].replace("-", "_").upper()
     return option(name, group=group, envvar=variable, **attributes)
@@ -116,7 +116,7 @@ def add_options(options: Sequence[Callable[[Any], Any]]) -> Callable[[F], F]:
 
 
 def describe_choice(context: click.Context, group: OptionGroup) -> str:
-    """Return the options of a group that have a value, as they are typed: ``--status open``."""
+    """Return the options of a group that have a value, as a user types them: ``--status open``."""
     chosen = (
         f"{one.opts[0]} {shlex.quote(str(context.params[str(one.name)]))}"
         for one in context.command.params
@@ -164,7 +164,7 @@ log_format_option = setting(
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    # Processed right after the settings, so that errors in other options use this format.
+    # Process this option right after the settings, so that errors in other options use its format.
     is_eager=True,
     expose_value=False,
     callback=_set_log_format,
@@ -189,7 +189,7 @@ verbose_option = option(
     callback=_set_verbosity,
     help="Log every request.",
 )
-"""An option of the program and of each command, because people type it in both places."""
+"""The option ``-v``. Users type it before or after a command, so it is declared in both places."""
 
 _STATUS = {
     **text("STATUS", "Only this status: assigned, resolved, pending, open."),

@@ -1,6 +1,6 @@
-"""Types of options and arguments: text in any locale, file names, rates, shares, switches.
+"""The types of options and arguments, such as text, file names, rates and switches.
 
-The help shows options under headings. Each option has an :class:`OptionGroup`, its heading.
+The help shows options under headings. The heading of an option is its :class:`OptionGroup`.
 """
 
 # click does not declare the types of values.
@@ -58,20 +58,21 @@ def parse_target(value: str) -> str:
 def parse_rate_limit(value: str) -> RateLimit | None:
     """Return the rate for a text like ``300/60``, which means 300 requests in 60 seconds.
 
-    ``300`` means the same. ``auto`` is the rate that the server states. ``off`` is no rate limit.
+    ``300`` means the same. ``auto`` means the rate that the server reports, and ``off`` means no
+    rate limit.
     """
     if value in {"auto", "off"}:
         return RateLimit() if value == "auto" else None
     requests, slash, seconds = value.partition("/")
     try:
         return RateLimit(int(requests), float(seconds if slash else 60))
-    except ValueError as error:  # also a ConfigurationError, whose text is more precise
+    except ValueError as error:  # including a ConfigurationError, whose text is more precise
         reason = str(error) if isinstance(error, ConfigurationError) else f"not {value!r}"
     raise click.BadParameter(f"write it like 300/60, or auto, or off ({reason}).")
 
 
 def parse_share(value: str) -> float:
-    """Return the part of the server's quota that a command uses: above 0, and at most 1."""
+    """Return the share of the server's quota that a command uses: above 0, and at most 1."""
     try:
         return RateLimit(share=float(value)).share
     except ValueError:
@@ -96,7 +97,7 @@ def _decode(value: str) -> str:
     try:
         return os.fsencode(value).decode()
     except UnicodeError:
-        # The message does not show the value, because a URL may contain a password.
+        # Do not show the value in the message, because a URL may contain a password.
         raise click.BadParameter("it is not text in UTF-8.") from None
 
 
@@ -125,7 +126,7 @@ class OptionGroup(StrEnum):
 
 
 class Option(click.Option):
-    """An option that names the heading under which the help shows it."""
+    """An option with a heading, under which the help shows it."""
 
     def __init__(self, *arguments: Any, group: OptionGroup, **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
@@ -140,20 +141,20 @@ class GroupedCommand(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None and isinstance(parameter, click.Option):
-                # `--help` is click's own option.
+                # `--help` is click's own option, which has no group.
                 rows[getattr(parameter, "group", OptionGroup.HELP)].append(record)
         width = max(len(names) for group in rows.values() for names, _ in group)
         for group, records in rows.items():
             if records:
                 with formatter.section(group):
-                    # Padded, so that the texts of all groups begin in the same column.
+                    # Pad the names, so that the texts of all groups begin in the same column.
                     formatter.write_dl([(names.ljust(width), text) for names, text in records])
 
 
 class Switch(Option):
-    """A switch that can be turned off again if a settings file or a variable turns it on.
+    """A switch whose ``--no-…`` form overrides a settings file or a variable that turns it on.
 
-    The help does not show its ``--no-…`` form, which is the same for all switches.
+    The help does not show this form, which all switches have.
     """
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:  # noqa: D102 - click's
@@ -165,10 +166,10 @@ class Switch(Option):
 
 
 class SingleOption(Option):
-    """An option that is refused if it is typed twice. Other options use the last value."""
+    """An option that users may type only once. For other options, the last value counts."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: D102 - click's
-        # With this, the parser collects all values.
+        # This makes the parser collect all values, so that a second value is noticed.
         self.multiple = True
         super().add_to_parser(parser, ctx)
         self.multiple = False

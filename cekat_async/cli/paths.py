@@ -1,4 +1,4 @@
-"""The paths of the settings file, and of checkpoints for targets that are not local files."""
+"""Finds the paths of the settings file, and of checkpoints for targets that are not local."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def get_settings_path() -> Path:
 def get_checkpoint_path(target: str, suffix: str) -> Path:
     """Return the path of the checkpoint for a target that is not on this machine.
 
-    ``target`` includes the table, and contains no password.
+    ``target`` must include the name of the table, and must not contain a password.
 
     Raises:
-        TargetError: The folder cannot be created.
+        TargetError: The folder for checkpoints cannot be created.
     """
     place = target.partition("://")[2].rpartition("@")[2]
     name = _UNSAFE.sub("-", place).strip("-.")[:_LONGEST]
-    # Two targets may have the same readable name.
+    # The digest distinguishes two targets whose readable names are the same.
     digest = blake2b(target.encode(), digest_size=4).hexdigest()
     return _make_state_folder() / f"{name}-{digest}{suffix}"
 

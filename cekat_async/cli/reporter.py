@@ -1,4 +1,4 @@
-"""Messages for people as lines of text, or for a log collector as one JSON object per line."""
+"""Writes messages: as text for people, or as one JSON object per line for a log collector."""
 
 # Messages are JSON of any shape.
 # pyright: reportUnknownVariableType=false
@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger("cekat_async")
 _UTF_8 = {"utf-8", "utf8"}
 
 LONGEST_LINE = 10_000
-"""The most characters of a line that may contain untrusted text. Longer lines are cut."""
+"""The maximum length of a line that may contain untrusted text. Longer lines are cut."""
 
 
 class Reporter:
@@ -37,7 +37,7 @@ class Reporter:
 
     Attributes:
         as_json: Whether each message is a JSON object on its own line.
-        key_source: Where the API key was read from, for advice on what to check.
+        key_source: The place from which the API key was read, for advice on what to check.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -47,7 +47,7 @@ class Reporter:
 
     @property
     def console(self) -> Console:
-        """The console that writes to standard error. It is created on first use."""
+        """The console for standard error. It is created on first use."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
 
@@ -57,13 +57,13 @@ class Reporter:
     @property
     def has_screen(self) -> bool:
         """Whether standard error is a terminal on which a line can move."""
-        # Both must agree: with FORCE_COLOR, rich treats a file as a terminal, and some terminals
-        # cannot move the cursor (TERM=dumb).
+        # Check both properties: with FORCE_COLOR, rich treats a file as a terminal, and some
+        # terminals cannot move the cursor (TERM=dumb).
         console = self.console
         return console.is_interactive and console.file.isatty() and not self.as_json
 
     def show_status(self, text: str) -> AbstractContextManager[Status | None]:
-        """Show a moving line with a text while the body runs, if there is a screen."""
+        """Show a moving line with a text while the body of ``with`` runs, if there is a screen."""
         if not self.has_screen:
             return nullcontext()
         spinner = "dots" if can_encode(self.console.encoding, "⠋") else "line"
@@ -76,9 +76,10 @@ class Reporter:
 
         Args:
             text: The message for a person.
-            event: The kind of message, for a program.
-            level: The severity: the name of a level of logging, in lower case.
-            **fields: Further values for a program. Only JSON shows them.
+            event: The kind of message, for programs that read the log.
+            level: The severity: the name of a logging level, in lower case.
+            **fields: Further values for programs that read the log. Only the JSON format shows
+                them.
         """
         line = one_line(text, LONGEST_LINE)
         if self.as_json:
@@ -87,7 +88,7 @@ class Reporter:
             self._print(f"cekat: {line}")
 
     def report_block(self, text: str, *, event: str, **fields: Any) -> None:
-        """Write text of one or more lines unchanged. The arguments are those of ``report``."""
+        """Write a text of one or more lines unchanged. See ``report`` for the arguments."""
         if self.as_json:
             _write_json(text, event, "info", fields)
         else:
@@ -97,12 +98,12 @@ class Reporter:
         if self._console is None:
             _write_line(text)
             return
-        # The text contains no markup, and the terminal wraps long lines.
+        # The text contains no markup. The terminal wraps long lines, so rich does not need to.
         self._console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 class _ReporterHandler(logging.Handler):
-    """Reports the package's log messages. They appear above a moving progress line."""
+    """Reports the package's log messages. They appear above the moving progress line, if any."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
@@ -115,14 +116,14 @@ class _ReporterHandler(logging.Handler):
 
 
 def log_to(reporter: Reporter) -> None:
-    """Report the package's warnings, retries and pauses. They explain delays."""
+    """Make the reporter report the package's warnings, retries and pauses, which explain delays."""
     _LOGGER.handlers[:] = [_ReporterHandler(reporter)]
     _LOGGER.setLevel(logging.INFO)
     _LOGGER.propagate = False
 
 
 def log_verbosely() -> None:
-    """Report everything that the package logs, including each request."""
+    """Make the reporter report everything that the package logs, including each request."""
     _LOGGER.setLevel(logging.DEBUG)
 
 
@@ -135,7 +136,7 @@ def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> No
 def _encode(message: Any) -> str:
     """Return a line of JSON that standard error can encode and any program can parse."""
     line = msgspec.json.encode(_make_readable(message)).decode()
-    # Otherwise Python would escape characters missing in the encoding in a way that is not JSON.
+    # Python would escape characters that the encoding lacks in a way that is not valid JSON.
     return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
 
 
@@ -148,6 +149,6 @@ def _make_readable(value: Any) -> Any:
 
 
 def _write_line(line: str) -> None:
-    # Looked up for each line, because sys.stderr is replaced while a command runs.
+    # Look up sys.stderr for each line, because it is replaced while a command runs.
     sys.stderr.write(line + "\n")
     sys.stderr.flush()

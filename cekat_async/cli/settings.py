@@ -1,4 +1,4 @@
-"""Settings from a file: defaults for the options, and profiles for several accounts.
+"""Reads settings from a file: default values for options, and profiles for several accounts.
 
 This module also finds the source of an option's value: command line, environment, or this file.
 """
@@ -47,42 +47,42 @@ _CHOICE = {"config", "profile"}  # the options that choose the settings
 
 _LOCAL_FILE = "cekat.toml"
 
-# The settings for the API key. One of them in a profile overrides both defaults.
+# The settings for the API key. If a profile has one of them, both defaults are ignored.
 _KEY_NAMES = ("api_key_file", "api_key_env")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings of one profile of a file."""
+    """The settings of one profile in a settings file."""
 
     file: str = ""
     profile: str | None = None
-    values: dict[str, Any] = {}  # values of options, by their names with underscores
-    has_own_key: bool = False  # the profile itself names the place of its key
-    is_found_here: bool = False  # it was found in the current folder, without --config
+    values: dict[str, Any] = {}  # the values of options, by option name with underscores
+    has_own_key: bool = False  # the profile itself, not the defaults, names its key's place
+    is_found_here: bool = False  # the file was found in the current folder, without --config
 
 
-# Sources in ascending order of precedence.
+# The sources of values, in ascending order of precedence.
 _SOURCES = (ParameterSource.DEFAULT_MAP, ParameterSource.ENVIRONMENT, ParameterSource.COMMANDLINE)
 
 
 def get_precedence(context: click.Context, name: str) -> int:
-    """Return the precedence of the source of an option's value. A higher number overrides."""
+    """Return the precedence of an option's source. The source with the higher number wins."""
     source = context.get_parameter_source(name)
     return _SOURCES.index(source) + 1 if source in _SOURCES else 0
 
 
 def is_typed(context: click.Context, name: str) -> bool:
-    """Whether an option is on the command line."""
+    """Return whether an option is on the command line."""
     return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def is_from_file(context: click.Context, name: str) -> bool:
-    """Whether the value of an option is from the settings file."""
+    """Return whether the value of an option is from the settings file."""
     return context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
 
 
 def describe_bad_value(error: click.BadParameter) -> str | None:
-    """Describe what is wrong with a value from a file or variable, and where the value is.
+    """Describe what is wrong with a value from a file or a variable, and where the value is set.
 
     Return ``None`` for a typed value, because click's own text names its option.
     """
@@ -96,13 +96,13 @@ def describe_bad_value(error: click.BadParameter) -> str | None:
 
 
 def get_settings(context: click.Context) -> Settings:
-    """Return the settings of the file, for the chosen profile."""
+    """Return the settings that ``load_settings`` has read for the chosen profile."""
     settings: Settings = context.meta.get(_META_SETTINGS, Settings())
     return settings
 
 
 def describe_settings(context: click.Context) -> str:
-    """Describe from which file and profile the settings are."""
+    """Return a text that names the file and the profile that the settings are from."""
     settings = get_settings(context)
     if not settings.file:
         return f"no file: neither {_LOCAL_FILE} nor {get_settings_path()}"
@@ -110,7 +110,7 @@ def describe_settings(context: click.Context) -> str:
 
 
 def load_settings(context: click.Context, param: click.Parameter, value: str | None) -> None:
-    """Read the settings once the file and the profile are known, before any other option."""
+    """Read the settings when the file and the profile are known, before click processes others."""
     choice: dict[str, str | None] = context.meta.setdefault(_META_CHOICE, {})
     choice[str(param.name)] = value
     if len(choice) < len(_CHOICE):
@@ -141,8 +141,8 @@ def _read_settings(
     """Return the settings for a profile.
 
     Args:
-        config: The file. By default, it is ``cekat.toml`` in the current folder, or otherwise the
-            user's own file. If neither exists, there are no settings.
+        config: The settings file. By default, it is ``cekat.toml`` in the current folder, or else
+            the user's own file. If neither exists, there are no settings.
         profile: The profile. Without one, only the file's defaults apply.
         parameters: The options and arguments that the file may set, by name.
 
@@ -184,7 +184,7 @@ class _Kind(NamedTuple):
     Attributes:
         wanted: A description of valid values, for error messages.
         types: The types that the file may use. Text must not be blank.
-        convert: Converts a value to the form that users type on the command line.
+        convert: A function that converts a value to the form that users type on the command line.
     """
 
     wanted: str
@@ -192,7 +192,7 @@ class _Kind(NamedTuple):
     convert: Callable[[Any], Any] = lambda value: value
 
     def accepts(self, value: object) -> bool:
-        """Whether a value is of this kind."""
+        """Return whether a value is of this kind."""
         if type(value) is list:
             return list in self.types and all(map(_TEXT.accepts, value))
         is_blank = isinstance(value, str) and not value.strip()
@@ -207,7 +207,7 @@ _SWITCH = _Kind("true or false", (bool,))
 _RATE = _Kind('as in {key} = "300/60"', (str, int), str)
 _SHARE = _Kind("a number, as in {key} = 0.5", (float, int), str)
 _TEXTS = _Kind('a list of texts, as in {key} = ["…", "…"]', (str, list), _make_list)
-# The kinds, by the function that parses the option on the command line. All others are text.
+# The kinds, by the function that parses the option on the command line. All other options are text.
 _PARSED: Mapping[object, _Kind] = {
     parse_rate_limit: _RATE,
     parse_share: _SHARE,
@@ -217,7 +217,7 @@ _PARSED: Mapping[object, _Kind] = {
 
 
 def _get_kinds(parameters: Mapping[str, click.Parameter]) -> dict[str, _Kind]:
-    """Return the settings in alphabetical order."""
+    """Return the kind of each setting, in alphabetical order of the settings."""
     kinds = {name: _get_kind(parameter) for name, parameter in parameters.items()}
     return dict(sorted((kinds | {"api_key_file": _PATH, "api_key_env": _TEXT}).items()))
 
@@ -252,7 +252,7 @@ def _read_profile(
         isinstance(one, dict) for one in profiles.values()
     ):
         raise ConfigurationError(f"{file}: profiles: write each as a table, [profiles.NAME]")
-    # All profiles are checked, so that errors appear before a profile is needed.
+    # Check all profiles, so that a user sees an error before the profile is needed.
     found = {each: _read_table(one, f"{file}: {each}", kinds) for each, one in profiles.items()}
     if name is None:
         return {}
@@ -273,7 +273,7 @@ def _read_table(table: dict[str, Any], where: str, kinds: Mapping[str, _Kind]) -
 
 def _require_valid(key: str, value: object, where: str, kinds: Mapping[str, _Kind]) -> None:
     if key == "api_key":
-        # The message does not show the value, because it is a key.
+        # Do not show the value in the message, because it is an API key.
         raise ConfigurationError(
             f"{where}: api_key: this file must not contain a key. Put the key into another file "
             'and write api_key_file = "…", or name its variable with api_key_env = "…"'

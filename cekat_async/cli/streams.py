@@ -26,18 +26,19 @@ __all__ = [
 ]
 
 _STDERR = 2
-# In UTF-8: delete, the C1 control characters, and characters that change the direction of text. In
-# JSON, other control characters are always escaped.
+# The UTF-8 bytes of DEL, of C1 control characters, and of characters that change the direction of
+# text. JSON always escapes other control characters.
 _CONTROLS = re.compile(
     rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
 )
 
 
 def fill_standard_descriptors() -> None:
-    """Open the null device for each of the descriptors 0, 1 and 2 that is closed.
+    """Open the null device for each closed descriptor among 0, 1 and 2.
 
-    Otherwise the next connection or file would get this number, and messages for standard error
-    would be written into it. uvloop aborts the process in this case.
+    Otherwise, the next connection or file would get the number of the closed descriptor, and
+    messages for standard error might be written into it. uvloop even aborts the process in this
+    case.
     """
     with contextlib.suppress(OSError):
         while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
@@ -47,7 +48,7 @@ def fill_standard_descriptors() -> None:
 
 @contextlib.contextmanager
 def lenient_stdout() -> Generator[None, None, None]:
-    """Write a question mark for each character that standard output's encoding does not have."""
+    """Make standard output write a question mark for each character that it cannot encode."""
     stream = sys.stdout
     if not isinstance(stream, io.TextIOWrapper):
         yield
@@ -57,13 +58,14 @@ def lenient_stdout() -> Generator[None, None, None]:
     try:
         yield
     finally:
-        # It may be closed by now, or on a full disk. The code that wrote to it reports this.
+        # Standard output may be closed by now, or its disk may be full. The code that wrote to it
+        # reports this.
         with contextlib.suppress(OSError, ValueError):
             stream.reconfigure(errors=errors)
 
 
 def can_encode(encoding: str | None, text: str) -> bool:
-    """Whether an encoding has all characters of a text."""
+    """Return whether an encoding has all characters of a text."""
     try:
         text.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -72,7 +74,7 @@ def can_encode(encoding: str | None, text: str) -> bool:
 
 
 def is_terminal() -> bool:
-    """Whether standard output is a terminal. Call this before the first request.
+    """Return whether standard output is a terminal. Call this before the first request.
 
     Raises:
         TargetError: Standard output is closed.
@@ -81,10 +83,10 @@ def is_terminal() -> bool:
 
 
 def write_stdout(lines: Iterable[bytes]) -> None:
-    """Write to standard output, byte for byte.
+    """Write bytes to standard output unchanged.
 
     Raises:
-        BrokenPipeError: The process that read the pipe has ended.
+        BrokenPipeError: The program that read from the pipe has exited.
         TargetError: Writing failed, for example because the disk is full.
     """
     stdout = _get_stdout().buffer
@@ -100,10 +102,11 @@ def write_stdout(lines: Iterable[bytes]) -> None:
 
 
 def write_json_lines(lines: Iterable[bytes]) -> None:
-    r"""Write lines of JSON to standard output, each with a line break; see :func:`write_stdout`.
+    r"""Write lines of JSON to standard output, each with a line break.
 
-    The bytes are written unchanged. On a terminal, however, an escape such as ``\u009b`` replaces
-    each character that would control the terminal. The JSON value stays the same.
+    In a pipe or a file, the bytes are written unchanged. On a terminal, an escape such as
+    ``\u009b`` replaces each character that would control the terminal. The JSON value stays the
+    same. The errors are those of :func:`write_stdout`.
     """
     if is_terminal():
         lines = (_CONTROLS.sub(_escape, line) for line in lines)
@@ -136,7 +139,7 @@ def _redirect_to_null(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def optional_stderr() -> Generator[None, None, None]:
-    """Make every write to standard error succeed, even if nothing can be written there."""
+    """Make every write to standard error succeed, even if the text cannot be written."""
     stream = _OptionalStream(sys.stderr)
     with contextlib.redirect_stderr(cast("TextIO", stream)):
         try:
@@ -148,14 +151,14 @@ def optional_stderr() -> Generator[None, None, None]:
 class _OptionalStream(io.TextIOBase):
     """A text stream that drops everything after its first failed write.
 
-    A full disk, a closed terminal, or a ``head`` that has exited must not end the job.
+    So a full disk, a closed terminal, or a ``head`` that has exited does not end the job.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def release(self) -> None:
-        """Flush, and detach the stream, which its owner may close."""
+        """Flush the stream and detach it, so that its owner can close it."""
         self.flush()
         self._stream = None
 
@@ -176,7 +179,7 @@ class _OptionalStream(io.TextIOBase):
             yield
         except OSError:
             stream, self._stream = self._stream, None
-            # Otherwise Python would fail at exit, because half a line is left in the buffer.
+            # Without this, Python would fail at exit, because half a line is left in the buffer.
             with contextlib.suppress(OSError):
                 if stream is not None:
                     _redirect_to_null(stream)

@@ -1,14 +1,15 @@
-"""Bulk export: every conversation of an account, once, to a file or a database.
+"""Bulk export: writes each conversation of an account exactly once to a file or a database.
 
 >>> report = await export_conversations(cekat, "conversations.jsonl")
 >>> print(report.conversations)
 
 If an export is stopped or killed, the same call resumes from its checkpoint. The target appears
-when it is complete, with a manifest that describes its content.
+only when it is complete, together with a manifest that describes its content.
 
 Start reading in ``runner.py``. An export runs in four steps, each in its own module: ``opening``
-(the checks that need no request), ``accounts`` (which account it is, and its inboxes),
-``collecting`` (from the API to the ``checkpoint``), ``publishing`` (from the checkpoint to a sink).
+makes the checks that need no request. ``accounts`` identifies the account and lists its inboxes.
+``collecting`` copies records from the API to the ``checkpoint``. ``publishing`` copies them from
+the checkpoint to a sink.
 """
 
 # ruff: noqa: PLC0415 - some names are imported on first use, see the end of the file

@@ -1,4 +1,4 @@
-"""The first requests of an export. They find its inboxes, and identify the account."""
+"""The first requests of an export: they find its inboxes and identify its account."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Identity", "find_inboxes", "prepare_export"]
 
 _log = logging.getLogger("cekat_async")
 
-# The export works without this reply, so it does not wait long.
+# The export also works without the account's business, so it does not wait long for the reply.
 _SECONDS_FOR_BUSINESS = 10.0
 # Ids are collected from up to this many listings, because some inboxes may be empty or forbidden.
 _MOST_LISTINGS = 3
@@ -44,10 +44,10 @@ _MOST_IDS = 300
 class Identity(msgspec.Struct, frozen=True):
     """The facts that identify an account.
 
-    The name of the account is not a fact here, because two accounts may have the same name.
+    The name of the account is not one of these facts, because two accounts may have the same name.
 
     Attributes:
-        key: The fingerprint of the key, which contains the host.
+        key: The fingerprint of the API key. The fingerprint contains the host.
         business_id: The business that the inboxes belong to. Empty if the API does not name it, and
             ``None`` if it was not requested or the request failed.
     """
@@ -58,14 +58,14 @@ class Identity(msgspec.Struct, frozen=True):
     @classmethod
     def from_record(cls, record: Job | Manifest) -> Identity:
         """Return the identity in a checkpoint or a manifest."""
-        # Version 0.1 recorded the fingerprint as the account, unless the account had a name.
+        # Unless the caller named the account, version 0.1 recorded the fingerprint as its name.
         return cls(record.key_fingerprint or record.account, record.business_id)
 
     def is_same(self, other: Identity) -> bool | None:
-        """Whether both are the same account, or ``None`` if the facts do not decide it.
+        """Return whether both identities are of the same account; ``None`` if this is uncertain.
 
-        The same key always means the same account. With different keys, the business of the inboxes
-        decides, if both sides know it.
+        The same key always means the same account. If the keys differ, the businesses are compared,
+        provided that both are known.
         """
         if self.key == other.key:
             return True
@@ -80,12 +80,14 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class _AccountRecord(NamedTuple):
-    """A checkpoint or a target. An export may use it only if it belongs to the same account.
+    """A checkpoint or a target, which an export may use only if it belongs to the same account.
 
     Attributes:
         identity: The recorded account.
-        find: Returns a true value if there is a conversation with one of the given ids. It blocks.
-        make_error: Takes the reason, and returns the error for another account.
+        find: A blocking function that returns a true value if the checkpoint or the target contains
+            a conversation with one of the given ids.
+        make_error: A function that takes the reason and returns the error to raise if the account
+            is another one.
     """
 
     identity: Identity
@@ -105,8 +107,8 @@ async def prepare_export(
 ) -> Job:
     """Store the job in the checkpoint, with its account, and return the job.
 
-    The business of the account is requested only if it is not recorded, and only with
-    ``is_comparable``, which says that a later export can compare it.
+    The business of the account is requested only if it has not been recorded yet, and only if
+    ``is_comparable`` is true: a later export can then compare it.
 
     Raises:
         CekatError: The checkpoint or the target belongs to another account, or a request failed.
@@ -141,7 +143,7 @@ async def prepare_export(
 
 
 def _list_records(checkpoint: Checkpoint, opened: OpenedExport) -> list[_AccountRecord]:
-    """Return the records to compare: the checkpoint, and the target if its account matters."""
+    """Return the checkpoint, and also the target if its account must be checked."""
     records = list[_AccountRecord]()
     if opened.found:
         theirs = Identity.from_record(opened.found)
@@ -163,9 +165,9 @@ def _is_doubtful(record: _AccountRecord, ours: Identity) -> bool:
 def _require_known(
     doubtful: Iterable[_AccountRecord], records: Sequence[_AccountRecord], ids: Collection[str]
 ) -> None:
-    """Raise unless the ids of the first pages prove that each doubtful record is of our account."""
+    """Raise unless the ids prove that each doubtful record belongs to the client's account."""
     for record in doubtful:
-        # It is enough if another record of the same account contains one of the ids.
+        # Finding one of the ids in another record of the same account is enough proof.
         same = (one for one in records if one.identity.is_same(record.identity))
         if not any(one.find(ids) for one in same):
             raise record.make_error("none of the newest conversations is in it")
@@ -175,7 +177,7 @@ def _put_job(
     checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
 ) -> None:
     if not opened.resumes:
-        if opened.found:  # This export fetches at least the same conversations.
+        if opened.found:  # this export fetches at least the conversations of the found one
             checkpoint.open(restart=True)
         checkpoint.begin(job, positions)
     elif job != opened.job:
@@ -187,17 +189,17 @@ async def find_inboxes(
 ) -> tuple[list[str | None], str | None]:
     """Return the inboxes that an export walks, and their business.
 
-    For the listing of all conversations, the only inbox is ``None``. The business is ``None`` if
-    the inboxes were not listed: see :class:`Identity`.
+    If the export walks the listing of all conversations, the only item of the list is ``None``. The
+    business is ``None`` if the inboxes were not listed: see :class:`Identity`.
 
     Raises:
-        ConfigurationError: All inboxes are wanted, but there are none.
+        ConfigurationError: The export should walk all inboxes, but there are none.
     """
     if not filters.by_inbox:
         return [*filters.inbox_ids] or [None], None
     found = list[str | None]()
     inboxes: list[Inbox] = []
-    # A malformed record of an inbox may have an id. Then this inbox can be walked, too.
+    # A malformed record of an inbox may still have an id, and then the export can walk this inbox.
     async with aclosing(client.inboxes.list(on_malformed=lambda _: None).pages()) as pages:
         async for page in pages:
             inboxes += page.items
@@ -214,7 +216,7 @@ async def find_inboxes(
 
 
 def _get_business_id(inboxes: Iterable[Inbox]) -> str:
-    """Return the business of all inboxes, or an empty text if they name none or several."""
+    """Return the only business that the inboxes name. Empty if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 
@@ -222,8 +224,9 @@ def _get_business_id(inboxes: Iterable[Inbox]) -> str:
 async def _fetch_business_id(client: CekatClient) -> str | None:
     """Request and return the business of the account.
 
-    Exports work without it, so a failed request is not an error. The result is empty if the API
-    does not name a business, and ``None`` if the request may succeed later.
+    Exports work without the business, so most failures are ignored. The result is an empty text if
+    the API does not name a business, or if the request failed for good. It is ``None`` if the
+    request failed but may succeed later.
 
     Raises:
         NotSentError: The server cannot be reached, so no other request would succeed either.
@@ -243,7 +246,7 @@ async def _fetch_business_id(client: CekatClient) -> str | None:
 async def _fetch_first_ids(
     client: CekatClient, inbox_ids: Sequence[str | None], filters: Filters, page_size: int
 ) -> set[str]:
-    """Return the ids on the first page of a few of an export's listings.
+    """Return the ids on the first pages of a few listings that the export reads.
 
     Raises:
         CekatError: A request failed. Inboxes without access are skipped.

@@ -30,7 +30,7 @@ CREATE TABLE partitions (
 CREATE TABLE pages (seq INTEGER PRIMARY KEY, lines BLOB NOT NULL);
 CREATE TABLE names (seq INTEGER PRIMARY KEY, name NOT NULL);
 """
-# Grouping is faster than a window over all names.
+# ``GROUP BY`` is faster than a window function over all names.
 _FIND_REPLACED = """
 CREATE TEMP TABLE replaced AS SELECT value AS seq FROM (
     SELECT json_group_array(seq) AS versions, max(seq) AS latest
@@ -38,28 +38,29 @@ CREATE TEMP TABLE replaced AS SELECT value AS seq FROM (
 ), json_each(versions) WHERE value < latest
 """
 RecordKey: TypeAlias = str | bytes
-"""The key of a record: its id, or all of its bytes if it has no readable id."""
-# The number of SQLite's internal steps between two checks. They take some milliseconds.
+"""The key of a record: its id, or all its bytes if it has no readable id."""
+# The number of SQLite's internal steps between two checks. These steps take some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
-# Before version 3.32, a statement of SQLite takes at most 999 values. Each name needs two.
+# SQLite before version 3.32 allows at most 999 values in a statement. Each name needs two values.
 _NAMES_AT_ONCE = 400
-_NONE = (math.inf,)  # after the last replaced record
-_ALL = ""  # the listing of all conversations, among inbox ids
+_NONE = (math.inf,)  # sorts after every index
+_ALL = ""  # the key for the listing of all conversations, used like an inbox id
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """The export that a checkpoint belongs to.
 
     Attributes:
-        account: The account, for people: the given name, or the fingerprint of the key.
+        account: The name of the account to show to people: the name that the caller gave, or the
+            fingerprint of the key.
         key_fingerprint: The fingerprint of the key of the latest run; ``None`` in a checkpoint of
             version 0.1.
         business_id: The business of the account: see :class:`Manifest`.
         target: The name of the target.
         filters: The filters of the export.
-        adds_to: For an incremental export, when the export began that it adds to. ``None`` for a
-            full export.
-        began: When the export began.
+        adds_to: The time at which the earlier export began, if this export is incremental and adds
+            to it. ``None`` for a full export.
+        began: The time at which the export began.
         version: The version of the package that began the export.
     """
 
@@ -74,13 +75,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StoredCounts(Counts, frozen=True, kw_only=True):
-    """Counts with the keys that checkpoints have used since version 0.1."""
+    """Counts that are stored under the keys that version 0.1 introduced."""
 
     fetched: int = msgspec.field(name="records", default=0)
 
 
 class FetchedPage(NamedTuple):
-    """A page to be stored: its records, their keys, and the resume position after it."""
+    """A page to store: its records, their keys, and the resume position after the page."""
 
     inbox_id: str | None
     json_lines: bytes
@@ -89,7 +90,7 @@ class FetchedPage(NamedTuple):
 
 
 class Checkpoint:
-    """A file that contains the records of an export until all are fetched. All its methods block.
+    """A file that keeps the records of an unfinished export. All methods of the class block.
 
     Records and positions are stored together or not at all, even if the machine loses power.
 
@@ -97,7 +98,7 @@ class Checkpoint:
         path: The file; ``None`` for a temporary file, from which no other run can resume.
 
     Raises:
-        ConfigurationError: No file can have this name.
+        ConfigurationError: No file can have the name in ``path``.
         TargetError: There is no folder for temporary files.
     """
 
@@ -110,7 +111,7 @@ class Checkpoint:
         self._cursors = ExitStack()
 
     def open(self, *, restart: bool = False) -> Job | None:
-        """Lock the file, and return the export in it, or ``None`` for a new file.
+        """Lock the file, and return the export that it contains, or ``None`` for a new file.
 
         Args:
             restart: Empty the file first.
@@ -118,7 +119,7 @@ class Checkpoint:
         Raises:
             TargetBusyError: Another export has the file open.
             TargetError: The file cannot be written.
-            CheckpointError: The file is broken, or of a newer version.
+            CheckpointError: The file is damaged, or a newer version of this package wrote it.
         """
         if not self._file.open(restart=restart):
             self._has_pages, self._seq = False, 0
@@ -150,14 +151,14 @@ class Checkpoint:
             database.execute("UPDATE job SET job = ?", (msgspec.json.encode(job),))
 
     def counts(self) -> Counts:
-        """Return the counts of all runs."""
+        """Return the counts of all runs of the export together."""
         with self._file.reading():
             text = self._file.get_value("SELECT totals FROM job")
             stored = msgspec.json.decode(text, type=_StoredCounts)
         return Counts(**msgspec.structs.asdict(stored))
 
     def put_counts(self, counts: Counts) -> None:
-        """Store the counts of all runs."""
+        """Store the counts of all runs of the export together."""
         with self._file.writing() as database:
             _put_counts(database, counts)
 
@@ -186,7 +187,7 @@ class Checkpoint:
             database.executemany("UPDATE partitions SET error = ? WHERE inbox_id = ?", rows)
 
     def add_pages(self, pages: Sequence[FetchedPage], counts: Counts) -> None:
-        """Store pages durably, with the positions after them and the new counts."""
+        """Store pages durably, together with the resume positions after them and the new counts."""
         seq = self._seq
         with self._file.writing() as database:
             for page in pages:
@@ -197,7 +198,7 @@ class Checkpoint:
         self._has_pages |= bool(pages)
 
     def find_repeats(self) -> int:
-        """Find all records with a later version, and return how many there are."""
+        """Find all records of which the checkpoint has a later version, and return their number."""
         with self._file.reading() as database:
             get_value = self._file.get_value
             stored = get_value("SELECT coalesce(sum(records), 0) FROM partitions")
@@ -208,7 +209,7 @@ class Checkpoint:
             return int(get_value("SELECT count(*) FROM temp.replaced"))
 
     def latest(self) -> Iterator[list[bytes]]:
-        """Yield the latest version of each record, page by page, in the order of arrival.
+        """Yield the latest version of each record, page by page, in their order of arrival.
 
         Call :meth:`find_repeats` first.
         """
@@ -231,12 +232,12 @@ class Checkpoint:
                 raise sqlite3.DatabaseError("a page is missing")
 
     def _select(self, statement: str) -> sqlite3.Cursor:
-        """Return the rows of a statement. They can be read until the checkpoint is closed."""
+        """Return the rows of a statement. They can be read until the checkpoint closes."""
         with self._file.reading() as database:
             return self._cursors.enter_context(closing(database.execute(statement)))
 
     def index_keys(self) -> None:
-        """Make :meth:`known` fast."""
+        """Build an index that makes :meth:`known` fast."""
         with self._file.reading():
             self._file.sort("CREATE INDEX IF NOT EXISTS by_name ON names (name)")
 
@@ -255,7 +256,7 @@ class Checkpoint:
         self._file.interrupt()
 
     def close(self, *, done: bool = False) -> None:
-        """Close the file, and remove it if the export is done or has no page yet."""
+        """Close the file. Remove it if the export is done, or if the file contains no page yet."""
         self._cursors.close()
         # A checkpoint without pages would only block later exports, such as one with another key.
         self._file.close(remove=done or not self._has_pages)
@@ -282,7 +283,7 @@ def _add_page(database: sqlite3.Connection, page: FetchedPage, seq: int) -> None
 
 
 def _add_names(database: sqlite3.Connection, keys: Sequence[RecordKey], seq: int) -> None:
-    # One statement takes half the time of a statement for each.
+    # A single statement takes half the time of one statement per key.
     rows = ", ".join(["(?, ?)"] * len(keys))
     values = [value for row in enumerate(keys, seq) for value in row]
     database.execute(f"INSERT INTO names VALUES {rows}", values)  # noqa: S608 - marks
@@ -296,12 +297,12 @@ def _put_counts(database: sqlite3.Connection, counts: Counts) -> None:
 def count_conversations(path: Path, *, patience: float = 5.0) -> int | None:
     """Return how many different conversations are in a closed checkpoint.
 
-    Return ``None`` if the file cannot be read, or if counting takes too long. Counting a million
-    conversations takes about two seconds.
+    Return ``None`` if the file cannot be read, or if counting takes longer than ``patience``.
+    Counting a million conversations takes about two seconds.
 
     Args:
         path: The checkpoint.
-        patience: The most seconds that counting may take.
+        patience: The maximum time for counting, in seconds.
     """
     end = time.monotonic() + patience
     try:

@@ -1,4 +1,4 @@
-"""The file of a checkpoint: a SQLite database that only one process at a time can open."""
+"""The file of a checkpoint: a SQLite database that only one process can open at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["FORMAT", "CheckpointFile"]
 FORMAT = 1
 # The errors that a damaged file may raise. A TypeError means that a value has the wrong type.
 _BROKEN = (sqlite3.DatabaseError, msgspec.DecodeError, DecodeError, UnicodeError, TypeError)
-_APPLICATION = 0x43454B41  # "CEKA" marks our files, to distinguish them from other databases
+_APPLICATION = 0x43454B41  # "CEKA": it distinguishes our files from other databases
 
 
 class CheckpointFile:
@@ -38,10 +38,10 @@ class CheckpointFile:
         self._database: sqlite3.Connection | None = None
 
     def open(self, *, restart: bool = False) -> bool:
-        """Lock the file, and return whether an export is in it. See :meth:`Checkpoint.open`."""
+        """Lock the file, and return whether it contains an export. See :meth:`Checkpoint.open`."""
         has_export = self._open(restart=restart)
         if self._folder is not None and os.name == "posix":
-            # The name is removed, so that the file disappears when the process ends in any way.
+            # Without a name, the file disappears when the process ends, even if it is killed.
             with self.reading() as database:
                 database.execute("PRAGMA journal_mode = MEMORY")
             self._remove_folder()
@@ -73,16 +73,18 @@ class CheckpointFile:
         self._database = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
-        # A page of conversations has about 100 kB. With SQLite's default, 25 calls would write it,
-        # and 25 would read it. A file that is not empty keeps its page size.
+        # A page of conversations has about 100 kB. With SQLite's default page size, writing it
+        # would take 25 system calls, and so would reading it. A file that is not empty keeps its
+        # page size.
         self._database.execute("PRAGMA page_size = 16384")
         self._database.execute("PRAGMA synchronous = FULL")
-        # In this mode, a lock is kept until the file is closed.
+        # In this mode, SQLite keeps its lock until the file is closed.
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("BEGIN EXCLUSIVE")
         self._database.execute("COMMIT")
         if not self.path.exists() or not os.path.samestat(found, self.path.stat()):
-            # The locked file was removed from its folder, so another export could create a new one.
+            # Another process removed the locked file from its folder, so another export could
+            # create a new file and lock that.
             raise TargetBusyError(
                 f"another export has just finished with {self.path}. Run this export again"
             )
@@ -102,7 +104,7 @@ class CheckpointFile:
         return True
 
     def _empty(self) -> None:
-        """Create a new file in place of the old one, if the old one is a checkpoint."""
+        """If the file is a checkpoint, replace it with a new and empty one."""
         is_ours = self.path.name.endswith(CHECKPOINT) or self._folder or self._is_checkpoint()
         self._get_database().close()
         if not is_ours:
@@ -117,7 +119,7 @@ class CheckpointFile:
             self._keep_journal()
 
     def _is_checkpoint(self) -> bool:
-        """Whether the file is a checkpoint of any version, or empty."""
+        """Return whether the file is empty, or a checkpoint that any version wrote."""
         with contextlib.suppress(sqlite3.Error, TargetError):
             is_blank = not self.get_value("SELECT count(*) FROM sqlite_master")
             return is_blank or bool(self.get_value("PRAGMA application_id") == _APPLICATION)
@@ -125,7 +127,8 @@ class CheckpointFile:
 
     def _keep_journal(self) -> None:
         """Keep the journal file between writes."""
-        # Only in our own file, because this setting would be stored in another program's database.
+        # This is done only in a checkpoint: another program's database would store the setting,
+        # too.
         self._get_database().execute("PRAGMA journal_mode = TRUNCATE")
 
     def mark(self) -> None:
@@ -142,11 +145,11 @@ class CheckpointFile:
         return row[0]
 
     def sort(self, statement: str) -> None:
-        """Execute a statement that sorts, outside of a transaction.
+        """Execute a sorting statement outside of a transaction.
 
         SQLite uses a temporary file for data that does not fit into its cache. If there is no
-        folder for temporary files, for example in a container with a read-only root, it sorts in
-        memory. This takes 80 MB for a million keys.
+        folder for temporary files, for example in a container with a read-only root, SQLite sorts
+        in memory instead. This takes 80 MB for a million keys.
         """
         database = self._get_database()
         try:
@@ -183,10 +186,11 @@ class CheckpointFile:
                 database.interrupt()
 
     def close(self, *, remove: bool) -> None:
-        """Close and unlock the file. A temporary one is always removed."""
+        """Close and unlock the file. A temporary file is removed even if ``remove`` is false."""
         if self._database is not None:
             if remove:
-                # Removed while it is locked, so that no other export opens the removed file.
+                # Remove the file while it is still locked, so that no other export opens it in
+                # between.
                 self._remove()
             self._database.close()
             self._database = None
@@ -247,7 +251,7 @@ def _make_temporary_folder() -> TemporaryDirectory[str]:
 
 
 def _create(path: Path) -> None:
-    """Create a file for its owner only, unless it exists."""
+    """Create a file that only its owner can read and write, unless it exists already."""
     # An existing file is not opened here: closing it again would release the lock of another export
     # in this process.
     with contextlib.suppress(FileExistsError):

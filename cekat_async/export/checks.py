@@ -1,4 +1,4 @@
-"""The options of an export, and the checks that refuse an export before it can do damage."""
+"""The options of an export, and the checks that stop an export before it can do damage."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The options that decide what may happen to existing data.
 
     Attributes:
-        incremental: Add to the last export.
-        restart: Drop an unfinished export.
-        replace: Replace the target without comparing accounts and filters.
-        allow_empty: Let an empty export replace the target.
+        incremental: Whether to add to the last export to the target.
+        restart: Whether to discard an unfinished export.
+        replace: Whether to replace the target without comparing accounts and filters.
+        allow_empty: Whether an export without conversations may replace a target that has some.
     """
 
     incremental: bool = False
@@ -84,7 +84,7 @@ def build_filters(
     since: Bound | str | None = None,
     until: Bound | str | None = None,
 ) -> Filters:
-    """Return checked filters. ``since`` and ``until`` may be text typed by a person.
+    """Check the filters, and return them. ``since`` and ``until`` may be text that a user typed.
 
     Raises:
         ConfigurationError: The filters are invalid. The message says what to write instead.
@@ -114,12 +114,13 @@ def _write_bound(name: str, bound: Bound | str | None) -> str | None:
 
 
 def is_same_selection(one: Filters, other: Filters) -> bool:
-    """Whether two filters select the same conversations. The order of inboxes is irrelevant."""
+    """Return whether two filters select the same conversations, in whatever order of inboxes."""
     return _selection(one) == _selection(other)
 
 
 def _selection(filters: Filters) -> tuple[object, ...]:
-    # The bounds as typed: `3d` means another moment every night, but is the same filter.
+    # Compare the bounds as they were typed: `3d` is a different moment every night, but the same
+    # filter.
     bounds = filters.since, filters.until
     return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status, *bounds
 
@@ -127,7 +128,7 @@ def _selection(filters: Filters) -> tuple[object, ...]:
 def start_positions(
     inbox_ids: Iterable[str | None], base: Manifest | None
 ) -> dict[str | None, Position]:
-    """Return the start of each walk: the position after the earlier export's walk, if any."""
+    """Return where each walk starts: at the end of the earlier export's walk, if there was one."""
     partitions = base.partitions if base else ()
     known = {one.inbox_id: one.position for one in partitions if one.error is None}
     return {
@@ -137,9 +138,9 @@ def start_positions(
 
 
 def covers_unchanged(base: Filters, wanted: Filters) -> bool:
-    """Whether an earlier export has all wanted conversations that have not changed since.
+    """Return whether an earlier export has all unchanged conversations that are wanted now.
 
-    Both exports have the same bounds as typed, but the bounds may mean other moments now.
+    The bounds of both exports were typed in the same way, but they may mean other moments now.
     """
     if wanted.until_time is not None:
         return False  # a later `until` includes more conversations, even if they have not changed
@@ -148,7 +149,7 @@ def covers_unchanged(base: Filters, wanted: Filters) -> bool:
 
 
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
-    """Raise unless an unfinished export has the wanted target and filters.
+    """Raise unless the unfinished export and the wanted export have the same target and filters.
 
     Its account is checked later, because that check may need a request.
 
@@ -168,7 +169,7 @@ def require_same_export(found: Job, wanted: Job, where: object) -> None:
 
 
 def can_resume(found: Job, wanted: Job) -> bool:
-    """Whether an unfinished export with the same target and filters can be resumed.
+    """Return whether an unfinished export with the same target and filters can be resumed.
 
     A full export can always be resumed, because it fetches everything. An incremental export can
     be resumed only if the wanted export adds to the same earlier export.
@@ -177,7 +178,7 @@ def can_resume(found: Job, wanted: Job) -> bool:
 
 
 def require_same_filters(base: Manifest, filters: Filters) -> None:
-    """Raise unless an incremental export has the filters of the export that it adds to.
+    """Raise unless an incremental export has the same filters as the export that it adds to.
 
     Raises:
         ConfigurationError: The filters differ. The message names both.
@@ -189,7 +190,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
 
 
 def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
-    """Raise if an export would replace an export with other filters.
+    """Raise if the target contains an export with other filters, which would be replaced.
 
     Raises:
         ReplacementRefusedError: The filters differ. The message names both.
@@ -203,10 +204,10 @@ def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
 
 
 def require_carriable(existing: ExistingTarget, target: str, failed: Collection[Partition]) -> None:
-    """Raise unless the old records of failed inboxes can be carried over from the target.
+    """Raise unless the new target can keep the old records of the inboxes that failed.
 
     Raises:
-        ReplacementRefusedError: The records cannot be carried over. The message says why.
+        ReplacementRefusedError: The new target cannot keep the records. The message says why.
     """
     if existing.is_unchanged:
         return
@@ -226,11 +227,11 @@ def require_carriable(existing: ExistingTarget, target: str, failed: Collection[
 def require_not_emptied(
     existing: ExistingTarget, target: str, filters: Filters, policy: Policy
 ) -> None:
-    """Raise if an empty export may not replace a target that contains conversations.
+    """Raise if an export without conversations must not replace a target that has some.
 
     Raises:
-        ReplacementRefusedError: It is not allowed: neither with ``allow_empty``, nor with
-            ``replace`` and other filters than before.
+        ReplacementRefusedError: Neither ``allow_empty`` nor the combination of ``replace`` and new
+            filters allows it.
     """
     last = existing.last
     is_another = last is not None and not is_same_selection(last.filters, filters)
@@ -260,7 +261,7 @@ def _describe(filters: Filters) -> str:
 
 
 def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
-    """Raise if the name of a checkpoint is the name of a file that belongs to the target.
+    """Raise if the checkpoint has the same name as a file that belongs to the target.
 
     Raises:
         ConfigurationError: The name belongs to the target.
@@ -277,19 +278,19 @@ def require_own_checkpoint(checkpoint: Path, sink: Sink) -> None:
         )
 
 
-# After these errors another run may succeed. All others are permanent.
+# After one of these errors, another run may succeed. All other errors are permanent.
 _PASSING = (
     TransportError,
     ServerError,
     DeadlineExceededError,
     RateLimitError,
-    MalformedBodyError,  # for instance an HTML page that says that the API is down
-    PaginationError,  # for instance because more moves than can be read
+    MalformedBodyError,  # for instance, an HTML page that says that the API is down
+    PaginationError,  # for instance, if conversations move faster than they can be read
 )
 _PASSING_STATUS = {408, 425}
 
 
 def may_pass(error: CekatError) -> bool:
-    """Whether another run may succeed after this error."""
+    """Return whether another run may succeed after this error."""
     is_passing_status = isinstance(error, APIStatusError) and error.status in _PASSING_STATUS
     return isinstance(error, _PASSING) or is_passing_status

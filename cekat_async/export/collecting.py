@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
-# The most pages that wait for the disk. Several wait only if the API is faster than the disk.
+# The maximum number of pages that wait for the disk. Several pages wait only if the disk is slower
+# than the API.
 _MOST_WAITING = 16
 
 
 class Collector:
-    """Stores the pages of an export in its checkpoint, and reports when more pages are durable.
+    """Stores the pages of an export in its checkpoint, and reports progress after each write.
 
     Attributes:
-        stored: How many records are in the checkpoint.
+        stored: The number of records in the checkpoint.
         failures: The class names of the permanent errors, by inbox id.
     """
 
@@ -54,10 +55,11 @@ class Collector:
         return self.stored - self._stored_before
 
     async def collect(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
-        """Store all pages, and the errors of inboxes that failed permanently.
+        """Store all pages, and also the errors of inboxes that failed permanently.
 
         Raises:
-            InboxesFailedError: Some inboxes failed with a temporary error, or all inboxes failed.
+            InboxesFailedError: Some inboxes failed with an error that may be temporary, or all
+                inboxes failed.
             CekatError: A request failed, or the checkpoint cannot be written.
         """
         errors: dict[str | None, str] = {}
@@ -73,10 +75,10 @@ class Collector:
         await self._worker.do(self._checkpoint.put_errors, errors)
 
     async def _store_all(self, pages: AsyncGenerator[ConversationPage, None]) -> None:
-        """Store each page immediately if the disk is idle, otherwise in batches.
+        """Store each page immediately if the disk is idle. Otherwise store pages in batches.
 
-        A cancellation takes effect only when all received pages are stored. After a failure no more
-        pages are stored, so that there is no gap.
+        A cancellation takes effect only after all received pages are stored. After a failure, no
+        more pages are stored, because the checkpoint must not have a gap.
         """
         waiting: list[ConversationPage] = []
         storing = asyncio.create_task(self._store(waiting))
@@ -93,7 +95,7 @@ class Collector:
             try:
                 await wait_until_done(storing)
             finally:
-                storing.result()  # A failure is raised even after a cancellation.
+                storing.result()  # raises the error if storing failed, even after a cancellation
 
     async def _store(self, waiting: list[ConversationPage]) -> None:
         while waiting:
@@ -105,7 +107,8 @@ class Collector:
 
     def _store_now(self, pages: list[ConversationPage], counts: Counts) -> None:
         self._checkpoint.add_pages([_fetched_page(page) for page in pages], counts)
-        # Set in this thread, so that it is correct even if the waiting task is cancelled.
+        # The worker thread sets the count, so that it is correct even if the waiting task is
+        # cancelled.
         self.stored = counts.fetched
 
 

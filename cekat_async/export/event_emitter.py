@@ -1,4 +1,4 @@
-"""The events of one export, for the hooks of its client."""
+"""Sends the events of one export to the hooks of its client."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class EventEmitter:
         pages: AsyncGenerator[ConversationPage, None],
         positions: Mapping[str | None, Position],
     ) -> AsyncGenerator[ConversationPage, None]:
-        """Yield the pages of walks from the given positions, and report their catch-up passes."""
+        """Yield the pages unchanged, and report the catch-up passes of their walks."""
         passes = {inbox_id: position.passes for inbox_id, position in positions.items()}
         async with aclosing(pages):
             async for page in pages:
@@ -107,7 +107,7 @@ class EventEmitter:
     def end_partitions(
         self, partitions: Iterable[Partition], errors: Mapping[str | None, str]
     ) -> None:
-        """Report the end of all partitions. ``errors`` has the class names of their errors."""
+        """Report the end of each partition. ``errors`` contains the class names of their errors."""
         for one in partitions:
             self._hooks.emit(
                 PartitionEnded(
@@ -124,7 +124,7 @@ class EventEmitter:
 def _measured(
     report_end: Callable[[float, str | None], None],
 ) -> Generator[None, None, None]:
-    """Report the duration of the body, and the class name of its error."""
+    """Report how long the body of the ``with`` statement took, and the class name of its error."""
     began, error = time.monotonic(), None
     try:
         yield

@@ -1,4 +1,4 @@
-"""The content of a target, before an export replaces it."""
+"""The content that a target has before an export replaces it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExistingTarget"]
 
-# The checksum of a file without a byte, and of a folder without a part.
+# The checksum of an empty file, which is also that of a folder without parts.
 _CHECKSUM_OF_NOTHING = f"sha256:{sha256().hexdigest()}"
 
 
@@ -27,9 +27,10 @@ class ExistingTarget:
     """The content of a target.
 
     Args:
-        sink: The target, opened.
+        sink: The sink of the target. It is open.
         last: The manifest of the last export to the target; ``None`` if there is none.
-        check: Called repeatedly while the target is read. It raises an exception to stop reading.
+        check: A function that is called repeatedly while the target is read. It raises an exception
+            to stop the reading.
     """
 
     def __init__(self, sink: Sink, last: Manifest | None, check: Callable[[], None]) -> None:
@@ -44,7 +45,7 @@ class ExistingTarget:
 
     @cached_property
     def is_unchanged(self) -> bool:
-        """Whether the target has not changed since the last export. The first call reads it all."""
+        """Whether the target is as the last export left it. The first call reads all of it."""
         if self.last is None:
             return False
         try:
@@ -62,7 +63,7 @@ class ExistingTarget:
         if isinstance(self._sink, ReplacedSink):
             if (count := self.count()) is not None:
                 return count == 0
-            # Another program may have written the target, so its records may be unreadable.
+            # Another program may have changed the target, so its records may be unreadable.
             with translate_os_errors(self._sink.target):
                 return self._sink.checksum() in {"", _CHECKSUM_OF_NOTHING}
         return not any(self._sink.stored() or ())

@@ -1,6 +1,6 @@
-"""The manifest next to an exported target: what is in the target, and how it was fetched."""
+"""The manifest of an export: the content of its target, and how that was fetched."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct class.
 
 from collections import Counter
 from datetime import datetime
@@ -17,20 +17,21 @@ FORMAT = 1
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which conversations an export has.
+    """The filters that select the conversations of an export.
 
     Attributes:
-        inbox_ids: The requested inboxes. Empty for all conversations of the account.
+        inbox_ids: The ids of the requested inboxes. Empty for all conversations of the account.
         by_inbox: Whether each inbox of the account was walked separately.
-        stage_status: The requested status. ``None`` for any.
-        since: The earliest last activity, as it was given: a duration before the export began
-            (``3d``), or a date or time (``2026-11-01``). ``None`` for no limit.
-        until: The latest last activity, in the same forms.
-        since_time: The moment that ``since`` stands for. ``None`` before the export begins.
-        until_time: The moment that ``until`` stands for. ``None`` before the export begins.
+        stage_status: The requested status. ``None`` for any status.
+        since: The lower limit of the last activity, as the caller wrote it: a duration before the
+            export began (``3d``), or a date or time (``2026-11-01``). ``None`` for no limit.
+        until: The upper limit of the last activity, in the same forms as ``since``.
+        since_time: The moment that ``since`` means. ``None`` before the export begins.
+        until_time: The moment that ``until`` means. ``None`` before the export begins.
     """
 
-    # Version 0.1 always writes these three. msgspec does not omit a default that a function makes.
+    # Version 0.1 always writes these three fields. msgspec never omits a default from a factory, so
+    # this version writes them, too.
     inbox_ids: tuple[str, ...] = msgspec.field(default_factory=lambda: ())
     by_inbox: bool = msgspec.field(default_factory=lambda: False)
     stage_status: str | None = msgspec.field(default_factory=lambda: None)
@@ -40,13 +41,13 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     until_time: datetime | None = None
 
     def resolve(self, began: datetime) -> "Filters":
-        """Return the filters of an export that began at a moment.
+        """Return the filters, with the moments that ``since`` and ``until`` mean for an export.
 
         Args:
-            began: The moment, with a time zone.
+            began: The time at which the export began, with a time zone.
 
         Raises:
-            ConfigurationError: ``since`` or ``until`` is wrong, or ``since`` is not before
+            ConfigurationError: ``since`` or ``until`` is invalid, or ``since`` is not before
                 ``until``.
 
         Examples:
@@ -64,15 +65,16 @@ class Partition(msgspec.Struct, frozen=True, kw_only=True):
     """One independent walk of an export.
 
     Attributes:
-        inbox_id: Its inbox. ``None`` for the listing of all conversations.
-        records: How many records it fetched, repeated ones included.
-        pages: How many pages it fetched.
+        inbox_id: The id of its inbox. ``None`` for the listing of all conversations.
+        records: The number of records that it fetched, including repeated ones.
+        pages: The number of pages that it fetched.
         position: The resume position of its walk. The next incremental export starts there.
-        error: The permanent error that ended it. ``None`` if it is complete.
-        carried: How many conversations of this inbox the target keeps from an earlier export,
-            because the walk failed. Always 0 in a database, where rows stay in place.
-        as_of: For an inbox that failed, when the last export began in which it was complete (UTC).
-            It stays the same while the inbox fails in later exports. ``None`` if there was none.
+        error: The permanent error that ended the walk. ``None`` if the partition is complete.
+        carried: The number of conversations of this inbox that the target keeps from an earlier
+            export, because the walk failed. Always 0 for a database, where rows stay in place.
+        as_of: For an inbox that failed: the start (UTC) of the last export that contained the whole
+            inbox. It stays the same if the inbox fails again in later exports. ``None`` if there
+            was no such export.
     """
 
     inbox_id: str | None = None
@@ -88,25 +90,28 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one run of an export, or of all its runs together.
 
     Attributes:
-        runs: How often the export was run: 1, and 1 more each time it was resumed.
-        pages: How many pages were fetched.
-        fetched: How many records were fetched. A conversation that was fetched again counts again.
-        malformed_records: How many records are not JSON, not an object, or without a readable id.
-        unknown_fields: The names of fields that this version does not know, and how many records
-            had each.
-        mistyped_fields: The names of fields of another type than documented, and how many records
-            had each. The column ``extra`` of a table has the original values.
-        requests: How many requests were sent, retries included.
-        retries: How many of the requests were retries.
-        refused: How many of the requests the server refused because of the quota (429).
-        seconds: How many seconds it took.
-        waited: During how many of these seconds all requests waited for the quota.
+        runs: The number of runs: 1, and 1 more for each time that the export was resumed.
+        pages: The number of pages that were fetched.
+        fetched: The number of records that were fetched. A conversation that was fetched twice
+            counts twice.
+        malformed_records: The number of records that are not JSON, are not an object, or have no
+            readable id.
+        unknown_fields: The fields that this version does not know: the number of records that had
+            each, by name.
+        mistyped_fields: The fields whose values did not have the documented type: the number of
+            such records, by field name. The column ``extra`` of a table contains the original
+            values.
+        requests: The number of requests that were sent, including retries.
+        retries: The number of these requests that were retries.
+        refused: The number of these requests that the server refused because of the quota (429).
+        seconds: The duration in seconds.
+        waited: The part of this duration, in seconds, in which all requests waited for the quota.
     """
 
     runs: int = 0
     pages: int = 0
     fetched: int = 0
-    # The key of version 0.1.
+    # Version 0.1 wrote this field as ``odd_records``, so the name in JSON stays the same.
     malformed_records: int = msgspec.field(name="odd_records", default=0)
     unknown_fields: dict[str, int] = {}
     mistyped_fields: dict[str, int] = {}
@@ -126,7 +131,7 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def without_requests(self) -> "Counts":
-        """Return the counts of runs, pages and records, with 0 for requests and times.
+        """Return the same counts of runs, pages and records, but with 0 for requests and times.
 
         Examples:
             >>> Counts(pages=3, requests=4).without_requests() == Counts(pages=3)
@@ -142,31 +147,33 @@ def _add(one: dict[str, int] | float, other: Any) -> Any:
 
 
 class Manifest(Counts, frozen=True, kw_only=True):
-    """The description of a target: what is in it, from when, and how it was fetched.
+    """The description of a target: its content, its age, and how it was fetched.
 
-    It also has the :class:`Counts` of all runs of the export.
+    A manifest also has the fields of :class:`Counts`, for all runs of the export together.
 
     Attributes:
         format: The version of the manifest's format.
-        version: The version of the package that wrote it.
-        account: The name of the account: the one that was given, or the fingerprint of its key.
+        version: The version of the package that wrote the manifest.
+        account: The name of the account: the name that the caller gave, or the fingerprint of the
+            key.
         key_fingerprint: The fingerprint of the key: the host and 48 bits of a hash. ``None`` in a
             manifest of version 0.1.
-        business_id: The business that the account's inboxes belong to. It stays the same when the
-            key changes. Empty if the API does not report it. ``None`` if it was not requested.
-        target: The target that has the conversations.
-        filters: Which conversations of the account were exported.
+        business_id: The business that the account's inboxes belong to. The business stays the same
+            when the key changes. Empty if the API does not report it. ``None`` if it is unknown.
+        target: The name of the target that contains the conversations.
+        filters: The filters that selected the conversations.
         incremental: Whether the export fetched only what had changed, and merged it into the
             target.
-        complete: Whether every partition is complete. A partition that is not has an ``error``.
-        began: When the first request was sent (UTC), in the first run.
-        ended: When the last record was fetched (UTC).
-        conversations: How many conversations are in the target. For a database, how many this
-            export wrote, because the table may have others.
-        repeats: How many of the fetched records a later version of the same conversation replaced.
+        complete: Whether every partition is complete. An incomplete partition has an ``error``.
+        began: The time (UTC) at which the first run began.
+        ended: The time (UTC) at which the last record was fetched.
+        conversations: The number of conversations in the target. For a database, it is the number
+            that this export wrote, because the table may contain others.
+        repeats: The number of fetched records that were replaced with a later version of the same
+            conversation.
         partitions: The walks of the export.
-        checksum: ``sha256:`` and a hexadecimal digest. For a folder it is the digest of the list of
-            its files, as ``sha256sum`` prints it. ``None`` for a database.
+        checksum: ``sha256:`` and a hexadecimal digest. For a folder, it is the digest of the list
+            of its files in the format of ``sha256sum``. ``None`` for a database.
     """
 
     format: int = FORMAT
@@ -200,13 +207,13 @@ class Manifest(Counts, frozen=True, kw_only=True):
 
     @staticmethod
     def from_json(text: bytes | str) -> "Manifest":
-        """Return the manifest that :meth:`to_json` has written.
+        """Return the manifest in a JSON text that :meth:`to_json` returned.
 
         Args:
-            text: The JSON.
+            text: The JSON text.
 
         Raises:
-            msgspec.DecodeError: ``text`` is something else.
+            msgspec.DecodeError: ``text`` is not the JSON of a manifest.
 
         Examples:
             >>> report = await export_conversations(cekat, "conversations.jsonl")
@@ -226,4 +233,4 @@ def _decode_position(_: type, found: Any) -> Position:
     try:
         return Position.from_bytes(msgspec.json.encode(found))
     except DecodeError as error:
-        raise ValueError(str(error)) from None  # msgspec adds where in the manifest it is
+        raise ValueError(str(error)) from None  # msgspec adds the place in the manifest

@@ -1,4 +1,4 @@
-"""Opens an export: makes all decisions and refusals that are possible before the first request."""
+"""Opens an export: makes all decisions and checks that are possible before the first request."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ __all__ = ["OpenedExport", "name_target", "open_export"]
 
 
 class OpenedExport(NamedTuple):
-    """An export that may begin, unless its account turns out to be another one.
+    """An export that may begin, unless it turns out to be of another account.
 
     Attributes:
         wanted: The export that the caller wants.
-        job: The export that runs: the wanted one, or the unfinished one.
+        job: The export that runs: the wanted export, or the unfinished export.
         found: The unfinished export in the checkpoint; ``None`` if there is none.
         existing: The content of the target.
         policy: The options that decide what may happen to existing data.
@@ -51,7 +51,7 @@ class OpenedExport(NamedTuple):
 
     @property
     def resumes(self) -> bool:
-        """Whether the unfinished export is resumed. Otherwise the wanted export replaces it."""
+        """Whether the unfinished export is resumed. Otherwise, the wanted export starts over."""
         return self.found is not None and self.found is self.job
 
     @property
@@ -61,7 +61,7 @@ class OpenedExport(NamedTuple):
 
     @property
     def base(self) -> Manifest | None:
-        """The manifest that an incremental export adds to; ``None`` for a full export."""
+        """The manifest of the export that this one adds to; ``None`` for a full export."""
         return self.last if self.job.adds_to else None
 
     @property
@@ -74,7 +74,7 @@ class OpenedExport(NamedTuple):
 
     @property
     def business_id(self) -> str | None:
-        """The business recorded for the client's key; ``None`` if none is recorded."""
+        """The business that was recorded for the client's key; ``None`` if there is no record."""
         recorded = [Identity.from_record(one) for one in (self.found, self.last) if one]
         known = [one.business_id for one in recorded if one.key == self.wanted.key_fingerprint]
         return next((one for one in known if one is not None), None)
@@ -90,7 +90,7 @@ class OpenedExport(NamedTuple):
         )
 
     def refuse_target(self, why: str) -> CekatError:
-        """Return the error for a target of another account."""
+        """Return the error to raise if the target belongs to another account."""
         assert self.last is not None  # noqa: S101 - for type checkers
         text = (
             f"{self.last.target} holds an export of another account "
@@ -105,7 +105,7 @@ class OpenedExport(NamedTuple):
         )
 
     def refuse_checkpoint(self, where: object, why: str) -> CekatError:
-        """Return the error for a checkpoint of another account."""
+        """Return the error to raise if the checkpoint belongs to another account."""
         assert self.found is not None  # noqa: S101 - for type checkers
         return CheckpointError(
             f"the checkpoint {where} belongs to another account "
@@ -123,12 +123,13 @@ class OpenedExport(NamedTuple):
 def open_export(
     checkpoint: Checkpoint, sink: Sink, wanted: Job, policy: Policy, check: Callable[[], None]
 ) -> OpenedExport:
-    """Open checkpoint and target, and decide what the export does.
+    """Open the checkpoint and the target, and decide what the export does.
 
-    If an export can be refused without a request, it is refused here, before anything changes.
+    This function refuses every export that can be refused without a request, before anything
+    changes.
 
-    ``wanted`` is the export that the caller wants, in the form of a full export. ``check`` is the
-    argument of :class:`ExistingTarget`.
+    ``wanted`` is the export that the caller wants, in the form of a full export. ``check`` is
+    passed to :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.
@@ -138,7 +139,7 @@ def open_export(
     found, is_stale = _find(checkpoint, restart=policy.restart)
     existing = ExistingTarget(sink, _last_export(sink, policy), check)
     if found and existing.last and existing.last.began == found.began:
-        # The found export was killed after it had published, before it removed its checkpoint.
+        # The export in the checkpoint was killed between publishing and removing its checkpoint.
         found, is_stale = None, True
     wanted = msgspec.structs.replace(wanted, adds_to=_adds_to(existing, wanted, policy))
     if found:
@@ -175,7 +176,7 @@ def _find(checkpoint: Checkpoint, *, restart: bool) -> tuple[Job | None, bool]:
 
 
 def _adds_to(existing: ExistingTarget, wanted: Job, policy: Policy) -> datetime | None:
-    """Return when the export began to which this one adds; ``None`` to fetch everything."""
+    """Return the start time of the export to which this one adds; ``None`` to fetch everything."""
     last = existing.last
     if not policy.incremental or last is None:
         return None
@@ -188,7 +189,7 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
     if (is_ours and not policy.replace) or not existing.is_replaced:
         return False
     if not is_ours:
-        # The target may belong to another account. Then nothing can be added to it.
+        # The target may belong to another account, so this export cannot add to it.
         return policy.replace or existing.is_empty()
     return not (is_same_selection(last.filters, wanted.filters) and existing.is_unchanged)
 

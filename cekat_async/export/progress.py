@@ -27,7 +27,7 @@ class ProgressTracker:
     """Counts the records, pages and requests of an export.
 
     Args:
-        client: The client. Its requests are counted from now on.
+        client: The client. Only the requests that it sends from now on are counted.
 
     Attributes:
         compared: The number of old conversations in the target that were compared with new ones.
@@ -51,7 +51,7 @@ class ProgressTracker:
         self.to_publish: int | None = None
 
     def resume(self, earlier: Counts, expected: int | None) -> None:
-        """Add to the counts of earlier runs. ``expected`` is the estimated total."""
+        """Continue from the counts of earlier runs. ``expected`` is the estimated total."""
         self._earlier, self._expected = earlier, expected
 
     def count(self, pages: Collection[ConversationPage]) -> None:
@@ -68,7 +68,7 @@ class ProgressTracker:
 
     @asynccontextmanager
     async def watch_limiter(self) -> AsyncGenerator[None, None]:
-        """Measure in the background how long the limiter makes all requests wait."""
+        """Measure in the background for how long the limiter delays all requests."""
         task = asyncio.create_task(self._watch_limiter())
         try:
             yield
@@ -87,7 +87,7 @@ class ProgressTracker:
             then = now
 
     def totals(self) -> Counts:
-        """Return the counts of all runs."""
+        """Return the counts of all runs of the export together."""
         return self._earlier + self._this_run()
 
     def _this_run(self) -> Counts:
@@ -110,7 +110,7 @@ class ProgressTracker:
             expected=self._expected,
             limit=limiter.limit,
             per=limiter.per,
-            # Without a rate limit both are infinite, and their difference would be NaN.
+            # Without a rate limit, both values are infinite, and their difference would be NaN.
             earned=0.0 if limiter.limit is None else limiter.earned - before.earned,
             compared=self.compared,
             published=self.published,

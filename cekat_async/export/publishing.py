@@ -30,10 +30,10 @@ _NOT_LISTED = "the account does not list this inbox any more"
 
 
 class FetchedRecords:
-    """The records of a checkpoint, each conversation in its latest version.
+    """The records of a checkpoint. It yields the latest version of each conversation.
 
-    ``on_batch`` is called with the number of records before each batch is yielded. If it raises an
-    exception, the iteration ends.
+    Before each batch is yielded, ``on_batch`` is called with the number of records in it. If
+    ``on_batch`` raises an exception, the iteration ends.
     """
 
     def __init__(self, checkpoint: Checkpoint, count: int, on_batch: Callable[[int], None]) -> None:
@@ -53,15 +53,15 @@ class FetchedRecords:
 class MergedRecords(FetchedRecords):
     """The old records that a target keeps, followed by the fetched records.
 
-    A fetched record replaces the old record with the same id. Old records of inboxes in ``walked``
-    are left out. These inboxes were walked to the end, so a record that was not fetched again no
-    longer exists. Old records are read twice: first they are counted, and ``on_compared`` is called
-    with the number of records in each batch. Later they are yielded, and ``on_batch`` is called
-    with 0 for each batch read.
+    A fetched record replaces the old record with the same id. The target does not keep old records
+    of inboxes in ``walked``. These inboxes were walked to the end, so a record that was not fetched
+    again no longer exists. Old records are read twice. The first time, they are counted, and
+    ``on_compared`` is called with the number of records in each batch. The second time, they are
+    yielded, and ``on_batch`` is called with 0 whenever a batch has been read.
 
     Attributes:
-        counts: How many old records are kept, by inbox id. ``None`` is the key of records without a
-            readable inbox id.
+        counts: The number of old records that are kept, by inbox id. Records without a readable
+            inbox id are counted under ``None``.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ _ONLY_INBOX = msgspec.json.Decoder(_OnlyInbox)
 
 def _read_inbox_id(record: bytes) -> str | None:
     """Return the inbox id of a record, or ``None`` if it has no readable inbox id."""
-    # A malformed record cannot be decoded completely, but may have an inbox id.
+    # A malformed record cannot be decoded as a conversation, but it may have a readable inbox id.
     with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _ONLY_INBOX.decode(record).inbox_id
     with suppress(DecodeError):
@@ -125,11 +125,12 @@ def _read_inbox_id(record: bytes) -> str | None:
 class Publication:
     """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    ``on_batch`` is called with the number of records in each batch that the sink takes.
-    ``on_compared`` is called with the number of records in each batch of old records read before.
+    ``on_compared`` is called with the number of records in each batch of old records that is
+    compared with the fetched records. Later, ``on_batch`` is called with the number of records in
+    each batch that the sink receives.
 
     Attributes:
-        size: How many records the sink receives; ``None`` until it is known.
+        size: The number of records that the sink receives; ``None`` until it is known.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class Publication:
         self.size: int | None = None
 
     def run(self, job: Job) -> Manifest:
-        """Write all records, and return the manifest that the sink stored.
+        """Write all records to the sink, and return the manifest that the sink stored.
 
         Raises:
             ReplacementRefusedError: The target would lose records. Nothing was changed.
@@ -198,10 +199,11 @@ class Publication:
     def _select_records(
         self, job: Job, count: int, partitions: Collection[Partition]
     ) -> FetchedRecords:
-        """Return all records for the target.
+        """Return all records that the sink will write to the target.
 
         Raises:
-            ReplacementRefusedError: The target would lose records without the matching option.
+            ReplacementRefusedError: The target would lose records, and the policy does not allow
+                this.
         """
         fetched = FetchedRecords(self._checkpoint, count, self._on_batch)
         failed = [one for one in partitions if one.error is not None]
@@ -247,7 +249,7 @@ class Publication:
     def _describe_carried(
         self, job: Job, partitions: Collection[Partition], records: FetchedRecords
     ) -> Iterator[Partition]:
-        """Yield the partitions. Failed partitions have the number and age of their old records."""
+        """Yield the partitions. Add the number and age of the old records to failed partitions."""
         last = self._existing.last
         counts = records.counts if isinstance(records, MergedRecords) else None
         for one in partitions:
@@ -265,7 +267,7 @@ class Publication:
 
 
 def _find_age(inbox_id: str | None, last: Manifest) -> datetime | None:
-    """Return when the last export began in which an inbox was complete; ``None`` if unknown."""
+    """Return the start time of the last export with the whole inbox; ``None`` if unknown."""
     for one in last.partitions:
         if one.inbox_id == inbox_id:
             return one.as_of or (last.began if one.error is None else None)

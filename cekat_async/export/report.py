@@ -1,6 +1,6 @@
 """The progress of an export, and its result."""
 
-# No postponed annotations: msgspec reads them when a struct is made.
+# Annotations are not postponed, because msgspec reads them when it creates a struct class.
 
 import logging
 from typing import Any
@@ -16,30 +16,32 @@ _log = logging.getLogger("cekat_async")
 
 
 class ExportProgress(Counts, frozen=True, kw_only=True):
-    """The progress of an export. The records and pages that it counts are on the disk.
+    """The progress of an export. It counts only records and pages that are on the disk.
 
-    It also has :class:`Counts`. Records and pages are those of all runs of the export. Requests and
-    times are those of this run only. If other clients share the limiter, ``refused`` includes their
-    requests.
+    It also has the fields of :class:`Counts`. Records and pages are counted over all runs of the
+    export. Requests and times are counted in this run only. If other clients share the limiter,
+    ``refused`` includes their requests.
 
     Attributes:
-        conversations: How many records are in the checkpoint. A conversation that was fetched
-            again, because it moved or because two segments overlap, counts again. In an
-            :class:`ExportReport` each conversation counts once.
-        resumed: How many of the records earlier runs have fetched.
-        expected: About how many conversations there are: the number in the last export with the
-            same filters. ``None`` if there was none.
-        limit: The present limit of the client: the most requests in any ``per`` seconds. ``None``
-            without a rate limit.
-        per: The length of that window in seconds. 0 without a rate limit.
-        earned: How many requests the limit would have allowed since this run began. If the limit
+        conversations: The number of records in the checkpoint. A conversation that was fetched
+            twice, because it moved or because two segments overlap, counts twice. In an
+            :class:`ExportReport`, each conversation counts once.
+        resumed: The number of these records that earlier runs fetched.
+        expected: The approximate number of conversations to fetch: the number in the last export
+            with the same filters. ``None`` if there was no such export.
+        limit: The present limit of the client: the maximum number of requests in any ``per``
+            seconds. ``None`` without a rate limit.
+        per: The length of the window for ``limit``, in seconds. 0 without a rate limit.
+        earned: The number of requests that the limit has allowed since this run began. If the limit
             changed, each value counts for the time during which it applied.
-        compared: How many old conversations of the target have been compared with the fetched
-            ones. An export that keeps old conversations does this before it writes.
-        published: How many conversations have been written to the target. ``None`` while they are
-            still being fetched.
-        to_publish: How many conversations will be written. ``None`` until that is known. When all
-            are written, the export may still have to check the target and sync it to the disk.
+        compared: The number of old conversations in the target that have been compared with the
+            fetched conversations. An export that keeps old conversations compares them before it
+            writes.
+        published: The number of conversations that have been written to the target. ``None`` while
+            the export is still fetching.
+        to_publish: The number of conversations to write to the target. ``None`` until it is known.
+            After writing all of them, the export may still have to check the target and sync it to
+            the disk.
     """
 
     conversations: int = 0
@@ -54,22 +56,22 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
 
     @property
     def per_minute(self) -> float:
-        """The average number of records per minute in this run, repeated records included."""
+        """The average number of records per minute in this run, including repeated records."""
         return 60 * (self.fetched - self.resumed) / self.seconds if self.seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """The estimated seconds until all is fetched. ``None`` if they cannot be estimated."""
+        """The estimated number of seconds until all records are fetched. ``None`` if unknown."""
         if self.expected is None or not self.per_minute:
             return None
         return 60 * max(0, self.expected - self.conversations) / self.per_minute
 
     @property
     def quota_share(self) -> float | None:
-        """The fraction of the allowed requests that were sent, from 0 to 1.
+        """The fraction of the allowed requests that this run has sent, from 0 to 1.
 
-        ``None`` without a rate limit. It stays 1 if the client sends faster than its pace because
-        the server reports that enough quota is left.
+        ``None`` without a rate limit. The fraction never exceeds 1, even if the client sends faster
+        than its pace because the server reports that enough of the quota is left.
         """
         if self.limit is None:
             return None
@@ -79,11 +81,11 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
 class ExportReport(ExportProgress, frozen=True, kw_only=True):
     """The result of a finished export.
 
-    ``conversations`` is the number of different conversations that it fetched.
+    Here, ``conversations`` is the number of different conversations that the export fetched.
 
     Attributes:
-        target: The target that has the conversations.
-        manifest: The description of the target, over all runs of the export.
+        target: The name of the target that contains the conversations.
+        manifest: The description of the target. Its counts are those of all runs of the export.
     """
 
     target: str

@@ -59,63 +59,63 @@ async def export_conversations(  # noqa: PLR0913 - one function with many option
     on_progress: Callable[[ExportProgress], object] | None = None,
     on_malformed: Callable[[MalformedRecord], object] | None = None,
 ) -> ExportReport:
-    """Export every conversation to ``target``, each once, and return a report.
+    """Export each conversation exactly once to ``target``, and return a report.
 
     The fetched records are stored in a checkpoint, a file next to the target. If the export is
-    stopped or killed, run the same call again: it resumes from its checkpoint. The target is
-    written at the end, and appears when it is complete. It has every conversation that existed
-    when the export began and still exists, whatever changes in the meantime. Memory does not grow
-    with the number of conversations.
+    stopped or killed, run the same call again: it resumes from its checkpoint. The target appears
+    at the end, when it is complete. It contains every conversation that existed when the export
+    began and still exists, whatever changes in the meantime. Memory use does not grow with the
+    number of conversations.
 
     Args:
-        client: An open client. Other tasks may use it at the same time. They share its rate.
+        client: An open client. Other tasks may use the client at the same time, and share its rate.
         target: A file name (``.jsonl``, ``.jsonl.gz``, ``.jsonl.zst``, ``.csv``, ``.parquet``,
             ``.sqlite``, ``.duckdb``), a folder (``….parquet/``), a database (``postgresql://…``),
             ``-`` for standard output, or your own :class:`Sink`.
-        inbox_ids: Only these inboxes: ids as text or as :class:`uuid.UUID`. Each is a separate
-            walk. Default: all conversations of the account.
+        inbox_ids: The ids of the inboxes to export, as text or as :class:`uuid.UUID`. Each inbox is
+            a separate walk. Default: all conversations of the account.
         by_inbox: Whether to walk each inbox of the account separately, so that one failing inbox
-            does not stop the others. Conversations of inboxes that the account does not list are
-            then left out. Default ``False``.
-        stage_status: Only conversations with this status. Default: any.
-        since: Only conversations whose last activity was at this moment or later: a datetime with a
-            time zone, or a timedelta before the export began. Up to a page of older ones may be
-            included. If the listing is not in order of activity, more are, and a warning is logged.
-        until: Only conversations whose last activity was at this moment or earlier, in the same
+            does not stop the others. The export then has no conversations of inboxes that the
+            account does not list. Default ``False``.
+        stage_status: Export only conversations with this status. Default: any status.
+        since: Export only conversations whose last activity was at this moment or later. Pass a
+            datetime with a time zone, or a timedelta before the export began. Up to a page of older
+            conversations may be included. If the listing is not in order of activity, the export
+            includes more of them and logs a warning.
+        until: Export only conversations whose last activity was at this moment or earlier. Same
             forms as ``since``.
         incremental: Whether to fetch only what has changed since the last export to this target
-            began, and merge it into the target. The first run fetches everything. Default
-            ``False``.
+            began, and to merge it into the target. The first run fetches all. Default ``False``.
         restart: Whether to discard the records of an unfinished export. Default ``False``.
-        replace: Whether to replace a target that has an export of another account or with other
-            filters. Nothing of it is kept, even if some inboxes fail. Databases are never replaced,
-            so it has no effect on them. Default ``False``.
+        replace: Whether to replace a target that contains an export of another account or with
+            other filters. The export then keeps no old conversations, even if some inboxes fail.
+            The option has no effect on databases, which are never replaced. Default ``False``.
         allow_empty: Whether an export without conversations may replace a target that has some.
             Default ``False``.
-        page_size: Conversations per request. Default 100, the API's maximum.
-        concurrency: The most requests in progress at once. The default, 4, uses the whole quota
-            unless a response takes longer than 0.8 seconds. With 1, records are in the order of the
-            listing, and records that were fetched again come last.
-        account: A name for the account in the manifest. Default: its host and a fingerprint of the
-            key. The export recognizes the account without it.
+        page_size: The number of conversations per request. Default 100, the API's maximum.
+        concurrency: The maximum number of requests in progress at once. The default, 4, uses the
+            whole quota unless a response takes longer than 0.8 seconds. With 1, records are in the
+            order of the listing, and records that were fetched again are last.
+        account: A name for the account in the manifest. Default: the API's host and a fingerprint
+            of the key. The export does not need the name to recognize the account.
         checkpoint: The file for the fetched records. Default: next to the target. For a database on
-            a server, standard output and most sinks of your own, the default is a temporary file,
-            from which no other run can resume.
+            a server, for standard output, and for most custom sinks, the default is a temporary
+            file, from which no other run can resume.
         on_progress: A function that is called with an :class:`ExportProgress` whenever more records
-            are stored, and several times a second while the target is written.
-        on_malformed: A function that is called with each malformed record. The record is exported
-            and counted in any case.
+            have been stored, and several times a second while the export writes the target.
+        on_malformed: A function that is called with each malformed record. The export also writes
+            and counts this record.
 
     Raises:
         ConfigurationError: An argument is wrong. Nothing was requested or written.
         CheckpointError: The checkpoint belongs to another export, or is broken.
         TargetBusyError: Another export uses the target or the checkpoint.
-        ReplacementRefusedError: The target would be replaced by something that may be worse. It is
-            unchanged, and the checkpoint has the fetched records. The error's ``option`` is the
-            argument that allows the replacement.
+        ReplacementRefusedError: The new content of the target might be worse than the old content.
+            The target is unchanged, and the checkpoint has the fetched records. The error's
+            ``option`` is the argument that allows the replacement.
         TargetError: The target or the checkpoint cannot be written.
         InboxesFailedError: Some inboxes failed, and may succeed later. The same call resumes.
-        CekatError: A request failed. The same call resumes.
+        CekatError: A request failed. The same call resumes the export.
 
     Examples:
         >>> report = await export_conversations(cekat, "conversations.jsonl", incremental=True)
@@ -177,24 +177,24 @@ class Export:
         self._collector: Collector | None = None
 
     def progress(self) -> ExportProgress:
-        """Return the current progress, also while the export waits or publishes."""
+        """Return the current progress. This also works while the export waits or publishes."""
         return self._tracker.progress() if self._tracker else ExportProgress()
 
     @property
     def kept(self) -> int:
-        """How many records are in the checkpoint. A record that was fetched twice counts twice."""
+        """The number of records in the checkpoint. A record that was fetched twice counts twice."""
         return self._collector.stored if self._collector else 0
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file that another run can resume from. ``None`` if there is none, or it is empty."""
+        """The checkpoint that another run can resume from. ``None`` if it is temporary or empty."""
         return self._checkpoint.path if self._is_lasting and self.kept and not self.report else None
 
     def kept_conversations(self) -> int | None:
         """Return how many different conversations are in the checkpoint.
 
-        ``None`` if there is no checkpoint, or if counting takes too long. It blocks for up to a few
-        seconds. Call it after :meth:`run` has ended, because it opens the checkpoint.
+        Return ``None`` if there is no checkpoint, or if counting takes too long. The method blocks
+        for up to a few seconds. Call it only after :meth:`run` has ended.
         """
         return None if self.checkpoint is None else count_conversations(self.checkpoint)
 
@@ -210,7 +210,7 @@ class Export:
         """Run the export with the arguments of :func:`export_conversations`."""
         on_progress, on_malformed = on_progress or _ignore, on_malformed or _ignore
         try:
-            # Check now, before anything is written.
+            # Check the page size now, before anything is written.
             require_count("page_size", page_size)
             require_count("concurrency", concurrency)
             checked = Policy(**policy)
@@ -220,7 +220,7 @@ class Export:
             try:
                 await self._worker.do(self._close)
             finally:
-                # Even if it was cancelled while closing.
+                # End the thread even if the export was cancelled while closing.
                 self._worker.end()
         assert self.report is not None  # noqa: S101 - for type checkers
         return self.report
@@ -278,7 +278,7 @@ class Export:
         concurrency: int,
         on_malformed: Callable[[MalformedRecord], object],
     ) -> AsyncGenerator[ConversationPage, None]:
-        """Return the pages of all listings, from the positions in the checkpoint."""
+        """Return the pages of all listings, starting from the positions in the checkpoint."""
         partitions = await self._worker.do(self._checkpoint.partitions)
         positions = {key: (one.position or Position()).again() for key, one in partitions.items()}
         options: dict[str, Any] = {
@@ -305,7 +305,7 @@ class Export:
         job: Job,
         on_progress: Callable[[ExportProgress], object],
     ) -> None:
-        """Write all records to the sink, then remove the checkpoint."""
+        """Write all records to the sink, and then remove the checkpoint."""
         await self._worker.do(self._checkpoint.put_counts, tracker.totals())
         tracker.published = 0
         # Read the target again, because hours may have passed since it was opened.
@@ -333,7 +333,7 @@ class Export:
         try:
             await report_until_done(publishing, lambda: on_progress(tracker.progress()))
         finally:
-            # Also after a cancellation that arrived after publishing.
+            # Report the result even if a cancellation arrived after publishing.
             for manifest in published:
                 self.report = build_report(tracker.progress(), manifest, self._sink.target)
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Runs one job after the other in a thread. Each job runs to its end.
+    """Runs one job after another in a thread. Each job runs to its end.
 
     Cancellation is delivered after the running job finishes, so no write outlives its caller.
     """
@@ -35,7 +35,7 @@ class Worker:
         self._stop = threading.Event()
 
     def check(self) -> None:
-        """Raise :class:`Stopped`, in the thread, if the waiting task has been cancelled."""
+        """Raise :class:`Stopped` if the task that waits for this thread has been cancelled."""
         if self._stop.is_set():
             raise Stopped
 
@@ -47,10 +47,10 @@ class Worker:
         """Run ``work`` like :meth:`do`, but interrupt it after a cancellation.
 
         Args:
-            work: The work. ``interrupt`` can end its long steps.
-            interrupt: Makes the current step raise an exception, if possible. It is called in
-                another thread, several times a second until the work has ended, because the next
-                step may be long, too.
+            work: The function to run. ``interrupt`` can end its long steps.
+            interrupt: A function that makes the current step raise an exception, if possible. It is
+                called in another thread, several times a second until ``work`` has ended, because
+                the next step may be long, too.
         """
         ended = threading.Event()
 
@@ -76,7 +76,7 @@ class Worker:
             self._stop.clear()
 
     def end(self) -> None:
-        """End the thread after the running job."""
+        """Let the running job finish, and then end the thread."""
         self._pool.shutdown(wait=False)
 
 
@@ -92,8 +92,8 @@ async def wait_until_done(
     """Return the result of a task. A cancellation is raised only after the task has ended.
 
     Args:
-        task: The task. It is not cancelled together with the caller.
-        on_cancel: Called at each cancellation.
+        task: The task. Cancelling the caller does not cancel it.
+        on_cancel: A function that is called at each cancellation.
     """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -103,15 +103,16 @@ async def wait_until_done(
             cancelled = error
             on_cancel()
     if cancelled is not None:
-        task.exception()  # Otherwise asyncio would log that the exception was never retrieved.
+        task.exception()  # otherwise asyncio would log that the exception was never retrieved
         raise cancelled
     return task.result()
 
 
 async def report_until_done(task: asyncio.Task[T], report: Callable[[], object]) -> T:
-    """Return the result of a task, and call ``report`` several times a second until then.
+    """Await a task, call ``report`` several times a second until it ends, and return its result.
 
-    An error of ``report`` or a cancellation cancels the task. It is raised when the task has ended.
+    If ``report`` fails or the caller is cancelled, the task is cancelled. The error or cancellation
+    is raised when the task has ended.
     """
     try:
         while not task.done():
@@ -120,7 +121,7 @@ async def report_until_done(task: asyncio.Task[T], report: Callable[[], object])
                 report()
     except BaseException:
         task.cancel()
-        # Ignore how the cancelled task ended. The error that cancelled it is raised.
+        # Ignore how the cancelled task ended, because the original error is raised.
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await wait_until_done(task, task.cancel)
         raise

@@ -1,10 +1,10 @@
-"""A listing as a table: an Arrow table, a polars or pandas DataFrame, or a stream of batches.
+"""A listing as a table: an Arrow table, a polars or pandas DataFrame, or Arrow record batches.
 
 >>> frame = await to_pandas(cekat.conversations.list(), timezone="Asia/Jakarta")
 >>> frame.groupby("handled_by_name", dropna=False).size()
 
-Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, including those
-of exports. ``arrow.py`` builds Arrow arrays from them.
+Start reading in ``dataframes.py``. ``columns.py`` has the columns of every table, including the
+tables of exports. ``arrow.py`` builds Arrow arrays for these columns.
 """
 
 # pyarrow has no types of its own.
@@ -19,7 +19,8 @@ if typing.TYPE_CHECKING:
 __all__ = ["arrow_batches", "to_arrow", "to_pandas", "to_polars"]
 
 if not typing.TYPE_CHECKING:  # pragma: no branch
-    # These modules import asyncio, which is slow. An export needs only the columns.
+    # Import these modules on first use, because they import asyncio, which is slow. An export needs
+    # only the columns.
     def __getattr__(name: str) -> object:
         if name in __all__:
             from cekat_async.frames import dataframes

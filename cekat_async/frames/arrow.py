@@ -24,19 +24,19 @@ __all__ = ["ArrowBuilder"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
-# The first and the last moment that a Python datetime can have.
+# The first and the last moment that a Python datetime can represent.
 _FIRST = datetime.min.replace(tzinfo=UTC) - _EPOCH
 _LAST = datetime.max.replace(tzinfo=UTC) - _EPOCH
 _LABEL = ("id", "name", "color")
 
 
 class ArrowBuilder:
-    """Builds record batches and tables. All of them have the same schema.
+    """Builds record batches and tables, which all have the same schema.
 
     Args:
-        arrays: Builds the arrays.
+        arrays: The object that builds the arrays.
         columns: The columns of the tables.
-        timezone: The IANA name of the zone of all times in the tables.
+        timezone: The IANA name of the time zone of all times in the tables.
 
     Attributes:
         pyarrow: The library.
@@ -51,7 +51,8 @@ class ArrowBuilder:
         self._text = self.pyarrow.string()
         self._time = self.pyarrow.timestamp("us", tz=timezone)
         self._label = self.pyarrow.struct([(name, self._text) for name in _LABEL])
-        # Near the limits of datetime, a moment in UTC may have no datetime in another zone.
+        # Near the limits of datetime, a moment that UTC can represent may be out of range in
+        # another zone.
         margin = timedelta() if timezone == "UTC" else _DAY
         self._first, self._last = _FIRST + margin, _LAST - margin
         self._columns = [(column, *self._choose_type(column)) for column in columns]
@@ -75,17 +76,17 @@ class ArrowBuilder:
                 return self._text, self._arrays.build_texts
 
     def build_batch(self, records: Sequence[bytes]) -> Any:
-        """Return a record batch of conversations. Each is given as JSON."""
+        """Return a record batch of conversations, each of which is passed as JSON."""
         values = zip(*map(read_fields, records), strict=True)
         fields = dict(zip(Conversation.__struct_fields__, values, strict=False))
         return self.build_fields({**fields, "": records})
 
     def build_fields(self, fields: Mapping[str, Sequence[Any]]) -> Any:
-        """Return a record batch of records.
+        """Return a record batch for the values of fields.
 
         Args:
-            fields: The values of each field, by name. The name ``""`` has the records as JSON. If a
-                field is missing, its column is null.
+            fields: The values of each field, by name. The values for the name ``""`` are the
+                records as JSON. If a field is missing, its column has only nulls.
         """
         arrays = [
             self._build_column(type_, build, column.get_parts(fields.get(column.field, ())))
@@ -94,13 +95,14 @@ class ArrowBuilder:
         return self.pyarrow.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def build_table(self, batches: list[Any]) -> Any:
-        """Return a table of batches, without copying them."""
+        """Return a table that consists of record batches, without copying them."""
         return self.pyarrow.Table.from_batches(batches, self.schema)
 
     def _build_column(
         self, type_: Any, build: Callable[[Sequence[Any]], Any], values: Sequence[Any]
     ) -> Any:
-        # A shortcut, because some columns are empty for all records of an account.
+        # This shortcut is worth having because some columns are empty for all records of an
+        # account.
         if not any(values) and values.count(None) == len(values):
             return self.pyarrow.nulls(len(values), type_)
         return build(values)

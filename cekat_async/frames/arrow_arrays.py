@@ -1,7 +1,8 @@
 """Builds Arrow arrays of texts and times, with or without ``pyarrow.array``.
 
-``pyarrow.array`` is fast, but it imports pandas if pandas is installed. The import takes 45 MB, and
-a third of a second in which no other thread runs. So exports use :class:`BufferArrays` instead.
+``pyarrow.array`` is fast, but it imports pandas if pandas is installed. This import needs 45 MB of
+memory, and for a third of a second, no other thread can run. So exports use :class:`BufferArrays`
+instead.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 class Arrays(Protocol):
-    """Builds arrays.
+    """Builds Arrow arrays.
 
     Attributes:
         pyarrow: The library.
@@ -53,7 +54,7 @@ class Arrays(Protocol):
 
 
 class BufferArrays:
-    """Arrays built from buffers, without pandas.
+    """Builds arrays from buffers, without pandas.
 
     Args:
         extra: The extra that the caller needs, for the error if pyarrow is not installed.
@@ -83,7 +84,7 @@ class BufferArrays:
 
 
 class PyarrowArrays:
-    """Arrays built by ``pyarrow.array``, in less than half the time.
+    """Builds arrays with ``pyarrow.array``, in less than half the time of ``BufferArrays``.
 
     Args:
         extra: The extra that the caller needs, for the error if pyarrow is not installed.
@@ -96,7 +97,7 @@ class PyarrowArrays:
         self.pyarrow: Any = _import_pyarrow(extra)
         self._text = self.pyarrow.string()
         self._duration = self.pyarrow.duration("us")
-        self.build_texts([])  # imports pandas now
+        self.build_texts([])  # makes pyarrow import pandas now
 
     def build_texts(self, values: Sequence[str | None]) -> Any:
         """Return texts as an array of strings."""
@@ -120,13 +121,13 @@ def _import_pyarrow(extra: str) -> Any:
 def build_from_buffers(
     pa: Any, type_: Any, count: int, *buffers: Any, children: Sequence[Any] = ()
 ) -> Any:
-    """Return an array built from buffers. The first is a bitmap of the values that are not null."""
+    """Return an array built from buffers, the first of which is a bitmap of non-null values."""
     wrapped = [None if data is None else pa.py_buffer(data) for data in buffers]
     return pa.Array.from_buffers(type_, count, wrapped, children=[*children])
 
 
 def fill(values: Sequence[T | None], empty: T) -> tuple[Sequence[T], bytes | None]:
-    """Replace each ``None`` with ``empty``. Also return a bitmap of the other values.
+    """Replace each ``None`` with ``empty``, and also return a bitmap of the other values.
 
     If no value is ``None``, the bitmap is ``None``.
     """
@@ -137,12 +138,12 @@ def fill(values: Sequence[T | None], empty: T) -> tuple[Sequence[T], bytes | Non
 
 
 def pack_bits(bits: bytes) -> bytes:
-    """Return a bitmap for bytes that are 0 or 1. The first is the lowest bit of the first byte."""
-    # Python parses binary digits in linear time.
+    """Return a bitmap for bytes that are 0 or 1. The first becomes the first byte's lowest bit."""
+    # Parsing a text of binary digits takes linear time.
     number = int(bits[::-1].translate(_DIGITS), 2)
     return number.to_bytes((len(bits) + 7) // 8, "little")
 
 
 def get_offsets(parts: Sequence[Sized]) -> bytes:
-    """Return the offset of each part, and the end of the last part, as 32-bit integers."""
+    """Return, as 32-bit integers, the offset of each part and the end of the last part."""
     return pack(f"{len(parts) + 1}i", *accumulate(map(len, parts), initial=0))

@@ -40,17 +40,17 @@ Row: TypeAlias = "tuple[str | datetime | None, ...]"
 class Column:
     """A column of a table.
 
-    ``text`` is a string, ``time`` an aware datetime in UTC, ``json`` the text of a JSON value, and
-    ``raw`` the whole record exactly as the API sent it, as text. ``boolean`` is for inboxes, and
-    ``bytes`` for columns that only some databases have. Every value except ``id`` and ``raw`` can
-    be ``None``.
+    A value of kind ``text`` is a string, ``time`` is an aware datetime in UTC, ``json`` is the text
+    of a JSON value, and ``raw`` is the text of the whole record, exactly as the API sent it. Only
+    inboxes have columns of kind ``boolean``, and only some databases have columns of kind
+    ``bytes``. Every value except ``id`` and ``raw`` can be ``None``.
 
     Attributes:
         name: The name of the column.
         kind: The kind of its values.
-        field: The field of the record that has the value. Empty for ``raw``.
-        part: A function that returns the column's value for a field's value that is not ``None``.
-            Without it, both are the same.
+        field: The name of the record's field that contains the value. Empty for ``raw``.
+        part: A function that converts a value of the field, other than ``None``, to a value of the
+            column. If there is no function, the two values are the same.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Column:
     part: Callable[[Any], Any] | None = None
 
     def get_parts(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return the column's values for values of its field."""
+        """Convert values of the field to values of the column."""
         part = self.part
         return (
             values
@@ -68,7 +68,7 @@ class Column:
         )
 
     def convert(self, value: Any) -> Any:
-        """Return the column's value for a value of its field."""
+        """Convert a value of the field to the value in a table."""
         if value is not None and self.part is not None:
             value = self.part(value)
         convert = _CONVERT.get(self.kind)
@@ -76,7 +76,7 @@ class Column:
 
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-"""Returns a value of a ``json`` column as JSON."""
+"""Encodes the value of a ``json`` column as JSON."""
 
 
 def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str | None:
@@ -88,7 +88,7 @@ def _json(value: tuple[Label, ...] | dict[str, Any] | list[Any] | None) -> str |
 def _utc(moment: datetime | None) -> datetime | None:
     try:
         return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:  # on the first or last day of datetime's range, in some zones
+    except OverflowError:  # near the limits of datetime, in some time zones
         return None
 
 
@@ -98,7 +98,7 @@ def _get_extra(extra: dict[str, Any]) -> dict[str, Any] | None:
 
 _MESSAGE, _MOMENT = attrgetter("message"), attrgetter("created_at")
 _EXTRA = Column("extra", "json", "extra", _get_extra)
-# The last column. Its value is the bytes of the record.
+# The last column, whose value is the bytes of the record.
 _RAW = Column("raw", "raw", "")
 
 COLUMNS: tuple[Column, ...] = (
@@ -129,8 +129,11 @@ COLUMNS: tuple[Column, ...] = (
     _EXTRA,
     _RAW,
 )
-"""The columns of a table of conversations, in order: documented fields, other fields that live
-accounts send, all unknown fields (``extra``), and the whole record (``raw``)."""
+"""The columns of a table of conversations, in order.
+
+They are the documented fields, other fields that live accounts send, all unknown fields
+(``extra``), and the whole record (``raw``).
+"""
 
 _SHOWN = 5
 
@@ -138,8 +141,8 @@ _SHOWN = 5
 def get_columns(record_type: type[Any]) -> tuple[Column, ...]:
     """Return the columns of a table of records of one type, in order.
 
-    Those of conversations are :data:`COLUMNS`. Other records have a column for each field, then
-    ``extra`` and ``raw``.
+    The columns of conversations are :data:`COLUMNS`. Tables of other records have a column for each
+    field, and then ``extra`` and ``raw``.
     """
     if record_type is Conversation:
         return COLUMNS
@@ -169,7 +172,7 @@ _CONVERT: dict[Kind, Callable[[Any], Any]] = {"time": _utc, "json": _json}
 
 
 def _build_getter(column: Column) -> Callable[[tuple[Any, ...]], Any]:
-    """Return a function that returns a column's value for the fields of a conversation."""
+    """Return a function that gets a column's value from the fields of a conversation."""
     index = _FIELDS.index(column.field)
     if column.part is None and column.kind not in _CONVERT:
         return itemgetter(index)
@@ -180,19 +183,19 @@ _VALUES = tuple(_build_getter(column) for column in COLUMNS[:-1])
 
 
 def build_row(raw: bytes) -> Row:
-    """Return the row of a record, in the order of :data:`COLUMNS`.
+    """Return a record as a row, in the order of :data:`COLUMNS`.
 
-    A malformed record has only an id and ``raw``.
+    The row of a malformed record has only an id and ``raw``.
     """
     fields = read_fields(raw)
     return (*[value(fields) for value in _VALUES], raw.decode(errors="replace"))
 
 
 def read_fields(raw: bytes) -> tuple[Any, ...]:
-    """Return the fields of a conversation, in the order of its type.
+    """Return the values of a conversation's fields, in the order of its type.
 
     A malformed record has only an id. If its own id is not readable, the id is ``odd:`` and a hash
-    of the record's bytes, so that a table contains the record only once.
+    of the record's bytes. So a table contains the record only once, even if it was fetched twice.
     """
     try:
         return astuple(decode_conversation(raw))
@@ -204,7 +207,7 @@ def read_fields(raw: bytes) -> tuple[Any, ...]:
 
 
 def describe_differences(found: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
-    """Return the differences of columns (types by name), one text for each kind of difference."""
+    """Compare columns (types by name), and return a text for each kind of difference."""
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
     changed = [

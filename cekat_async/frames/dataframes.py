@@ -1,7 +1,7 @@
-"""A listing as an Arrow table, as a polars or pandas DataFrame, or as a stream of record batches.
+"""Returns a listing as an Arrow table, a polars or pandas DataFrame, or Arrow record batches.
 
-Importing the libraries and converting a whole table run in a thread, because they take long. The
-event loop builds the arrays, from a few hundred records at a time.
+Importing a library and converting a whole table take long, so a thread does both. The arrays are
+built in the event loop's thread, from a few hundred records at a time.
 """
 
 # pyarrow has no types of its own.
@@ -38,13 +38,14 @@ def arrow_batches(
 ) -> AsyncGenerator[pa.RecordBatch, None]:
     """Yield the records of a listing as Arrow record batches with the same schema.
 
-    Memory does not grow with the listing. It has one batch and the prefetched pages. ``break`` ends
-    the walk. Use ``async with aclosing(…)`` to wait until it has ended.
+    Memory use does not grow with the size of the listing: only one batch and the prefetched pages
+    are in memory. ``break`` ends the walk. Use ``async with aclosing(…)`` to wait until the walk
+    has ended.
 
     Args:
         listing: The listing, such as ``client.conversations.list()``.
-        rows: The number of records in each batch except the last. A batch has fewer if they take
-            more than 256 MiB. Default 10,000.
+        rows: The number of records in each batch except the last. A batch has fewer records if that
+            many would take more than 256 MiB. Default 10,000.
         columns: The names of the columns that you need, in the order you want. Default: all. A
             table without ``raw``, the exact JSON of each record, takes half of the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
@@ -52,10 +53,10 @@ def arrow_batches(
             Default: UTC.
 
     Raises:
-        ConfigurationError: An argument is wrong. It is raised at once.
+        ConfigurationError: An argument is wrong. This error is raised before the iteration begins.
         MissingExtraError: The extra ``arrow`` is not installed.
-        CekatError: A request failed, or a record is malformed. It is raised after a batch with all
-            records before it.
+        CekatError: A request failed, or a record is malformed. This error is raised after a last
+            batch, which contains all earlier records.
 
     Examples:
         >>> async for batch in arrow_batches(cekat.conversations.list(), rows=100):
@@ -77,8 +78,9 @@ async def to_arrow(
 ) -> pa.Table:
     """Return all records of a listing as an Arrow table.
 
-    Conversations have the columns and types of an export to Parquet. Other records have a column
-    for each field, then ``extra`` and ``raw``. A table without records has all columns too.
+    A table of conversations has the columns and types of an export to Parquet. A table of other
+    records has a column for each field, and then ``extra`` and ``raw``. Even a table without
+    records has all columns.
 
     Args:
         listing: The listing, such as ``client.conversations.list()``.
@@ -154,10 +156,11 @@ async def to_pandas(
 ) -> pd.DataFrame:
     """Return all records of a listing as a pandas DataFrame.
 
-    It has the types that ``pandas.read_parquet`` gives to the same export. Times are
-    ``datetime64[us, timezone]``, and texts have the text type of your version of pandas. ``labels``
-    and structs keep Arrow's types, which need no Python objects. A cell of ``labels`` is a list of
-    dictionaries when you read it. The accessors ``.list`` and ``.struct``, and ``explode``, work.
+    The DataFrame has the types that ``pandas.read_parquet`` would give to an export of the listing.
+    Times are ``datetime64[us, timezone]``, and texts have the text type of your version of pandas.
+    ``labels`` and structs keep Arrow's types, which need no Python objects. If you read a cell of
+    ``labels``, you get a list of dictionaries. You can use ``explode`` and the accessors ``.list``
+    and ``.struct``.
 
     Args:
         listing: The listing, such as ``client.conversations.list()``.
@@ -170,8 +173,9 @@ async def to_pandas(
             ``extra`` and the like). ``"json"``, the default, returns JSON text, so that the types
             of all tables are the same. ``"struct"`` returns structs and lists, whose types depend
             on the values.
-        dtype_backend: ``"pyarrow"`` keeps Arrow's types in all columns, as in
-            ``pandas.read_parquet``, so that nothing is copied. Default ``None``: pandas' own types.
+        dtype_backend: The kind of types. ``"pyarrow"`` keeps Arrow's types in all columns, so that
+            nothing is copied. The argument has the same meaning in ``pandas.read_parquet``. Default
+            ``None``: pandas' own types.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -189,7 +193,7 @@ async def to_pandas(
     pandas = await asyncio.to_thread(_import_pandas)
     table = await reader.read(free_form)
     types = pandas.ArrowDtype if dtype_backend else partial(_keep_nested, pandas.ArrowDtype)
-    # With one thread this takes a third of the CPU time that it takes with several.
+    # With one thread, the conversion takes a third of the CPU time that it takes with several.
     return await asyncio.to_thread(table.to_pandas, types_mapper=types, use_threads=False)
 
 

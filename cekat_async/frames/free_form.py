@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["expand_json"]
 
-_EXACT = 2**53  # a float is exact for all whole numbers up to this
+_EXACT = 2**53  # a float represents all whole numbers up to this one exactly
 _INT64 = 2**63
-# Values with more levels stay JSON. So do objects with more fields, because their names are ids.
+# Values with more levels stay JSON, and so do objects with more fields, whose names are probably
+# ids.
 _MOST_LEVELS = 16
 _MOST_FIELDS = 1_000
 _KINDS: dict[type[Any], str] = {
@@ -31,10 +32,10 @@ _KINDS: dict[type[Any], str] = {
 def expand_json(table: Any, names: Iterable[str]) -> Any:
     """Return an Arrow table with some of its columns of JSON text decoded.
 
-    An object becomes a struct of all fields that occur, in alphabetical order, and a list becomes a
-    list. Whole numbers are ``int64``, other numbers ``double``. Values of different types become
-    text: strings stay unchanged, and other values become JSON. If a place has only nulls and empty
-    objects, all its values become null.
+    An object becomes a struct of all fields that occur in the column, in alphabetical order, and an
+    array becomes a list. Whole numbers become ``int64``, and other numbers become ``double``.
+    Values of different types become text: strings stay unchanged, and other values become JSON. If
+    all values at one place are nulls or empty objects, they become null.
 
     Args:
         table: The table.
@@ -54,7 +55,7 @@ def _expand(column: Any) -> Any:
         for value in _decode(chunk):
             shape.add(value)
     type_ = shape.build_type(pa)
-    # Values are decoded twice, so that only the values of one chunk are in memory.
+    # Decode the values twice, so that only the values of one chunk are in memory at a time.
     chunks = [
         pa.array([_fit(value, type_) for value in _decode(chunk)], type_) for chunk in column.chunks
     ]
@@ -66,7 +67,7 @@ def _decode(chunk: Any) -> Iterable[Any]:
 
 
 class _Shape:
-    """The kinds of values at one place in all records, and the shapes of nested values."""
+    """The kinds of values that occur at one place in the records, with the shapes below it."""
 
     def __init__(self, level: int = 0) -> None:
         self._level = level
@@ -96,7 +97,7 @@ class _Shape:
         return self._fields[name]
 
     def build_type(self, pa: Any) -> Any:
-        """Return an Arrow type for all values."""
+        """Return an Arrow type that fits all values that were added."""
         scalars = {
             frozenset[str](): pa.null(),
             frozenset({"boolean"}): pa.bool_(),

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TableReader"]
 
-# The number of records that are converted to arrays together. More records do not fit into the
-# processor's cache: with five times as many, building takes a fifth more time.
+# The number of records that are converted to arrays together. More records would not fit into the
+# processor's cache: with five times as many, the conversion takes a fifth longer.
 _PART_ROWS = 300
 _PART_BYTES = 4 << 20
 # An Arrow text column has 32-bit offsets, so a batch must not become too large.
@@ -41,8 +41,8 @@ class TableReader:
     Args:
         listing: The listing.
         columns: The names of the columns; ``None`` for all.
-        timezone: The zone of all times.
-        extra: The extra that the caller needs.
+        timezone: The time zone of all times.
+        extra: The extra that the caller needs, for the error if a library is missing.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -70,7 +70,7 @@ class TableReader:
         """Return all records as a table.
 
         Args:
-            free_form: ``json`` or ``struct``.
+            free_form: The form of free-form values, ``json`` or ``struct``.
         """
         if free_form not in {"json", "struct"}:
             raise ConfigurationError(f"free_form must be 'json' or 'struct', not {free_form!r}")
@@ -83,7 +83,7 @@ class TableReader:
         return await asyncio.to_thread(expand_json, table, names)
 
     async def batches(self, rows: int) -> AsyncGenerator[Any, None]:
-        """Yield record batches of some rows each."""
+        """Yield record batches with ``rows`` rows each, except the last."""
         builder = await self._create_builder()
         waiting = _Regrouping(builder, rows)
         async with aclosing(self._build_parts(builder, min(rows, _PART_ROWS))) as parts:
@@ -103,9 +103,10 @@ class TableReader:
         return ArrowBuilder(arrays, self._columns, self._timezone)
 
     async def _build_parts(self, builder: ArrowBuilder, rows: int) -> AsyncGenerator[Any, None]:
-        """Yield record batches of whole pages, with at least ``rows`` rows or with many bytes.
+        """Yield record batches of whole pages. Each has at least ``rows`` rows, or many bytes.
 
-        If a request fails, all earlier records are yielded before the error is raised.
+        The last batch may be smaller. If a request fails, all earlier records are yielded before
+        the error is raised.
         """
         pages: list[Page[Any]] = []
         async with aclosing(self._listing.pages()) as walk:
@@ -124,7 +125,7 @@ class TableReader:
 
     def _build_part(self, builder: ArrowBuilder, pages: Sequence[Page[Any]]) -> Any:
         values = zip(*map(astuple, chain.from_iterable(pages)), strict=True)
-        # Without records, no field has values.
+        # If there are no records, no field has values.
         fields: dict[str, Sequence[Any]] = dict(
             zip(self._listing.record_type.__struct_fields__, values, strict=False)
         )
@@ -164,7 +165,7 @@ class _Regrouping:
 
     def _split(self, table: Any) -> Iterator[Any]:
         for begin in range(0, table.num_rows, self._rows):
-            # This gives one batch, because a part is small enough for 32-bit offsets.
+            # The result is a single batch, because a part is small enough for 32-bit offsets.
             yield from table.slice(begin, self._rows).combine_chunks().to_batches()
 
 
@@ -175,7 +176,8 @@ def _is_enough(pages: Sequence[Page[Any]], rows: int) -> bool:
 
 def _list_json(page: Page[Any]) -> Sequence[bytes | msgspec.Raw]:
     """Return the JSON of the readable records of a page, each on one line."""
-    # Lines are copies, and most pages do not need them. Copying all takes a tenth of the time.
+    # `lines` copies all records, which takes a tenth of the total time. Only pages with line breaks
+    # need this.
     lines = page.lines if b"\n" in page.body or b"\r" in page.body else page.raw
     if not page.malformed_records:
         return lines

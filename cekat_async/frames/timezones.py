@@ -17,14 +17,14 @@ def parse_timezone(zone: str | tzinfo) -> str:
     """Return the IANA name of a time zone.
 
     Args:
-        zone: The name, a ``ZoneInfo``, or a fixed offset of whole hours.
+        zone: The name of the zone, a ``ZoneInfo``, or a fixed offset of whole hours.
 
     Raises:
-        ConfigurationError: There is no such zone, or the zone has no name.
+        ConfigurationError: There is no such time zone, or it has no name.
     """
     if isinstance(zone, timezone):
         return _name_offset(zone.utcoffset(None))
-    # The attribute for the name is `key` in ZoneInfo, and `zone` in pytz.
+    # The attribute that contains the name is `key` in ZoneInfo, and `zone` in pytz.
     name = getattr(zone, "key", None) or getattr(zone, "zone", None) or zone
     if not isinstance(name, str):
         raise ConfigurationError(f"timezone must have a name, unlike {zone!r}: {_ADVICE}")
@@ -44,5 +44,5 @@ def _name_offset(offset: timedelta) -> str:
         raise ConfigurationError(
             f"timezone must be an offset of whole hours, from -12 to +14, or a name: {_ADVICE}"
         )
-    # These names have the signs of POSIX: Etc/GMT-7 is UTC+07:00.
+    # The sign in these names is reversed, as in POSIX: Etc/GMT-7 is UTC+07:00.
     return f"Etc/GMT{-hours:+d}" if hours else "UTC"

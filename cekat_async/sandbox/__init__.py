@@ -1,6 +1,6 @@
 """A sandbox of the Cekat Conversations API: a real HTTP server on loopback, with generated data.
 
-It needs no key and no network connection. The same seed gives the same bytes:
+The sandbox needs no key of your own and no network connection. The same seed gives the same bytes:
 
     import asyncio
 
@@ -22,10 +22,11 @@ It needs no key and no network connection. The same seed gives the same bytes:
 
     asyncio.run(main())
 
-It follows the API's documentation. ``Dialect`` chooses the behaviour that the documentation does
-not define. ``Quota`` sets how many requests are granted, ``Faults`` and ``Fault`` what fails, and
-``Live`` what changes in the account while it is read. ``Sandbox.log`` has every request.
-``with Sandbox()`` runs it in a thread, for synchronous code.
+The sandbox follows the API's documentation. ``Dialect`` chooses the behaviour that the
+documentation does not define. ``Quota`` sets how many requests the server grants, ``Faults`` and
+``Fault`` set which requests fail, and ``Live`` sets what changes in the account while a client
+reads it. ``Sandbox.log`` lists every request. ``with Sandbox()`` runs the server in a thread, for
+synchronous code.
 
 Start reading in ``server.py``. It uses ``http`` (the path of one request), ``api`` (endpoints and
 cursors), ``behaviour`` (quotas, faults, live mode) and ``data`` (the records).

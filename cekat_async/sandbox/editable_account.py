@@ -1,4 +1,4 @@
-"""The records of a sandbox: methods that read and change them while the sandbox runs."""
+"""Methods that read and change the records of a sandbox while it runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EditableAccount:
     def __init__(self, dataset: Dataset, lock: Lock) -> None:
         self._dataset = dataset
         self._listing = dataset.listing
-        # The server uses the same lock, so that no change happens while a reply is built.
+        # The server uses the same lock, so that no record changes while a reply is built.
         self._lock = lock
 
     @property
@@ -38,10 +38,10 @@ class EditableAccount:
             yield id_, self._dataset.inboxes.render(number)
 
     def records(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the id and the JSON of every conversation as it is now, byte for byte.
+        """Yield the id and the current JSON of every conversation, byte for byte.
 
-        They are in listing order. Each is rendered when you reach it, so do not change
-        conversations during the loop.
+        The conversations are in listing order. Each is rendered when the loop reaches it, so do not
+        change conversations during the loop.
 
         Examples:
             >>> len(list(sandbox.records()))
@@ -51,13 +51,13 @@ class EditableAccount:
             yield row[1], self._dataset.render(row)
 
     def record(self, id_: str) -> bytes:
-        """Return the JSON of one conversation as it is now.
+        """Return the current JSON of one conversation.
 
         Args:
             id_: The id of the conversation.
 
         Raises:
-            KeyError: There is no such conversation, or no longer.
+            KeyError: There is no such conversation, or it was deleted.
 
         Examples:
             >>> id_ = sandbox.add(contact_name="Siti")
@@ -68,11 +68,11 @@ class EditableAccount:
             return self._dataset.record(self._get_number(id_))
 
     def count(self, inbox_id: str | None = None, stage_status: str | None = None) -> int:
-        """Return how many conversations match now. An unknown inbox or status has 0.
+        """Return how many conversations match now. For an unknown inbox or status, it is 0.
 
         Args:
-            inbox_id: Only this inbox. Default: all inboxes.
-            stage_status: Only this status. Default: any status.
+            inbox_id: Count only conversations in this inbox. Default: all inboxes.
+            stage_status: Count only conversations with this status. Default: any status.
 
         Examples:
             >>> sandbox.count()
@@ -93,19 +93,20 @@ class EditableAccount:
         """Add a conversation, and return its id.
 
         The listing is sorted by last activity: the time of the last message or of creation,
-        whichever is later. Without both, the conversation is the most recently active one. An
-        unknown ``inbox_id`` adds an inbox with the name ``inbox_name``.
+        whichever is later. If you give neither time, the conversation is the most recently active
+        one. An unknown ``inbox_id`` also adds an inbox, whose name is ``inbox_name``.
 
         Args:
             conversation: A whole conversation in the API's form: a mapping, or a record with
-                ``to_dict()``. It is sent unchanged, with an id if it has none. By default, the
-                sandbox generates all fields that are not given, and the status is ``pending``.
-            **fields: Fields of the conversation, by their names in the API. Any name and any JSON
-                value is allowed.
+                ``to_dict()``. The server sends it unchanged, except that it adds an id if there is
+                none. If you pass no conversation, the sandbox generates all fields that are not
+                given, and the status is ``pending``.
+            **fields: The fields of the conversation, by their names in the API. Any name and any
+                JSON value are allowed.
 
         Raises:
-            ValueError: There is already a conversation with this ``id``, ``id`` is not text, there
-                is no inbox for it, or a value is not JSON.
+            ValueError: There is already a conversation with this ``id``, ``id`` is not text, the
+                account has no inbox, or a value is not JSON.
 
         Examples:
             >>> id_ = sandbox.add(contact_name="Siti", stage_status="assigned")
@@ -118,9 +119,9 @@ class EditableAccount:
     def update(self, id_: str, /, **fields: Any) -> None:
         """Replace fields of a conversation.
 
-        A new ``last_message`` moves the conversation to the time of that message. Without a
-        ``created_at``, it becomes the most recently active one. Other fields do not change its
-        position. Use ``touch`` to move it to the front.
+        A new ``last_message`` moves the conversation to the time of that message. If the message
+        has no ``created_at``, the conversation becomes the most recently active one. Other fields
+        do not change its position. Use ``touch`` to move it to the front.
 
         Args:
             id_: The id of the conversation.
@@ -178,10 +179,10 @@ class EditableAccount:
             self._listing.touch(self._get_number(id_))
 
     def create(self) -> str:
-        """Create a conversation, which is then the newest, and return its id.
+        """Create the newest conversation, and return its id.
 
         Raises:
-            ValueError: There is no inbox for it.
+            ValueError: The account has no inbox.
 
         Examples:
             >>> id_ = sandbox.create()

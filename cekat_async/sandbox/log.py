@@ -1,4 +1,4 @@
-"""The sandbox's record of what it received: requests, their times, and connections."""
+"""The log of a sandbox: the requests that it received, their times, and the connections."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 _HARMLESS = frozenset({None, "delay", "slow", "trickle"})
-# Only these values are shown. Other values, such as those of cursors, may be private.
+# The parameters whose values are shown. Other values, such as those of cursors, may be private.
 _SHOWN = frozenset({"limit", "page", "inbox_id", "stage_status"})
 
 
 @dataclass(slots=True)
 class SeenRequest:
-    """One request as it arrived, and its outcome. The key is never recorded.
+    """A request that the sandbox received, and its outcome. The key is never recorded.
 
-    ``str()`` of it is one line without private values: ``GET /api/inboxes?page=1: 200``.
+    ``str()`` returns one line without private values: ``GET /api/inboxes?page=1: 200``.
 
     Attributes:
-        time: When it arrived, in seconds on the event loop's clock.
+        time: The time of its arrival, in seconds on the event loop's clock.
         method: The method, such as ``GET``.
-        path: The path as it was sent, without the query.
-        query: The query as it was sent, percent-encoded. It may be empty.
+        path: The path as the client sent it, without the query.
+        query: The percent-encoded query as the client sent it. It may be empty.
         connection: The number of its connection, from 1.
         user_agent: The ``User-Agent`` header, or ``None``.
         accept_encoding: The ``Accept-Encoding`` header, or ``None``.
-        authorized: Whether it had the right key.
-        status: The status of its reply. ``None`` before the reply, and for requests without one.
+        authorized: Whether the request had the right key.
+        status: The status of its reply. ``None`` before the reply, and for requests that get no
+            reply.
         fault: The name of its fault, or ``None``.
     """
 
@@ -58,8 +59,8 @@ class Log:
 
     Attributes:
         requests: All requests, in the order of arrival.
-        connections: How many connections were opened, including dropped ones.
-        open_connections: How many connections are open now.
+        connections: The number of connections that were opened, including dropped ones.
+        open_connections: The number of connections that are open now.
     """
 
     requests: list[SeenRequest] = field(default_factory=list[SeenRequest])
@@ -68,21 +69,21 @@ class Log:
 
     @property
     def served(self) -> int:
-        """How many requests got a 200 with a whole and undamaged body."""
+        """The number of requests that got a 200 with a complete and undamaged body."""
         return sum(
             seen.status == HTTPStatus.OK and seen.fault in _HARMLESS for seen in self.requests
         )
 
     @property
     def refused(self) -> int:
-        """How many requests got a 429, from the quota or from a fault."""
+        """The number of requests that got a 429, from the quota or from a fault."""
         return sum(seen.status == HTTPStatus.TOO_MANY_REQUESTS for seen in self.requests)
 
     def most_in_any(self, seconds: float) -> int:
-        """Return the largest number of requests that arrived in any window of this length.
+        """Return the largest number of requests that arrived in any window of a given length.
 
         Args:
-            seconds: The length of the window. Its end is not part of it.
+            seconds: The length of the window. The end of a window is not part of it.
 
         Examples:
             >>> conversations = await cekat.conversations.list().collect()

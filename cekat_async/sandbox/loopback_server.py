@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LoopbackServer:
-    """The server of a sandbox. It runs only once."""
+    """The server of a sandbox. It can run only once."""
 
     def __init__(self, handler: Handler, log: Log, host: str, port: int) -> None:
         self.log = log
@@ -74,6 +74,6 @@ class LoopbackServer:
             await self._socket.wait_closed()
 
     def _get_time(self) -> float:
-        """Return the time of the event loop that the sandbox runs in, or will run in."""
+        """Return the time of the event loop in which the sandbox runs or will run."""
         # Before the sandbox runs, use the clock of asyncio's own event loops.
         return self._loop.time() if self._loop else time.monotonic()

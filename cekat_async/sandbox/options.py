@@ -1,4 +1,4 @@
-"""Options of a sandbox: its quota, its dialect of the API, and its live mode."""
+"""The options of a sandbox: its quota, its dialect of the API, and its live mode."""
 
 from __future__ import annotations
 
@@ -39,34 +39,36 @@ _MAX_TIE: Final = 10_000
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """How many requests the server grants, and how it reports that.
+    """The number of requests that the server grants, and the headers that report it.
 
-    Every request counts, even without a valid key, because a gateway counts requests before it
-    checks keys. A refused request uses no quota.
+    Every request counts, even a request without a valid key, because a gateway counts requests
+    before it checks keys. However, a request that gets a 429 uses no quota.
 
     Attributes:
-        requests: The requests granted per window, or the tokens that a bucket gains in ``per``
-            seconds. Default 300.
+        requests: The number of requests granted per window, or the number of tokens that a bucket
+            gains in ``per`` seconds. Default 300.
         per: The length of the window in seconds. Default 60.
-        window: The kind of window. With ``"fixed"``, the default, a window starts at ``phase`` and
-            every ``per`` seconds from there, on the event loop's clock. With ``"first_hit"``, a
-            window starts with the first request after the last window. ``"sliding"`` grants
-            ``requests`` in any ``per`` seconds. ``"bucket"`` holds ``burst`` tokens and refills
-            evenly.
-        headers: The rate-limit headers. ``"x-ratelimit"``, the default, sends
+        window: The kind of window. With ``"fixed"``, the default, a window starts at ``phase``, and
+            then another every ``per`` seconds, on the event loop's clock. With ``"first_hit"``, a
+            window starts with the first request after the last window. ``"sliding"`` grants at most
+            ``requests`` in any ``per`` seconds. ``"bucket"`` is a bucket of ``burst`` tokens that
+            refills evenly.
+        headers: The rate-limit headers of each reply. ``"x-ratelimit"``, the default, sends
             ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit"`` sends
             ``RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit-combined"`` sends
             ``RateLimit`` and ``RateLimit-Policy``. ``None`` sends none.
         retry_after: The format of ``Retry-After`` on a 429: whole seconds, rounded up
             (``"seconds"``, the default), seconds with three decimals (``"fraction"``), a date
             (``"http-date"``), or no header (``None``).
-        per_day: The requests granted in the 24 hours that start with the first request. Default
-            ``None``: no daily limit.
-        burst: The tokens in a full bucket. Only for buckets. Default ``None``: ``requests``.
+        per_day: The number of requests granted in the 24 hours that start with the first request.
+            Default ``None``: no daily limit.
+        burst: The number of tokens in a full bucket. It applies only to buckets. Default ``None``:
+            the same number as ``requests``.
         reset_as: The format of ``X-RateLimit-Reset``: seconds since 1970 (``"epoch"``, the
             default), milliseconds since 1970 (``"epoch_ms"``) or seconds from now (``"delta"``).
             The ``RateLimit`` headers always have seconds from now.
-        phase: When a fixed window starts, in seconds on the event loop's clock. Default 0.
+        phase: The time at which a fixed window starts, in seconds on the event loop's clock.
+            Default 0.
 
     Raises:
         ValueError: An option is invalid.
@@ -101,54 +103,61 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """How the server behaves where the API's documentation does not say.
+    """The behaviour of the server that the API's documentation does not define.
 
     Attributes:
-        end: How the last page shows that it is the last: ``next_cursor`` is a pair of nulls
-            (``"null_pair"``, the default), null (``"null_cursor"``) or missing
-            (``"missing_cursor"``), or the metadata is null (``"null_metadata"``) or missing
-            (``"missing_metadata"``). Or it has a real cursor that leads to an empty page, which has
-            a pair of nulls (``"empty_page"``) or the same cursor again (``"echo"``).
-        over_limit: Whether a ``limit`` above the maximum is lowered (``"clamp"``, the default) or
-            refused with a 400 (``"reject"``).
+        end: The way in which the last page shows that it is the last. With ``"null_pair"``, the
+            default, ``next_cursor`` is a pair of nulls. With ``"null_cursor"``, it is null, and
+            with ``"missing_cursor"``, it is missing. With ``"null_metadata"``, the whole metadata
+            is null, and with ``"missing_metadata"``, it is missing. With ``"empty_page"`` and
+            ``"echo"``, the last page has a real cursor that leads to an empty page. The cursor on
+            this empty page is a pair of nulls (``"empty_page"``) or the same cursor again
+            (``"echo"``).
+        over_limit: The reaction to a ``limit`` above the maximum. The server lowers it
+            (``"clamp"``, the default) or replies with a 400 (``"reject"``).
         timestamps: The format of timestamps in records: milliseconds with ``+00:00``
             (``"offset"``, the default) or ``Z`` (``"z"``), microseconds with ``+00:00``
             (``"micro"``) or without a zone (``"naive"``), or whole seconds with a space and no zone
-            (``"space"``). All are UTC. Cursors keep their own format.
+            (``"space"``). All timestamps are in UTC. The option does not change the format of
+            cursors.
         order: The order of the listing: newest activity first (``"activity"``, the default), newest
-            created first (``"created"``) or oldest activity first (``"ascending"``). The timestamp
-            of the cursor is the one that the listing is sorted by.
-        max_limit: The maximum of ``limit``. Default 100.
+            creation first (``"created"``) or oldest activity first (``"ascending"``). Cursors
+            contain the timestamp by which the listing is sorted.
+        max_limit: The maximum value of ``limit``. Default 100.
         compress: The compression of bodies for clients that accept it: ``"gzip"`` or ``"deflate"``.
             Default ``None``.
         unknown_fields: Whether some records have fields that are not documented. Default ``True``.
-        collections_null: The fraction of records, 0 to 1, whose ``labels``, ``additional_data`` and
-            ``last_message`` are null, chosen separately for each of the three. Default 0.02.
-        tie: How many consecutive conversations share one timestamp, so that their cursors differ
-            only in the id. Default 1.
-        density: How the conversations are distributed over time: evenly (``"even"``, the default),
-            in bursts of different sizes with gaps about fifty times as long (``"bursty"``), or the
-            newest 90 % within 1 % of the time (``"recent"``). ``"bursty"`` has about 20 bursts for
-            40,000 conversations, growing with the fourth root of their number. In all three, the
-            time from the newest to the oldest conversation is about 100 seconds times the number of
-            conversations, divided by ``tie``. In the last two, the timestamps depend on the number
-            of conversations.
-        made_up_cursors: How the server treats a cursor that it never sent in exactly this form: as
-            a position between conversations (``"honour"``, the default), as no cursor, so that it
-            returns the first page (``"ignore"``), or with a 400 (``"reject"``). For the last two
-            the server remembers every cursor it sends. Its memory then grows with the pages, and it
-            does not know the cursors of another sandbox. ``"by_id"`` continues from the current
-            position of the conversation ``cursor_id`` and ignores ``cursor_ts``. An unknown id gets
-            a 400. Cursors that the server sent work in all four, except with ``"by_id"`` after
-            their conversation was deleted.
-        endless: A broken server that sends more pages without end after the end of each listing,
+        collections_null: The fraction of records, from 0 to 1, in which a collection is null. It
+            applies separately to ``labels``, ``additional_data`` and ``last_message``. Default
+            0.02.
+        tie: The number of consecutive conversations that share a timestamp, so that their cursors
+            differ only in the id. Default 1.
+        density: The distribution of the conversations over time. ``"even"``, the default,
+            distributes them evenly. ``"bursty"`` has bursts of different sizes, with gaps about
+            fifty times as long as the bursts. There are about 20 bursts for 40,000 conversations,
+            and the number of bursts grows with the fourth root of the number of conversations.
+            ``"recent"`` has the newest 90 % of the conversations within 1 % of the time. In all
+            three, the time from the newest to the oldest conversation is about 100 seconds times
+            the number of conversations, divided by ``tie``. In ``"bursty"`` and ``"recent"``, the
+            timestamps depend on the number of conversations.
+        made_up_cursors: The reaction to a cursor that the server never sent in exactly this form.
+            ``"honour"``, the default, continues from that place, even between two conversations.
+            ``"ignore"`` returns the first page. ``"reject"`` replies with a 400. For the last two,
+            the server remembers every cursor that it sends, so its memory use grows with the number
+            of pages, and it does not know the cursors of another sandbox. ``"by_id"`` continues
+            from the current position of the conversation ``cursor_id``, ignores ``cursor_ts``, and
+            replies to an unknown id with a 400. Cursors that the server did send work in all four
+            dialects, except with ``"by_id"`` after their conversation was deleted.
+        endless: The pages that a broken server sends without end after the last page of a listing,
             each with a new cursor: empty pages (``"empty"``), the first page repeatedly
             (``"repeat"``), or all pages from first to last repeatedly (``"cycle"``). ``end`` then
-            has no effect. Each page of inboxes claims that there is one more. Default ``None``.
-        endless_times: The timestamps of these cursors: that of the last conversation (``"still"``,
-            the default), 30 days further in the direction of the listing on each page
-            (``"advance"``) or 30 days back (``"backwards"``), no timestamps at all
-            (``"unreadable"``), or times around 1970 (``"past"``) or 2200 (``"future"``).
+            has no effect, and each page of inboxes claims that there is another page. Default
+            ``None``: the server is not broken in this way.
+        endless_times: The timestamps in the cursors of ``endless``. ``"still"``, the default,
+            repeats the timestamp of the last conversation. ``"advance"`` moves 30 days further on
+            each page, in the direction of the listing, and ``"backwards"`` moves 30 days in the
+            opposite direction. ``"unreadable"`` sends texts that are not timestamps. ``"past"`` and
+            ``"future"`` send times around 1970 and 2200.
 
     Raises:
         ValueError: An option is invalid.
@@ -187,16 +196,17 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 class Live(msgspec.Struct, frozen=True):
-    """What changes in the account after each page of conversations, in events per page.
+    """The changes in the account after each page of conversations, in events per page.
 
     2.0 means two events after each page, and 0.25 means one event after a quarter of the pages. The
     seed and the number of pages sent so far decide which conversations change.
 
     Attributes:
-        messages: How many conversations receive a message. It becomes their ``last_message``, and
-            they move to the front of the listing. Default 0.
-        created: How many conversations are created. They are then the newest. Default 0.
-        resolved: How many conversations are resolved. Their position does not change. Default 0.
+        messages: The number of conversations that receive a message. The message becomes their
+            ``last_message``, and they move to the front of the listing. Default 0.
+        created: The number of conversations that are created. They become the newest. Default 0.
+        resolved: The number of conversations that are resolved. Their position does not change.
+            Default 0.
         seed: The seed of the events. Default 0.
 
     Raises:

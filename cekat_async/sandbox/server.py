@@ -29,26 +29,27 @@ _MAX_PORT: Final = 65_535
 class Sandbox(EditableAccount, LoopbackServer):
     """A real HTTP server on loopback that behaves like the API, with generated data.
 
-    You can run it once. With ``async with`` it runs in your event loop, with ``with`` in its own
-    thread. You can read its data and its log at any time, also before and after it runs. Its
-    methods may be called from any thread. They take effect before they return.
+    You can run a sandbox once. With ``async with``, it runs in your event loop. With ``with``, it
+    runs in its own thread. You can read its data and its log at any time, even before and after it
+    runs. You can call its methods from any thread, and each takes effect before it returns.
 
     Args:
-        conversations: How many conversations there are at the start. With 0, there are only those
-            that you add. Default 5,000.
-        inboxes: How many inboxes there are. At least 1 if there are conversations. Default 8.
+        conversations: The number of conversations at the start. With 0, there are only those that
+            you add. Default 5,000.
+        inboxes: The number of inboxes. It must be at least 1 if there are conversations. Default 8.
         seed: The seed of the data. The same seed gives the same bytes. Default 1.
         api_key: The key that clients must send. Default ``None``: a fixed key that is not real.
-        quota: How many requests the server grants. ``None`` means no limit. Default: 300 in 60
-            seconds.
+        quota: The number of requests that the server grants. ``None`` means no limit. Default: 300
+            in 60 seconds.
         faults: The probabilities of random faults. Default ``None``: no faults.
-        live: What changes in the account between pages. Default ``None``: nothing.
-        dialect: How the server behaves where the API's documentation does not say.
+        live: The changes in the account after each page. Default ``None``: no changes.
+        dialect: The behaviour that the API's documentation does not define.
         latency: The seconds from the arrival of a request to its reply. Default 0. The reply shows
-            the account at the arrival. Live events happen at the arrival too, even if the client
-            does not wait for the reply.
-        cache: How many rendered conversations are kept, the most recently used ones, so that
-            reading them again is faster. Each takes about 1.4 kB (56 MB for 40,000). Default 0.
+            the account as it is when the request arrives. Live changes happen at that moment, too,
+            even if the client does not wait for the reply.
+        cache: The number of rendered conversations to keep in memory, so that reading them again is
+            faster. The most recently used ones are kept. Each takes about 1.4 kB (56 MB for
+            40,000). Default 0.
         host: The address to listen on. Default ``"127.0.0.1"``.
         port: The port to listen on. Default 0: any free port.
 
@@ -99,7 +100,7 @@ class Sandbox(EditableAccount, LoopbackServer):
         LoopbackServer.__init__(self, handler, log, host, port)
 
     def curl(self, query: str = "limit=5") -> str:
-        """Return a shell command that requests conversations from the running sandbox.
+        """Return a shell command (``curl``) that requests conversations from the running sandbox.
 
         Args:
             query: The query of the request. Default ``"limit=5"``.
@@ -117,9 +118,10 @@ class Sandbox(EditableAccount, LoopbackServer):
     def fail_next(self, *faults: Fault) -> None:
         """Apply these faults to the next requests, in order, before any random faults.
 
-        The quota counts these requests too. If the quota refuses a request, a fault that damages
-        replies (``delay``, ``truncate``, ``trickle``, ``drop_mid_body``) damages the 429. Other
-        faults replace it. :class:`FaultInjector` has a method for each common fault.
+        The quota counts these requests, too. If the quota is used up, a fault that delays or
+        damages replies (``delay``, ``truncate``, ``trickle``, ``drop_mid_body``) is applied to the
+        429. Any other fault replaces the 429. :class:`FaultInjector` has a method for each common
+        fault.
 
         Args:
             *faults: The faults, one for each request.
@@ -138,13 +140,13 @@ class Sandbox(EditableAccount, LoopbackServer):
             self._handler.script.extend(faults)
 
     def exhaust_daily_quota(self, seconds: float) -> None:
-        """Refuse every request for some time, as after a used-up daily quota.
+        """Reply to every request with a 429 for some time, as if the daily quota were used up.
 
-        The 429 has the code ``DAILY_LIMIT_EXCEEDED``. The headers of the quota say when the server
-        accepts requests again. Without a quota, it has only ``Retry-After``.
+        The 429 has the code ``DAILY_LIMIT_EXCEEDED``. Its rate-limit headers say when the server
+        accepts requests again. If the sandbox has no quota, the 429 has only ``Retry-After``.
 
         Args:
-            seconds: For how long.
+            seconds: The time until the server accepts requests again.
 
         Raises:
             ValueError: ``seconds`` is not a positive number.
@@ -173,10 +175,10 @@ class Sandbox(EditableAccount, LoopbackServer):
             self._handler.exhaust_day(-math.inf)
 
     def take(self, requests: int) -> int:
-        """Use up quota, as other clients on the same address would. Return how much was granted.
+        """Use up some of the quota, like other clients on the same address, and return how much.
 
         Args:
-            requests: How many requests to take.
+            requests: The number of requests to take.
 
         Raises:
             ValueError: ``requests`` is not a whole number of at least 0.
@@ -196,7 +198,7 @@ class Sandbox(EditableAccount, LoopbackServer):
         Listings without ``inbox_id`` still contain their conversations.
 
         Args:
-            *inbox_ids: The ids of the inboxes. Without any, all inboxes are allowed again.
+            *inbox_ids: The ids of the inboxes. If you pass none, all inboxes are allowed again.
 
         Examples:
             >>> sandbox.forbid(sandbox.inbox_ids[0])

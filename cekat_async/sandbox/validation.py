@@ -1,4 +1,4 @@
-"""Validators of options: each raises ``ValueError`` for an invalid value."""
+"""Functions that check options. Each raises ``ValueError`` for an invalid value."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@
 ...     telemetry.observe(cekat)  # also report the quota
 ...     page = await cekat.conversations.page()
 
-Start reading in ``hook.py``: it turns the events of a client into spans (``spans.py``) and
-measurements (``metrics.py``, ``quota.py``). ``export_events.py`` has the events of an export.
-Only ``OpenTelemetry()`` needs the library opentelemetry-api.
+Start reading in ``hook.py``, which turns the events of a client into spans (``spans.py``) and
+measurements (``metrics.py``, ``quota.py``). ``export_events.py`` has the events of an export. Only
+a call of ``OpenTelemetry()`` needs the library opentelemetry-api.
 """
 
 from cekat_async.telemetry.hook import OpenTelemetry

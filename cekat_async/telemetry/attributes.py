@@ -1,6 +1,6 @@
-"""Names of attributes, and functions that build the attributes of a request. Pure.
+"""The names of attributes, and pure functions that build the attributes of a request.
 
-The names without ``cekat.`` are those of OpenTelemetry's semantic conventions for HTTP.
+Names that do not begin with ``cekat.`` are from OpenTelemetry's semantic conventions for HTTP.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ADDRESS = "server.address"
 _PORT = "server.port"
 
 CANCELLED = "CancelledError"
-"""The error name of a cancelled operation, for example after ``break``. It is not a failure."""
+"""The error of a cancelled operation, for example after ``break``, which is not a failure."""
 
 _PORTS = {"https": 443, "http": 80}
 _PREFIX = re.compile(r"api|v\d{1,3}")
@@ -45,9 +45,9 @@ _WORD = re.compile(r"[a-z][a-z_-]{0,31}")
 
 @lru_cache(maxsize=256)
 def get_template(path: str) -> str:
-    """Return a path in which ``{id}`` replaces each part that may be an id, a name or a number.
+    """Return a path, with ``{id}`` in place of each part that may be an id, a name or a number.
 
-    After ``/api`` and a version, every other part is an id.
+    After ``/api`` and a version, names and ids are assumed to alternate: ``/name/id/name/id``.
     """
     segments = path.strip("/").split("/")
     start = next((n for n, one in enumerate(segments) if not _PREFIX.fullmatch(one)), len(segments))
@@ -59,11 +59,11 @@ def get_template(path: str) -> str:
 
 @lru_cache(maxsize=256)
 def build_request_attributes(method: str, url: str, path: str) -> Mapping[str, str | int]:
-    """Return the attributes of all attempts of a call. Do not change the result: it is cached.
+    """Return the attributes for all attempts of a call. The result is cached: do not change it.
 
     Args:
         method: The HTTP method.
-        url: Scheme, host, port and path, without the query.
+        url: The URL without its query: scheme, host, port and path.
         path: The path of the endpoint, which is the end of ``url``.
     """
     parts, template = urlsplit(url), get_template(path)
@@ -77,7 +77,7 @@ def build_request_attributes(method: str, url: str, path: str) -> Mapping[str, s
 
 
 def select_server(attributes: Mapping[str, str | int]) -> dict[str, str | int]:
-    """Return the attributes of a request that are used for measurements of the client."""
+    """Return the attributes of a request that measurements of the client have, too."""
     return {
         name: attributes[name] for name in (_ADDRESS, _PORT, URL_TEMPLATE) if name in attributes
     }

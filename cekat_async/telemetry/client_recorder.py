@@ -40,14 +40,15 @@ __all__ = ["ClientRecorder"]
 class ClientRecorder:
     """Records the events of clients.
 
-    Walks and calls that began while nothing was recorded are ignored.
+    It ignores walks and calls that began while nothing was recorded.
 
     Args:
         tracer: The tracer that starts the spans.
         measurements: The measurements to which the numbers are added.
-        quota: The gauges that are refreshed after each attempt.
-        get_parent: Returns the parent span for a walk or a call in the present task.
-        is_recording: Returns whether anything is recorded now.
+        quota: The gauges to refresh after each attempt.
+        get_parent: A function that returns the parent span for a walk or a call in the present
+            task.
+        is_recording: A function that returns whether anything is recorded now.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ClientRecorder:
 
     @property
     def open_spans(self) -> int:
-        """How many spans of listings and pages are open."""
+        """The number of open spans of listings and pages."""
         return len(self._walks) + len(self._calls)
 
     def begin_walk(self, event: WalkBegun) -> None:
@@ -138,7 +139,7 @@ class ClientRecorder:
         self._measurements.add_retry(call.request, event)
 
     def add_pause(self, event: PauseBegun) -> None:
-        """Add an event for a pause to all listings, and to all pages without a listing."""
+        """Add an event for a pause to all spans of listings, and of pages without a listing."""
         alone = (call for call in list(self._calls.values()) if call.walk is None)
         for span in (*self._walks.values(), *alone):
             span.add_event(

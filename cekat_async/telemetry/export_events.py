@@ -1,6 +1,6 @@
-"""The events that an export emits to the hooks of its client, in addition to those of its requests.
+"""The events that an export sends to the hooks of its client, besides the events of requests.
 
-No event contains a file name, an account's name or a text of the server.
+No event contains the name of a file or an account, or text from the server.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = [
 ]
 
 ExportStep: TypeAlias = Literal["collect", "publish"]
-"""A step of an export: store all records in the checkpoint, or write them to the target."""
+"""A step of an export: to store all records in the checkpoint, or to write them to the target."""
 
 
 class ExportBegun(HookEvent, frozen=True, kw_only=True):
-    """An export has begun. All walks that begin in its task, until it ends, belong to it.
+    """An export has begun. All walks that begin in its task before it ends belong to it.
 
     Attributes:
-        export: The number of the export. It is unique in the process.
+        export: The number of the export, which is unique in the process.
         incremental: Whether the export is incremental.
-        by_inbox: Whether it walks each inbox of the account separately.
+        by_inbox: Whether the export walks each inbox of the account separately.
     """
 
     export: int
@@ -43,7 +43,8 @@ class ExportEnded(HookEvent, frozen=True, kw_only=True):
     Attributes:
         export: The number of the export, as in :class:`ExportBegun`.
         seconds: The time since the export began.
-        conversations: How many different conversations it fetched. 0 after an error.
+        conversations: The number of different conversations that the export fetched. 0 after an
+            error.
         error: The class name of the exception that ended it. ``None`` if none did.
     """
 
@@ -71,7 +72,8 @@ class ExportStepEnded(HookEvent, frozen=True, kw_only=True):
     Attributes:
         export: The number of the export, as in :class:`ExportBegun`.
         step: ``"collect"`` or ``"publish"``.
-        records: How many records it stored in the checkpoint, or wrote to the target, in this run.
+        records: The number of records that the step stored in the checkpoint, or wrote to the
+            target, in this run.
         seconds: The time since the step began.
         error: The class name of the exception that ended it. ``None`` if none did.
     """
@@ -84,15 +86,15 @@ class ExportStepEnded(HookEvent, frozen=True, kw_only=True):
 
 
 class PartitionEnded(HookEvent, frozen=True, kw_only=True):
-    """One partition of an export was collected, or has failed permanently.
+    """One partition of an export was fetched completely, or has failed permanently.
 
-    The export reports all partitions when the last one has ended.
+    An export reports all its partitions together, when the last of them has ended.
 
     Attributes:
         export: The number of the export, as in :class:`ExportBegun`.
         inbox_id: The inbox of the partition. ``None`` for all conversations of the account.
-        pages: How many pages were fetched, in all runs of the export.
-        records: How many records are on these pages, repeated ones included.
+        pages: The number of pages that were fetched, in all runs of the export.
+        records: The number of records on these pages, including repeated ones.
         error: The class name of the permanent error. ``None`` if the partition is complete.
     """
 
@@ -109,7 +111,7 @@ class CatchUpBegun(HookEvent, frozen=True, kw_only=True):
     Attributes:
         export: The number of the export, as in :class:`ExportBegun`.
         inbox_id: The inbox of the partition. ``None`` for all conversations of the account.
-        number: The number of the catch-up pass of this partition, from 1.
+        number: The number of this catch-up pass among those of the partition, from 1.
     """
 
     export: int

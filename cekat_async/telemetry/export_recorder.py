@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportRecorder"]
 
-# The number of the export that the present task runs. The tasks that it starts inherit it.
+# The number of the export that the present task runs. Tasks that this task starts inherit the
+# number.
 _export = ContextVar[int | None]("cekat_export", default=None)
 
 
@@ -33,8 +34,9 @@ class _OpenExport(NamedTuple):
     """The open spans of an export.
 
     Attributes:
-        spans: The span of the export, and the span of the present step if there is one.
-        outer: The number of the export whose task started it.
+        spans: The span of the export, and also the span of the present step if there is one.
+        outer: The number of the export whose task started this export. ``None`` if there was no
+            such export.
     """
 
     spans: list[OpenSpan]
@@ -47,7 +49,7 @@ class ExportRecorder:
     Args:
         tracer: The tracer that starts the spans.
         measurements: The measurements to which the numbers are added.
-        is_recording: Returns whether anything is recorded now.
+        is_recording: A function that returns whether anything is recorded now.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class ExportRecorder:
 
     @property
     def open_spans(self) -> int:
-        """How many spans of exports are open."""
+        """The number of open spans of exports."""
         return len(self._exports)
 
     def get_parent(self) -> OpenSpan | None:

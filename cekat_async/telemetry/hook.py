@@ -47,18 +47,18 @@ _SCHEMA = "https://opentelemetry.io/schemas/1.36.0"
 class OpenTelemetry:
     """A hook that reports the work of a client as OpenTelemetry spans and metrics.
 
-    Several clients may share one hook. The spans of a client are ``listing``, ``page`` and one for
-    each attempt. Those of an export are ``export``, ``collect`` and ``publish``. The outermost span
-    is a child of the span that is current when it begins. Spans and metrics contain no key, cursor,
-    query, body or message. The hook does nothing while neither provider records anything, for
-    example without OpenTelemetry's SDK.
+    Several clients may share one hook. A client has spans named ``listing`` and ``page``, and a
+    span for each attempt. An export has spans named ``export``, ``collect`` and ``publish``. The
+    outermost of these spans is a child of the span that is current when it begins. Spans and
+    metrics contain no key, cursor, query, body or message. The hook does nothing as long as neither
+    provider records anything, for example if OpenTelemetry's SDK is not installed.
 
     Args:
         tracer_provider: The provider that receives the spans. Default: the global provider.
         meter_provider: The provider that receives the metrics. Default: the global provider.
 
     Raises:
-        MissingExtraError: The extra ``otel`` is not installed.
+        MissingExtraError: The ``otel`` extra is not installed.
 
     Examples:
         >>> telemetry = OpenTelemetry()
@@ -79,14 +79,14 @@ class OpenTelemetry:
             raise MissingExtraError(
                 "telemetry needs opentelemetry-api: pip install 'cekat-async[otel]'"
             ) from error
-        # These modules also import the library.
+        # These modules also import the library, so import them only here.
         from cekat_async.telemetry.client_recorder import ClientRecorder  # noqa: PLC0415
         from cekat_async.telemetry.export_recorder import ExportRecorder  # noqa: PLC0415
         from cekat_async.telemetry.metrics import Measurements  # noqa: PLC0415
         from cekat_async.telemetry.quota import QuotaGauges  # noqa: PLC0415
 
         def is_recording() -> bool:
-            # The global providers may be set at any time.
+            # Check this again for each event, because the global providers may be set at any time.
             return _can_record(tracer_provider or trace.get_tracer_provider()) or _can_record(
                 meter_provider or metrics.get_meter_provider()
             )
@@ -102,13 +102,13 @@ class OpenTelemetry:
 
     @property
     def open_spans(self) -> int:
-        """How many exports, listings and pages are in progress."""
+        """The number of open spans of exports, listings and pages."""
         return self._client.open_spans + self._exports.open_spans
 
     def observe(self, client: CekatClient) -> None:
-        """Report also the quota of a client, and how much of it the client uses.
+        """Also report the quota of a client, and how much of it the client uses.
 
-        Call it in the thread that uses the client.
+        Call this method in the thread that uses the client.
 
         Args:
             client: The client.
@@ -130,7 +130,7 @@ class OpenTelemetry:
 
 
 def _list_reactions(client: ClientRecorder, exports: ExportRecorder) -> _Reactions:
-    """Return the method that receives each kind of event."""
+    """Return, for each kind of event, the method that receives it."""
     return {
         WalkBegun: client.begin_walk,
         WalkEnded: client.end_walk,
@@ -152,7 +152,7 @@ def _list_reactions(client: ClientRecorder, exports: ExportRecorder) -> _Reactio
 
 
 def _can_record(provider: object) -> bool:
-    """Whether a provider may record something. Providers of the API package never do."""
+    """Return whether a provider may record something. The API package's own providers never do."""
     return not type(provider).__module__.startswith(
         ("opentelemetry.trace", "opentelemetry.metrics")
     )

@@ -1,4 +1,4 @@
-"""The measurements of a client and its exports. They are added when an event happens."""
+"""The measurements of a client and its exports. They are recorded when an event happens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOO_MANY_REQUESTS = 429
 
 
 class Measurements:
-    """The instruments of a meter."""
+    """Records measurements with the instruments of a meter."""
 
     def __init__(self, meter: Meter) -> None:
         count = meter.create_counter
@@ -61,7 +61,7 @@ class Measurements:
     def add_attempt(
         self, request: Attributes, seconds: float, *, status: int | None, error: str | None
     ) -> None:
-        """Add an attempt that has ended: with a status, an error, or both."""
+        """Add an attempt that has ended with a status, an error, or both."""
         outcome = _drop_none({STATUS: status, ERROR_TYPE: error})
         server = select_server(request)
         self._duration.record(seconds, {METHOD: request[METHOD], **server, **outcome})
@@ -69,12 +69,12 @@ class Measurements:
             self._refusals.add(1, server)
 
     def add_waits(self, request: Attributes, waited: Mapping[str, float]) -> None:
-        """Add the seconds that a call has waited before an attempt, by reason."""
+        """Add the seconds that a call waited before an attempt, by reason."""
         for reason, seconds in waited.items():
             self._waits.add(seconds, {**select_server(request), "cekat.wait.reason": reason})
 
     def add_retry(self, request: Attributes, event: RetryScheduled) -> None:
-        """Add a retry, with the failure before it."""
+        """Add a retry, with the failure that caused it."""
         outcome = _drop_none({STATUS: event.status, ERROR_TYPE: event.error})
         self._retries.add(1, {**select_server(request), **outcome})
 

@@ -1,7 +1,7 @@
-"""Gauges for the quota and its use.
+"""Gauges for the quota of a client, and for how much of it is used.
 
-Metrics are read in another thread, but a limiter belongs to its event loop. So the state of the
-limiter is copied after each attempt.
+OpenTelemetry reads metrics in another thread, but a limiter belongs to its event loop. So the
+gauges report a copy of the limiter's state, which is made after each attempt.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class QuotaGauges:
         )
 
     def observe(self, client: CekatClient) -> None:
-        """Report the quota of a client, until one window after the client was deleted."""
+        """Report the quota of a client until one window after the client was deleted."""
         self._observed = [one for one in self._observed if one.is_alive]
         self._observed.append(_Quota(client))
 
     def refresh(self) -> None:
-        """Read the state of the limiters of this thread."""
+        """Copy the states of all limiters that belong to this thread."""
         for one in self._observed:
             one.refresh()
 
@@ -99,13 +99,14 @@ class _Quota:
         return None if limit is None or usage is None else min(1.0, usage / limit)
 
     def _get_snapshot(self) -> LimiterSnapshot | None:
-        """Return the last snapshot, or ``None`` if there is no snapshot or no limit."""
+        """Return the last snapshot, or ``None`` if nothing is to be reported."""
         snapshot = self._snapshot
         if snapshot is None or snapshot.limit is None:
             return None
-        # Report for one more window, because the last report is sent after the client is deleted.
+        # Report for one more window, because the last report may be sent after the client was
+        # deleted.
         return None if self._is_idle(snapshot) and not self.is_alive else snapshot
 
     def _is_idle(self, snapshot: LimiterSnapshot) -> bool:
-        """Whether the window is empty, because nothing was sent for its whole length."""
+        """Return whether nothing was sent for a whole window."""
         return time.monotonic() - self._at >= snapshot.per

@@ -1,4 +1,4 @@
-"""The open spans of exports, listings, pages and attempts. None of them becomes current."""
+"""The open spans of exports, listings, pages and attempts. None of them is made current."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class OpenSpan:
     Args:
         tracer: The tracer.
         name: The span's name.
-        attributes: The span's attributes. Attributes that are ``None`` are left out.
-        parent: The parent span. ``None`` for the current span.
+        attributes: The span's attributes. The span does not get attributes that are ``None``.
+        parent: The parent span. With ``None``, the current span is the parent.
         kind: The kind of the span.
     """
 
@@ -53,11 +53,11 @@ class OpenSpan:
         self.context: Context = trace.set_span_in_context(self._span, context)
 
     def add_event(self, name: str, attributes: Attributes) -> None:
-        """Add an event with the present time."""
+        """Add an event that happens now."""
         self._span.add_event(name, _known(attributes))
 
     def end(self, error: str | None = None, attributes: Attributes | None = None) -> None:
-        """End the span. ``error`` is the name of an exception's class, or a failure's status."""
+        """End the span. ``error`` is the class name of an exception, or the status of a failure."""
         self._span.set_attributes(_known(attributes or {}))
         if error is not None:
             self._span.set_attribute(ERROR_TYPE, error)
@@ -70,7 +70,7 @@ class OpenCall(OpenSpan):
     """The span of a page, and the span of its current attempt.
 
     Attributes:
-        walk: The number of the walk of the page. ``None`` for a page without a walk.
+        walk: The number of the walk that requested the page. ``None`` for a page without a walk.
         path: The path of the endpoint.
         request: The attributes of all attempts. Empty before the first attempt.
     """
@@ -91,14 +91,14 @@ class OpenCall(OpenSpan):
         self._attempt: OpenSpan | None = None
 
     def add_waits(self, waited: Mapping[str, float]) -> None:
-        """Add an event for each reason for a wait."""
+        """Add an event for each reason for which the call waited."""
         for reason, seconds in waited.items():
             self.add_event("wait", {"cekat.wait.reason": reason, "cekat.wait.seconds": seconds})
 
     def begin_attempt(
         self, number: int, request: Mapping[str, str | int], waited: Mapping[str, float]
     ) -> None:
-        """Add the waits, and begin the span of an attempt. ``number`` begins with 1."""
+        """Add the waits, and begin the span of an attempt. The first ``number`` is 1."""
         self.add_waits(waited)
         self.request = request
         name = f"{request[METHOD]} {request[URL_TEMPLATE]}"
@@ -114,7 +114,7 @@ class OpenCall(OpenSpan):
             attempt.end(error, attributes)
 
     def end(self, error: str | None = None, attributes: Attributes | None = None) -> None:
-        """End the span of the page, and the span of its attempt if that is still open."""
+        """End the span of the page, and also the span of its attempt if that is still open."""
         self.end_attempt(error)
         super().end(error, attributes)
 

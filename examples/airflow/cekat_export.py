@@ -15,7 +15,7 @@ async def export_to(target: str, api_key: str) -> dict[str, int]:
     from cekat_async import CekatClient, errors  # noqa: PLC0415 - Airflow parses this file often
     from cekat_async.export import export_conversations  # noqa: PLC0415
 
-    # These need a person. Everything else is retried, and the retry resumes.
+    # These failures need a person. Everything else is retried, and the retry resumes.
     final = (
         errors.AuthenticationError,
         errors.CheckpointError,

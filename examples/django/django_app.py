@@ -5,8 +5,8 @@ Run it with the key in CEKAT_API_KEY:
     pip install cekat-async django uvicorn
     uvicorn django_app:application
 
-The settings are in this file, so that the example is one file. In a project of yours, only
-``Application``, the middleware and the views are needed.
+The settings are in this file, so that the example is a single file. Your own project only needs
+``Application``, the middleware and the views.
 """
 
 import asyncio
@@ -83,7 +83,10 @@ class Application:
 
 
 class CekatErrorMiddleware:
-    """Answers with the status that fits an error of the API. Its text never holds the key."""
+    """Answers with the status that fits an error of the API.
+
+    The text of such an error never contains the key.
+    """
 
     sync_capable = False
     async_capable = True
@@ -97,7 +100,7 @@ class CekatErrorMiddleware:
         return await self._get_response(request)
 
     async def process_exception(self, _: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Return a response for an error of the client, and leave all others to Django."""
+        """Return a response for an error of the client. Leave all other errors to Django."""
         headers: dict[str, str] = {}
         match error:
             case BadRequestError() | ConfigurationError():
@@ -140,9 +143,9 @@ async def list_conversations(request: HttpRequest) -> HttpResponse:
 
 
 async def stream_conversations(request: HttpRequest) -> HttpResponseBase:
-    """Return all conversations as JSON Lines, while they are being fetched."""
+    """Return all conversations as JSON Lines while they are being fetched."""
     status = request.GET.get("status")
-    # No deadline for each page: it would cut the stream when a page waits for the quota.
+    # There is no deadline for each page: a page that waits for the quota would cut the stream.
     patient = get_cekat(request).with_options(timeout=Timeout())
     pages = patient.conversations.list(stage_status=status).raw_pages()
     # The first page is fetched before the reply begins, so that an error still has a status.

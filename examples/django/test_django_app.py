@@ -47,7 +47,7 @@ async def test_a_page_of_one_status(web: httpx.AsyncClient) -> None:
 
 
 async def test_pending_conversations_are_streamed(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """Each line of the stream is a conversation with the status that was asked for."""
+    """Each line of the stream is a conversation with the requested status."""
     reply = await web.get("/conversations.jsonl", params={"status": "pending"})
     found = [Conversation.from_json(line) for line in reply.iter_lines()]
 
@@ -59,7 +59,7 @@ async def test_pending_conversations_are_streamed(web: httpx.AsyncClient, sandbo
 async def test_errors_have_a_status(
     web: httpx.AsyncClient, sandbox: Sandbox, path: str, code: int, status: int
 ) -> None:
-    """An error of the API is a reply with a fitting status, also before a stream begins."""
+    """An error of the API becomes a reply with a fitting status, even for a stream."""
     sandbox.fail_next(Fault.status(code))
     reply = await web.get(path)
 
@@ -78,7 +78,7 @@ async def test_a_pause_is_passed_on(web: httpx.AsyncClient, sandbox: Sandbox) ->
 async def test_a_malformed_record_does_not_cost_its_page(
     web: httpx.AsyncClient, sandbox: Sandbox
 ) -> None:
-    """The page has its other records, and says what is malformed."""
+    """The page still has its other records, and says which record is malformed."""
     sandbox.fail_next(Fault.malformed_record())
     reply = await web.get("/conversations")
 
@@ -89,7 +89,7 @@ async def test_a_malformed_record_does_not_cost_its_page(
 async def test_a_stream_without_a_first_page_has_a_status(
     web: httpx.AsyncClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the API does not answer in time, the browser gets a 504 in place of a stream."""
+    """If the API does not reply in time, the browser gets a 504 instead of a stream."""
     monkeypatch.setattr("django_app.DEADLINE", 0.01)
     sandbox.fail_next(Fault.hang())
 
@@ -97,5 +97,5 @@ async def test_a_stream_without_a_first_page_has_a_status(
 
 
 async def test_an_unknown_path_is_left_to_django(web: httpx.AsyncClient) -> None:
-    """Django answers what the app does not know."""
+    """If the app does not have a path, Django replies."""
     assert (await web.get("/unknown")).status_code == 404

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-    """Open one client for all requests: they share its connections and its quota."""
+    """Open one client for all requests. They share its connections and its quota."""
     async with CekatClient(timeout=Timeout(deadline=DEADLINE)) as app.state.cekat:
         yield
 
@@ -56,7 +56,10 @@ def get_cekat(request: Request) -> CekatClient:
 
 
 def get_cursor(cursor_id: str | None = None, cursor_ts: str | None = None) -> Cursor | None:
-    """Return the cursor whose two strings a browser sends back; none is the first page."""
+    """Return the cursor whose two strings a browser sends back.
+
+    Without them, return None, which means the first page.
+    """
     if cursor_id is None and cursor_ts is None:
         return None
     if cursor_id is None or cursor_ts is None:
@@ -79,7 +82,7 @@ async def list_conversations(
     status: StageStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> ConversationPage:
-    """Return one page. ``metadata.next_cursor`` leads to the next one."""
+    """Return one page. ``metadata.next_cursor`` leads to the next page."""
     return await cekat.conversations.page(
         limit=limit, stage_status=status, cursor=cursor, on_malformed=log_malformed
     )
@@ -89,8 +92,8 @@ async def list_conversations(
 async def stream_conversations(
     cekat: Cekat, status: StageStatus | None = None
 ) -> StreamingResponse:
-    """Return all conversations as JSON Lines, while they are being fetched."""
-    # No deadline for each page: it would cut the stream when a page waits for the quota.
+    """Return all conversations as JSON Lines while they are being fetched."""
+    # There is no deadline for each page: a page that waits for the quota would cut the stream.
     patient = cekat.with_options(timeout=Timeout())
     pages = patient.conversations.list(stage_status=status).raw_pages()
     # The first page is fetched before the reply begins, so that an error still has a status.
@@ -117,7 +120,10 @@ async def list_inboxes(cekat: Cekat) -> list[Inbox]:
 
 @app.exception_handler(CekatError)
 async def describe_error(_: Request, error: CekatError) -> JSONResponse:
-    """Answer with the status that fits an error of the API. Its text never holds the key."""
+    """Reply with the status that fits an error of the API.
+
+    The error's text never contains the key.
+    """
     log.warning("%s", error)  # with the advice, which is for you and not for the browser
     headers: dict[str, str] = {}
     match error:

@@ -53,7 +53,7 @@ async def test_a_browser_walks_from_page_to_page(web: httpx.AsyncClient) -> None
 
 
 async def test_a_page_is_read_back(web: httpx.AsyncClient) -> None:
-    """A program in Python reads a reply of the app with the same types."""
+    """A program in Python can decode the app's reply with the same types."""
     reply = await web.get("/conversations", params={"status": "open"})
 
     page = ConversationPage.from_json(reply.content)
@@ -68,7 +68,7 @@ async def test_all_conversations_are_streamed(web: httpx.AsyncClient) -> None:
 
 
 async def test_pending_conversations_are_streamed(web: httpx.AsyncClient, sandbox: Sandbox) -> None:
-    """A stream of one status has all conversations with it, and no others."""
+    """A stream of one status has all conversations with that status, and no others."""
     reply = await web.get("/conversations.jsonl", params={"status": "pending"})
     found = [Conversation.from_json(line) for line in reply.iter_lines()]
 
@@ -94,7 +94,7 @@ async def test_inboxes(web: httpx.AsyncClient) -> None:
 async def test_errors_have_a_status(
     web: httpx.AsyncClient, sandbox: Sandbox, fault: Fault, status: int
 ) -> None:
-    """An error of the API is a reply with a fitting status, also before a stream begins."""
+    """An error of the API becomes a reply with a fitting status, even for a stream."""
     for path in ("/conversations", "/conversations.jsonl"):
         sandbox.fail_next(fault)
         reply = await web.get(path)
@@ -104,13 +104,13 @@ async def test_errors_have_a_status(
         assert sandbox.api_key not in reply.text
         if status == 503:
             assert reply.headers["Retry-After"] == "3600"
-            break  # the client knows the pause, and sends nothing until it is over
+            break  # the client knows about the pause, and sends nothing until the pause is over
 
 
 async def test_a_malformed_record_does_not_cost_its_page(
     web: httpx.AsyncClient, sandbox: Sandbox
 ) -> None:
-    """The page has its other records, and says what is malformed."""
+    """The page still has its other records, and says which record is malformed."""
     sandbox.fail_next(Fault.malformed_record())
     reply = await web.get("/conversations")
 
@@ -121,7 +121,7 @@ async def test_a_malformed_record_does_not_cost_its_page(
 async def test_a_stream_without_a_first_page_has_a_status(
     web: httpx.AsyncClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the API does not answer in time, the browser gets a 504 in place of a stream."""
+    """If the API does not reply in time, the browser gets a 504 instead of a stream."""
     monkeypatch.setattr("app.DEADLINE", 0.01)
     sandbox.fail_next(Fault.hang())
 
@@ -131,7 +131,7 @@ async def test_a_stream_without_a_first_page_has_a_status(
 async def test_the_deadline_of_a_page_does_not_cut_a_stream(
     web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deadline that no page can meet ends the request for a page, but no stream."""
+    """A deadline that no page can meet ends a request for a page, but it does not end a stream."""
     hurried = app.state.cekat.with_options(timeout=Timeout(deadline=1e-6))
     monkeypatch.setattr(app.state, "cekat", hurried)
 
@@ -148,12 +148,12 @@ async def test_a_retry_is_invisible(web: httpx.AsyncClient, sandbox: Sandbox) ->
 
 @pytest.mark.parametrize("query", [{"cursor_id": "x"}, {"limit": 0}, {"limit": 101}])
 async def test_wrong_parameters(web: httpx.AsyncClient, query: dict[str, str | int]) -> None:
-    """Half a cursor and a limit out of range are refused."""
+    """Half a cursor is refused, and so is a limit out of range."""
     assert (await web.get("/conversations", params=query)).status_code == 422
 
 
 async def test_the_document_describes_conversations(web: httpx.AsyncClient) -> None:
-    """The OpenAPI document has the type, with an open set of statuses."""
+    """The OpenAPI document has the type of a conversation, with an open set of statuses."""
     schemas = (await web.get("/openapi.json")).json()["components"]["schemas"]
 
     assert "contact_name" in schemas["Conversation"]["properties"]

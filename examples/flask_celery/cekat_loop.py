@@ -1,6 +1,6 @@
 """One Cekat client for each process of a program that is not asynchronous.
 
-The client runs in an event loop in a thread of its own, and every other thread can use it.
+The client runs in an event loop in its own thread, and every other thread can use the client.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def open_client() -> AsyncGenerator[CekatClient]:
     """Open a client. All processes with the same budget file share one quota."""
     path = os.environ.get("CEKAT_BUDGET_FILE") or Path(tempfile.gettempdir(), "cekat.sqlite")
     async with FileBudget(path) as budget:
-        # If the file cannot be used, each of four processes keeps to a quarter of the quota.
+        # If the file cannot be used, each of four processes uses a quarter of the quota.
         limiter = Limiter(budget=budget, share=0.25)
         async with CekatClient(rate_limit=limiter, timeout=Timeout(deadline=120)) as cekat:
             yield cekat
@@ -34,7 +34,7 @@ async def open_client() -> AsyncGenerator[CekatClient]:
 class CekatLoop:
     """Runs async functions with the client of this process.
 
-    It starts nothing before its first use, so a server may create it and then fork.
+    The loop starts nothing before its first use, so a server may create it and then fork.
     """
 
     def __init__(self) -> None:

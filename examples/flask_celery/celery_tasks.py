@@ -20,7 +20,7 @@ loop = CekatLoop()
 
 @app.task(bind=True, max_retries=3)
 def count_pending(self: Any, inbox_id: str | None = None) -> int:
-    """Return how many conversations of the account, or of one inbox, are pending."""
+    """Return the number of pending conversations, of the account or of one inbox."""
 
     async def count(cekat: CekatClient) -> int:
         pages = cekat.conversations.list(inbox_id=inbox_id, stage_status="pending").pages()
@@ -31,13 +31,13 @@ def count_pending(self: Any, inbox_id: str | None = None) -> int:
     except RateLimitError as error:
         if error.resumes_at is None:
             raise
-        # The daily quota is used up: run the task again when it is available.
+        # The daily quota is used up. Run the task again when the quota is available.
         raise self.retry(exc=error, eta=error.resumes_at) from error
 
 
 @app.task
 def export(target: str) -> int:
-    """Export what has changed to a file, and return how many conversations the file has."""
+    """Export the changes to a file, and return the number of conversations in the file."""
 
     async def run(cekat: CekatClient) -> int:
         report = await export_conversations(cekat, target, incremental=True)

@@ -1,4 +1,4 @@
-"""A Cekat API on this machine, for all tests."""
+"""A Cekat API on this machine for all tests."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from cekat_async.sandbox import Quota, Sandbox
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox with 50 conversations. The clients of the process keep its address."""
+    """A sandbox with 50 conversations. The clients of the process keep the sandbox's address."""
     budget = tmp_path_factory.mktemp("budget") / "budget.sqlite"
     sandbox = Sandbox(conversations=50, quota=Quota(300))
     with sandbox, pytest.MonkeyPatch.context() as patch:

@@ -39,7 +39,7 @@ def log_malformed(record: MalformedRecord) -> None:
 
 @app.get("/conversations")
 def list_conversations() -> Response:
-    """Return one page. ``metadata.next_cursor`` leads to the next one."""
+    """Return one page. ``metadata.next_cursor`` leads to the next page."""
     query = request.args
     cursor = Cursor(query["cursor_id"], query["cursor_ts"]) if "cursor_id" in query else None
 
@@ -56,7 +56,10 @@ def list_conversations() -> Response:
 
 @app.errorhandler(CekatError)
 def describe_error(error: CekatError) -> tuple[dict[str, str | None], int, dict[str, str]]:
-    """Answer with the status that fits an error of the API. Its text never holds the key."""
+    """Reply with the status that fits an error of the API.
+
+    The error's text never contains the key.
+    """
     log.warning("%s", error)  # with the advice, which is for you and not for the browser
     headers: dict[str, str] = {}
     match error:

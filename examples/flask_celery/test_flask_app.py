@@ -31,7 +31,7 @@ def test_a_browser_walks_from_page_to_page(web: FlaskClient) -> None:
 
 
 def test_threads_share_the_client(web: FlaskClient) -> None:
-    """Requests in many threads are answered at the same time."""
+    """Requests in many threads are handled at the same time."""
     with ThreadPoolExecutor(4) as threads:
         pending = [threads.submit(web.get, "/conversations") for _ in range(8)]
         replies = [one.result() for one in pending]
@@ -41,7 +41,7 @@ def test_threads_share_the_client(web: FlaskClient) -> None:
 
 @pytest.mark.parametrize("code,status", [(400, 422), (401, 502), (404, 404)])
 def test_errors_have_a_status(web: FlaskClient, sandbox: Sandbox, code: int, status: int) -> None:
-    """An error of the API is a reply with a fitting status, which does not reveal the key."""
+    """An error of the API becomes a reply with a fitting status, without the key."""
     FaultInjector(sandbox).status(code)
     reply = web.get("/conversations")
 
@@ -51,7 +51,7 @@ def test_errors_have_a_status(web: FlaskClient, sandbox: Sandbox, code: int, sta
 
 
 def test_a_malformed_record_does_not_cost_its_page(web: FlaskClient, sandbox: Sandbox) -> None:
-    """The page has its other records, and says what is malformed."""
+    """The page still has its other records, and says which record is malformed."""
     FaultInjector(sandbox).malformed_record()
     reply = web.get("/conversations").get_json()
 

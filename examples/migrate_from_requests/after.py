@@ -1,4 +1,4 @@
-"""Export every conversation to a file, and show which agents have most of them."""
+"""Export every conversation to a file, and show which agents have the most conversations."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A script as many accounts have one. Do not copy it."""
+"""A script like those that many accounts have. Do not copy it."""
 
 import json
 import os

@@ -3,7 +3,8 @@
 #
 #   nightly_export.sh TARGET [OPTION...]
 #
-# ATTEMPTS (default 5) is the number of runs, PAUSE (default 900) the seconds between them.
+# ATTEMPTS (default 5) is the maximum number of runs. PAUSE (default 900) is the number of seconds
+# between two runs.
 set -u
 attempts=${ATTEMPTS:-5}
 
@@ -13,9 +14,10 @@ while :; do
   attempts=$((attempts - 1))
   [ "$attempts" -gt 0 ] || exit "$code"
   case $code in
-    # The network, the API, the quota, the target, another export: the next run resumes.
+    # The network, the API or the target failed, the quota is used up, or another export is
+    # running. The next run resumes.
     4 | 5 | 6 | 7 | 12) sleep "${PAUSE:-900}" ;;
-    # Done, or something that needs a person.
+    # The export is complete, or the failure needs a person.
     *) exit "$code" ;;
   esac
 done

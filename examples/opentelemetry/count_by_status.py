@@ -1,6 +1,6 @@
 """Count conversations by status, and send spans and metrics to an OpenTelemetry collector.
 
-The collector is the one that OTEL_EXPORTER_OTLP_ENDPOINT names, by default http://localhost:4318.
+OTEL_EXPORTER_OTLP_ENDPOINT names the collector. The default is http://localhost:4318.
 """
 
 import asyncio
@@ -36,6 +36,6 @@ async def main() -> None:
         print(f"{status}\t{count}")
 
 
-# Spans and metrics are sent in the background, and the rest when the program ends.
+# Recorded data is sent in the background. The rest is sent when the program exits.
 set_up_telemetry()
 asyncio.run(main())

@@ -17,7 +17,7 @@ class TryLaterError(Exception):
     """The reminders cannot be written now.
 
     Attributes:
-        at: When they can.
+        at: The time at which they can be written.
     """
 
     def __init__(self, at: datetime) -> None:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from cekat_async import CekatClient
     from cekat_async.sandbox import FaultInjector, Sandbox
 
-# Only the conversations that a test adds.
+# only the conversations that each test adds
 pytestmark = pytest.mark.cekat_sandbox(conversations=0)
 
 
 async def test_agents_are_reminded_of_their_customers(
     cekat_sandbox: Sandbox, cekat_client: CekatClient
 ) -> None:
-    """Each agent is reminded of open conversations, and of no others."""
+    """Each agent is reminded of open conversations and of no others."""
     budi = cekat_sandbox.add(contact_name="Budi")
     cekat_sandbox.assign(budi, "Dewi")
     cekat_sandbox.add(contact_name="Sari", stage_status="resolved")
@@ -30,7 +30,7 @@ async def test_agents_are_reminded_of_their_customers(
 async def test_a_customer_without_a_name_is_not_forgotten(
     cekat_sandbox: Sandbox, cekat_client: CekatClient
 ) -> None:
-    """A missing name is no error."""
+    """A missing name is not an error."""
     cekat_sandbox.add(contact_name=None, stage_status="assigned", handled_by_name="Dewi")
 
     assert await write_reminders(cekat_client) == {"Dewi": ["somebody"]}

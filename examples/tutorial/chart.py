@@ -1,4 +1,4 @@
-"""Draw how many conversations each agent has in each inbox."""
+"""Draw the number of conversations that each agent has in each inbox."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,7 +12,7 @@ agent = agent.str.replace("[\U00010000-\U0010ffff]", "", regex=True).str.strip()
 counts = pd.crosstab(agent, inbox)
 
 axes = counts.plot.barh(stacked=True, figsize=(8, 4.5), xlabel="conversations", ylabel="")
-axes.invert_yaxis()  # the first name at the top
+axes.invert_yaxis()  # so that the first name is at the top
 axes.legend(title="", fontsize="small")
 plt.savefig("agents.png", bbox_inches="tight")
 print("agents.png:", len(counts), "agents,", len(counts.columns), "inboxes")

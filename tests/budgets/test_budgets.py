@@ -18,14 +18,14 @@ async def get_taken(budget, count, requests, per):
 
 
 async def test_no_window_holds_too_many(store):
-    """Processes that obey the waits never take more than the budget in any window."""
+    """Processes that obey the reported waits never take more than the budget in any window."""
     taken = await hammer(store, 3, requests=20, per=0.5, lasting=2.0)
 
     stamps = store.stamps("cekat")
-    # More than one window's. A benchmark measures how much of the budget is used.
+    # The takes fill several windows. A benchmark measures how much of the budget is used.
     assert len(stamps) == len(taken) > 20
     assert most_in_any(stamps, 0.5) <= 20
-    # By the callers' clock, too: no 21 takes were all granted within a window.
+    # The callers' clock shows the same: no 21 takes were all granted within one window.
     taken.sort()
     for first in range(len(taken) - 20):
         some = taken[first : first + 21]
@@ -33,13 +33,16 @@ async def test_no_window_holds_too_many(store):
 
 
 async def test_all_tasks_may_take_at_once(store):
-    """Any number of tasks can take concurrently, and together they get the budget."""
+    """Any number of tasks can take concurrently, and together they get the whole budget."""
     async with store.budget() as budget:
         assert await get_taken(budget, 100, 30, 60.0) == 30
 
 
 async def test_a_wait_ends_when_a_request_fits(store):
-    """A wait ends when a request fits. Taking again before that does not extend it."""
+    """A wait ends as soon as a request fits into the budget.
+
+    Another take before that does not extend the wait.
+    """
     async with store.budget() as budget:
         assert (await budget.take(1, 300.0)).wait == 0.0
         waits = [(await budget.take(1, 300.0)).wait for _ in range(20)]
@@ -50,7 +53,7 @@ async def test_a_wait_ends_when_a_request_fits(store):
 
 
 async def test_a_budget_grows_and_shrinks(store):
-    """New numbers apply immediately, and earlier takes count against them."""
+    """A new number of requests applies immediately, and earlier takes count against it."""
     async with store.budget() as budget:
         assert await get_taken(budget, 15, 10, 60.0) == 10
         assert await get_taken(budget, 15, 14, 60.0) == 4
@@ -59,7 +62,7 @@ async def test_a_budget_grows_and_shrinks(store):
 
 
 async def test_a_window_grows_and_shrinks(store):
-    """A longer window counts takes that a shorter one had dropped, up to a minute back."""
+    """A longer window counts takes that a shorter window had dropped, up to a minute back."""
     async with store.budget() as budget:
         assert await get_taken(budget, 5, 3, 20.0) == 3
         store.age("cekat", 20)
@@ -70,7 +73,10 @@ async def test_a_window_grows_and_shrinks(store):
 
 
 async def test_names_are_budgets_of_their_own(store):
-    """Budgets with different names are independent. One name, of any characters, is one budget."""
+    """Budgets with different names are independent.
+
+    Budgets with the same name, of any characters, are one budget.
+    """
     name = 'Köln: it\'s "1"; --'
     async with store.budget(name) as one, store.budget("two") as two, store.budget(name) as same:
         assert await get_taken(one, 5, 3, 60.0) == 3
@@ -91,7 +97,7 @@ async def test_a_cancelled_take_leaves_the_budget_usable(store):
             await asyncio.wait([task])
             assert (await budget.take(10_000, 60.0)).wait == 0.0
 
-    # Cancelled takes may be counted, but only once.
+    # Cancelled takes may be counted, but only once each.
     assert 40 <= len(store.stamps("cekat")) <= 80
 
 
@@ -109,7 +115,7 @@ async def test_many_cancelled_takes_do_not_block_the_rest(store):
 
 
 async def test_a_closed_budget_raises(store):
-    """A budget can be closed twice. A take after that raises an error that says so."""
+    """A budget can be closed twice. A take from a closed budget raises an error that says so."""
     budget = store.budget()
     async with budget:
         await budget.take(1, 1.0)
@@ -123,7 +129,7 @@ async def test_a_closed_budget_raises(store):
     "requests,per", [(0, 60.0), (1.5, 60.0), (True, 60.0), (1, 0), (1, float("inf")), (1, "1")]
 )
 async def test_wrong_numbers_are_refused(store, requests, per):
-    """An invalid number of requests or seconds raises, and the error says what is expected."""
+    """An invalid number of requests or seconds raises an error that says what is expected."""
     async with store.budget() as budget:
         with pytest.raises(ConfigurationError, match="must be a"):
             await budget.take(requests, per)
@@ -138,7 +144,10 @@ async def test_wrong_numbers_are_refused(store, requests, per):
     ],
 )
 def test_wrong_options_are_refused(make, option, value):
-    """A wrong option raises in the constructor. The error has its name and says what to write."""
+    """The constructor raises an error for a wrong option.
+
+    The error names the option and says what to write.
+    """
     place = "redis://127.0.0.1" if make is RedisBudget else "cekat.sqlite"
 
     with pytest.raises(ConfigurationError, match=f"^{option} must be"):

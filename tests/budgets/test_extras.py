@@ -1,4 +1,4 @@
-"""The libraries of the budgets are extras, which are needed only when a budget is created."""
+"""The libraries of the budgets are extras, which are needed only to create a budget."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ from cekat_async.budgets import FileBudget, RedisBudget
     ],
 )
 def test_a_missing_extra_says_how_to_install_it(monkeypatch, make, log, module, extra):
-    """Without its library a budget raises an error that says how to install it."""
+    """If its library is missing, a budget raises an error that says how to install the library."""
     monkeypatch.delitem(sys.modules, f"cekat_async.budgets.{log}", raising=False)
     for loaded in {module, *sys.modules}:
         if loaded.partition(".")[0] == module:

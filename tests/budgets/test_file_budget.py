@@ -1,4 +1,4 @@
-"""A budget in a file when the file is deleted, locked, damaged or missing."""
+"""A file budget whose file is deleted, locked, damaged or missing."""
 
 import asyncio
 import sqlite3
@@ -14,7 +14,7 @@ from .conftest import FileStore, hammers
 
 
 async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
-    """A file that was deleted between two takes is reported once as new, and is then used."""
+    """If the file is deleted between two takes, the new file is reported once and then used."""
     path = tmp_path / "cekat.sqlite"
     async with FileBudget(path) as budget:
         assert (await budget.take(1, 60.0)).wait == 0.0
@@ -28,7 +28,7 @@ async def test_a_deleted_file_is_noticed_and_made_again(tmp_path):
 
 
 async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
-    """A lock of another process costs the timeout, and the event loop is not blocked."""
+    """If another process locks the file, takes fail after the timeout and do not block the loop."""
     path = tmp_path / "cekat.sqlite"
     turns = 0
     async with FileBudget(path, timeout=2.0) as budget:
@@ -50,7 +50,7 @@ async def test_a_locked_file_is_given_up_without_blocking(tmp_path):
 
 
 async def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
-    """A process killed during a take blocks no other one, and its takes count."""
+    """A process that is killed during a take does not block others, and its takes count."""
     store = FileStore(tmp_path / "cekat.sqlite")
     processes = await hammers(store, 2, requests=100_000, per=60.0, lasting=60.0)
     async with store.budget() as budget:
@@ -65,7 +65,7 @@ async def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
 
 
 async def test_a_damaged_file_says_what_to_do(tmp_path):
-    """A file that is no database raises OSError, which says to delete it. After that it works."""
+    """If the file is no database, the OSError says to delete it. Then the budget works again."""
     path = tmp_path / "cekat.sqlite"
     path.write_text("this is no database at all" * 100, encoding="utf-8")
     async with FileBudget(path) as budget:
@@ -77,7 +77,7 @@ async def test_a_damaged_file_says_what_to_do(tmp_path):
 
 
 async def test_a_folder_that_is_not_there(tmp_path):
-    """A file that cannot be opened raises OSError with its path, until it can be opened."""
+    """Takes raise an OSError with the file's path until the file can be opened."""
     path = tmp_path / "later" / "cekat.sqlite"
     async with FileBudget(path) as budget:
         with pytest.raises(OSError, match=f"{path}: unable to open"):
@@ -88,7 +88,7 @@ async def test_a_folder_that_is_not_there(tmp_path):
 
 
 async def test_a_clock_that_was_reset_forgets_nothing(tmp_path):
-    """After a restart of the machine earlier takes count as if they were taken now."""
+    """After a restart of the machine, earlier takes count as if they were taken now."""
     store = FileStore(tmp_path / "cekat.sqlite")
     async with store.budget() as budget:
         for _ in range(3):
@@ -124,6 +124,6 @@ async def test_a_path_is_resolved_in_the_constructor(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["", " ", None, b"cekat.sqlite", 3, "a\0b"])
 def test_wrong_paths_are_refused(path):
-    """An invalid path raises in the constructor, and the error says what is expected."""
+    """The constructor raises an error for an invalid path and says what is expected."""
     with pytest.raises(ConfigurationError, match=r"^path must be the path of a file"):
         FileBudget(path)

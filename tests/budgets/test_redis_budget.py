@@ -1,4 +1,4 @@
-"""A budget in Redis when the server fails, restarts, hangs or refuses."""
+"""A Redis budget whose server fails, restarts, hangs or refuses commands."""
 
 import asyncio
 import socket
@@ -21,7 +21,10 @@ def shown(error):
 
 
 async def test_a_server_that_is_down_and_returns(server):
-    """While the server is down, a take raises. When it is up again, the same budget works."""
+    """While the server is down, a take raises an error.
+
+    When the server is up again, the same budget works.
+    """
     where = f"^redis://127.0.0.1:{server.port}/0: .*"
     async with RedisBudget(server.url) as budget:
         for _ in range(2):
@@ -34,7 +37,7 @@ async def test_a_server_that_is_down_and_returns(server):
 
 
 async def test_a_server_that_is_killed_during_takes(server):
-    """Takes in flight when the server dies succeed or raise a documented error."""
+    """Takes that are in flight when the server dies succeed or raise a documented error."""
     server.start()
     async with RedisBudget(server.url) as budget:
         tasks = [asyncio.create_task(budget.take(10_000, 60.0)) for _ in range(200)]
@@ -50,7 +53,7 @@ async def test_a_server_that_is_killed_during_takes(server):
 
 
 async def test_a_restart_that_nobody_saw_is_noticed(server):
-    """A server that was restarted between two takes is reported once as empty."""
+    """If the server restarts between two takes, the empty budget is reported once."""
     server.start()
     async with RedisBudget(server.url) as budget:
         await budget.take(1, 60.0)
@@ -65,7 +68,7 @@ async def test_a_restart_that_nobody_saw_is_noticed(server):
 
 
 async def test_a_connection_that_was_idle_may_be_gone(shared_server):
-    """A connection that the server closed while idle is replaced without an error."""
+    """If the server closes an idle connection, the budget replaces it without an error."""
     async with RedisBudget(shared_server.url) as budget:
         await budget.take(2, 60.0)
         shared_server.ask("CLIENT", "KILL", "TYPE", "normal")
@@ -75,7 +78,7 @@ async def test_a_connection_that_was_idle_may_be_gone(shared_server):
 
 
 async def test_a_silent_server_is_given_up():
-    """If the server accepts and never replies, every waiting take ends after one timeout."""
+    """If the server accepts connections but never replies, every take ends after one timeout."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
         async with RedisBudget(url, timeout=0.2) as budget:
@@ -87,7 +90,7 @@ async def test_a_silent_server_is_given_up():
 
 
 async def test_a_paused_server_is_waited_for(shared_server):
-    """A late reply fails one take. The next take gets its own reply."""
+    """A late reply makes one take fail. The next take gets its own reply."""
     async with RedisBudget(shared_server.url, timeout=2.0) as budget:
         await budget.take(3, 60.0)
         shared_server.ask("CLIENT", "PAUSE", 600_000, "WRITE")
@@ -115,7 +118,7 @@ async def test_a_wrong_password_is_an_error_that_does_not_show_it(server):
 
 
 async def test_a_server_that_repeats_what_it_was_sent():
-    """A reply that contains the password, as of old servers, is not shown."""
+    """A reply that contains the password, which old servers may send, is not shown."""
 
     async def echo(reader, writer):
         while await reader.read(1000):
@@ -150,7 +153,7 @@ async def test_a_server_that_repeats_what_it_was_sent():
     ],
 )
 def test_wrong_urls_are_refused_and_not_shown(url):
-    """An invalid URL raises in the constructor, and its password is not shown."""
+    """The constructor raises an error for an invalid URL and does not show its password."""
     with pytest.raises(ConfigurationError, match=r"^url must look like redis://") as caught:
         RedisBudget(url)
 
@@ -168,12 +171,12 @@ def test_wrong_urls_are_refused_and_not_shown(url):
     ],
 )
 def test_a_url_is_shown_without_secrets(url, where):
-    """A budget shows the address of its server, and no user, password or option."""
+    """A budget is shown with its server's address, and without user, password or option."""
     assert repr(RedisBudget(url, name="x")) == f"RedisBudget({where!r}, name='x')"
 
 
 async def test_a_clock_that_is_set_back_forgets_nothing(shared_server):
-    """Takes that are later than the server's clock count as if they were taken now."""
+    """Takes with a time after the server's clock count as if they were taken now."""
     ahead = int(time.time() * 1000) + 86_400_000
     for number in range(3):
         shared_server.ask("ZADD", KEY, ahead + number, f"taken {number}")
@@ -196,7 +199,7 @@ async def test_a_log_expires(shared_server):
 
 
 async def test_a_server_that_has_something_else_there(shared_server):
-    """A key of another type raises ConnectionError with the server's error code."""
+    """If the key has another type, a take raises ConnectionError with the server's error code."""
     shared_server.ask("SET", KEY, "something else")
     async with RedisBudget(shared_server.url) as budget:
         with pytest.raises(ConnectionError, match="returned an error: ResponseError"):
@@ -227,7 +230,7 @@ async def test_one_connection_is_used(shared_server):
 
 
 def test_a_budget_belongs_to_one_event_loop(shared_server):
-    """A take in another event loop raises and has no effect."""
+    """A take in another event loop raises an error and has no effect."""
     budget = RedisBudget(shared_server.url, name="loops")
     with asyncio.Runner() as first:
         assert first.run(budget.take(9, 60.0)).wait == 0.0

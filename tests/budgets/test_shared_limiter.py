@@ -1,4 +1,4 @@
-"""Limiters of several processes, with real stores and a server that enforces its quota."""
+"""Limiters in several processes, with real stores and a server that enforces its quota."""
 
 import asyncio
 import itertools
@@ -13,13 +13,14 @@ from cekat_async.sandbox import Quota, Sandbox
 from .conftest import RedisStore, start
 
 WALKERS = 3
-# A grant later than a hundredth of the period counts as lost, and a request later than a sixtieth
-# may be refused. On a busy machine a hundredth must be long enough.
+# A grant that is late by more than a hundredth of the period counts as lost, and a request that is
+# late by more than a sixtieth may be refused. The period is so long that a hundredth of it suffices
+# even on a busy machine.
 REQUESTS, PER = 60, 8.0
 
 
 def make_sandbox(conversations, granted=REQUESTS, headers=None):
-    """Return a server that does not report its quota, so that only the budget can."""
+    """Return a sandbox that, without ``headers``, does not report its quota."""
     quota = Quota(granted, PER, "sliding", headers=headers, retry_after="fraction")
     return Sandbox(conversations, inboxes=1, quota=quota)
 
@@ -40,31 +41,31 @@ async def walkers(store, sandbox, count=WALKERS, share=1 / WALKERS):
 
 
 async def results(processes):
-    """Return the ids that each process found, and its standard error."""
+    """Return the ids that each process found, and the standard error of each process."""
     outputs = await asyncio.gather(*(process.communicate() for process in processes))
     return [json.loads(out) for out, _ in outputs], [err.decode() for _, err in outputs]
 
 
 @pytest.mark.once
 async def test_processes_share_a_quota(store):
-    """Processes with one budget read whole listings, and no request is refused."""
+    """Processes that share one budget read whole listings, and the server refuses no request."""
     async with make_sandbox(24) as sandbox, walkers(store, sandbox) as processes:
         found, _ = await results(processes)
 
-        assert len(sandbox.log.requests) > REQUESTS  # so that a window had to end
+        assert len(sandbox.log.requests) > REQUESTS  # so at least one window had to end
         assert sandbox.log.refused == 0
         assert all(len(set(ids)) == len(ids) == 24 for ids in found)
 
 
 @pytest.mark.once
 async def test_processes_continue_when_the_store_is_killed(server):
-    """If Redis is killed, the walks pause, continue at their shares, and are never refused.
+    """If Redis is killed, walks pause and continue at their shares, and no request is refused.
 
     The pause lasts until the earlier requests have left the window.
     """
     server.start()
     async with make_sandbox(16) as sandbox, walkers(RedisStore(server), sandbox) as processes:
-        # Fewer than one process sends, so that each process still has requests to send.
+        # One process alone sends more than 12 requests, so each process still has requests to send.
         await until(lambda: len(sandbox.log.requests) >= 12)
         server.kill()
         found, said = await results(processes)
@@ -74,16 +75,15 @@ async def test_processes_continue_when_the_store_is_killed(server):
         assert all(len(set(ids)) == len(ids) == 16 for ids in found)
         assert max(b - a for a, b in itertools.pairwise(times)) > PER
         for text in said:
-            # On a very busy machine grants may have been late before, so that the loss
-            # is not reported.
+            # On a very busy machine, grants may already have been late, and then the loss is not
+            # reported.
             assert text.count("the shared budget is unavailable (redis://") <= 1
             assert "continuing with 33% of the limit" in text
 
 
 @pytest.mark.once
 async def test_a_process_uses_the_limit_that_another_has_learned(store):
-    """Processes configured with twice the quota are not refused if another has learned the
-    limit.
+    """If one process has learned the limit, others that are configured with twice as much obey it.
 
     The first process uses up the quota, and the server reports the limit. The others have
     received no reply yet when they send their first requests.

@@ -29,7 +29,7 @@ async def get_learned(budget):
 
 
 async def test_used_counts_the_takes_of_all(store):
-    """Each answer has the number of requests that all processes took in the window."""
+    """Each take returns the number of requests that all processes took in the window."""
     async with store.budget() as one, store.budget() as two:
         used = [(await budget.take(3, 60.0)).used for budget in (one, two, one, two)]
         assert used == [1, 2, 3, 3]
@@ -40,7 +40,7 @@ async def test_used_counts_the_takes_of_all(store):
 
 
 async def test_a_rate_is_kept_for_all(store):
-    """The rate that one process has learned is in the answers to all, with its age."""
+    """Every process receives the rate that one process has learned, together with its age."""
     async with store.budget() as one, store.budget() as two:
         assert (await two.take(9, 60.0)).learned is None
         await one.take(9, 60.0, RATE)
@@ -76,7 +76,7 @@ async def test_names_share_no_state(store):
 
 
 async def test_nothing_is_granted_in_a_pause(store):
-    """A pause applies to all, the longest one counts, and refused takes are not counted."""
+    """The longest pause applies to all processes, and takes during a pause are not counted."""
     async with store.budget() as one, store.budget() as two:
         await one.pause(1000.0)
         await one.pause(10.0)
@@ -102,7 +102,7 @@ async def test_a_pause_lasts_a_day_at_most(store):
 
 
 async def test_a_clock_that_was_set_back_forgets_the_state(store):
-    """If the clock was set back, the ages are unknown, so that rate and pause are dropped."""
+    """If the clock was set back, ages are unknown, so the stored rate and pause are dropped."""
     async with store.budget() as budget:
         await budget.pause(100.0, RATE)
         store.age_state("cekat", -1_000_000)
@@ -131,7 +131,7 @@ async def test_tasks_may_announce_and_take_at_once(store):
     ],
 )
 async def test_wrong_rates_are_refused(store, learned):
-    """An invalid rate raises, and the error says what is expected."""
+    """An invalid rate raises an error that says what is expected."""
     async with store.budget() as budget:
         with pytest.raises(ConfigurationError, match=r"learned\..* must be a"):
             await budget.take(1, 60.0, learned)
@@ -162,9 +162,9 @@ _numbers = itertools.count()
     deadline=None,
 )
 def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
-    """In any order of takes the rate learned last counts, and so do all pauses.
+    """In any order of takes, the newest rate applies, and so does the longest pause.
 
-    Processes with and without a rate take in turn, and some of the rates are old.
+    Some takes bring a learned rate and others do not, and some of the rates are old.
     """
 
     async def main():
@@ -196,7 +196,7 @@ def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
 
 
 async def test_a_pause_reaches_another_limiter_within_one_take(store):
-    """If one limiter is refused, the other one sends nothing, and its calls know for how long."""
+    """If the server refuses one limiter, the other one sends nothing and knows for how long."""
     async with store.budget() as budget, store.budget() as other:
         refused, waiting = Limiter(budget=budget), Limiter(budget=other)
         permit = await refused.acquire()
@@ -210,7 +210,7 @@ async def test_a_pause_reaches_another_limiter_within_one_take(store):
 
 
 async def test_a_limit_reaches_another_limiter(store):
-    """If the server reports a limit to one limiter, the other one keeps to it from the start."""
+    """If the server reports a limit to one limiter, the other one obeys it from the start."""
     async with store.budget() as budget, store.budget() as other:
         first, second = Limiter(budget=budget), Limiter(RateLimit(300, 60.0), budget=other, share=1)
         for left in (39, 38):
@@ -225,7 +225,7 @@ async def test_a_limit_reaches_another_limiter(store):
 
 
 def take_as_version_0_1(path, table):
-    """Change a file as a take of version 0.1 does."""
+    """Change a file in the same way as a take of version 0.1."""
     with closing(sqlite3.connect(path, isolation_level=None)) as opened:
         opened.execute("BEGIN IMMEDIATE")
         if not opened.execute("PRAGMA user_version").fetchone()[0]:
@@ -244,7 +244,7 @@ def take_as_version_0_1(path, table):
 
 
 async def test_a_file_is_shared_with_version_0_1(tmp_path):
-    """A file of 0.1 can be shared. Both versions count each other's takes."""
+    """A file of version 0.1 can be shared. Both versions count each other's takes."""
     path = tmp_path / "cekat.sqlite"
     table = f"budget_{b'cekat'.hex()}"
     store = FileStore(path)
@@ -258,7 +258,10 @@ async def test_a_file_is_shared_with_version_0_1(tmp_path):
 
 
 async def test_a_key_is_shared_with_version_0_1(shared_server):
-    """A key of 0.1 can be shared. Takes of 0.1 do not change the state."""
+    """A key of version 0.1 can be shared.
+
+    Takes of version 0.1 do not change the stored rate and pause.
+    """
     key = "cekat_async:budget:cekat"
     store = RedisStore(shared_server)
     seconds, _ = shared_server.ask("TIME")
@@ -273,7 +276,7 @@ async def test_a_key_is_shared_with_version_0_1(shared_server):
 
 
 async def test_the_state_in_redis_expires(shared_server):
-    """The server deletes the learned rate a day after the last take with it."""
+    """The server deletes the learned rate a day after the last take that brought one."""
     async with RedisStore(shared_server).budget() as budget:
         await budget.pause(5.0, RATE)
         assert DAY - 300 < shared_server.ask("PTTL", "cekat_async:state:cekat") / 1000 < DAY + 1

@@ -17,7 +17,7 @@ async def main(kind: str, place: str, url: str, key: str, *numbers: str) -> None
         async with CekatClient(key, base_url=url, rate_limit=limiter) as cekat:
             print("ready", flush=True)  # noqa: T201 - what starts it waits for that, to start all
             sys.stdin.readline()
-            # One conversation per page, because only the number of requests matters.
+            # Each page has one conversation, because only the number of requests matters.
             ids = [one.id async for one in cekat.conversations.list(page_size=1)]
     print(json.dumps(ids))  # noqa: T201 - its result
 

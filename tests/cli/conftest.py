@@ -18,12 +18,12 @@ from cekat_async.sandbox import Sandbox
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
-    """An empty folder, no settings of the developer's, and logging restored afterwards."""
+    """Run each test in an empty folder without the developer's settings, and restore logging."""
     monkeypatch.chdir(tmp_path)
     for name in [*os.environ]:
         if name.startswith(("CEKAT_", "XDG_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    # A home folder of its own, next to the working folder.
+    # Each test has its own home folder, next to the working folder.
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     # Reading the system's certificates takes a sixth of a process's time, and no test needs
@@ -40,7 +40,7 @@ def _surroundings(monkeypatch, tmp_path, tmp_path_factory):
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def loop(request, monkeypatch, tmp_path_factory):
-    """The event loop of the processes: uvloop's, and asyncio's as if uvloop were not installed."""
+    """The event loop of child processes: uvloop, or asyncio as if uvloop were not installed."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
         return
@@ -60,7 +60,7 @@ class Ended:
 
     @property
     def messages(self):
-        """The JSON messages, one per line."""
+        """The JSON messages on standard error, one for each line."""
         return [json.loads(line) for line in self.err.splitlines()]
 
     @property
@@ -100,7 +100,7 @@ def clients(monkeypatch):
 
 @pytest.fixture
 def served(monkeypatch):
-    """A context manager: a sandbox in a thread, with its address and key in the environment."""
+    """A context manager for a sandbox in a thread. Its address and key are in the environment."""
 
     @contextmanager
     def named(conversations=250, **options):

@@ -1,4 +1,4 @@
-"""Each command, against the built-in sandbox or the one named in the environment."""
+"""Each command works with the built-in sandbox and with a server from the environment."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_the_first_malformed_records_are_named(cekat, served):
     ],
 )
 def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, granted, limit):
-    """The client learns the server's limit, and keeps a lower rate or a share of it."""
+    """The client learns the server's limit, and obeys that limit, a lower rate, or a share."""
     with served(250, quota=Quota(granted)):
         ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
 
@@ -90,9 +90,9 @@ def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, grant
     ],
 )
 def test_what_a_sandbox_grants(monkeypatch, rate, quota):
-    """A sandbox grants the given rate, reports resets in milliseconds, and has a default rate.
+    """A sandbox has a default quota, or grants the given rate and reports resets in milliseconds.
 
-    Whole seconds would be too coarse for a window of a few.
+    Whole seconds would be too coarse for a window of only a few seconds.
     """
     made = []
     monkeypatch.setattr("cekat_async.sandbox.Sandbox", lambda *_, **given: made.append(given))
@@ -123,7 +123,10 @@ def test_what_a_sandbox_grants(monkeypatch, rate, quota):
 def test_how_long_a_command_waits(
     cekat, clients, served, command, sandbox, arguments, rate, timeout
 ):
-    """``--rate-limit`` and ``--share`` set the pace. ``--wait`` removes the limits of all waits."""
+    """``--rate-limit`` and ``--share`` set the request rate.
+
+    ``--wait`` removes the limits on waiting times.
+    """
     with served(5):
         assert cekat(*command, *arguments, *sandbox, "--attempts", "3").code == 0
     ((_, options),) = clients
@@ -134,9 +137,9 @@ def test_how_long_a_command_waits(
 
 @pytest.mark.parametrize("maximum", [None, 1, 7, 100, 101, 250, 9999])
 def test_conversations_in_a_pipe_are_json_lines(cekat, served, maximum):
-    """In a pipe ``conversations`` writes the server's records unchanged, one per line.
+    """In a pipe, ``conversations`` writes the server's records unchanged, one per line.
 
-    ``-n`` ends the listing after that number, and no page beyond it is requested.
+    ``-n`` ends the listing after that number of records, and no further page is requested.
     """
     with served(250) as sandbox:
         ended = cekat("conversations", *(["-n", str(maximum)] if maximum else []))
@@ -148,7 +151,7 @@ def test_conversations_in_a_pipe_are_json_lines(cekat, served, maximum):
 
 
 def test_malformed_records_in_a_pipe_are_written_too(cekat, served):
-    """In a pipe malformed records are written unchanged like all others."""
+    """In a pipe, malformed records are written unchanged, like all others."""
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"a"},17,{"id":\n[]}]}'))
         ended = cekat("conversations")
@@ -158,7 +161,7 @@ def test_malformed_records_in_a_pipe_are_written_too(cekat, served):
 
 
 def test_inboxes_in_a_pipe_are_json_lines(cekat, served):
-    """In a pipe ``inboxes`` writes the server's records unchanged, one per line."""
+    """In a pipe, ``inboxes`` writes the server's records unchanged, one per line."""
     with served(inboxes=130) as sandbox:
         ended = cekat("inboxes")
 
@@ -227,9 +230,9 @@ COMMANDS = ["export", "conversations", "inboxes", "doctor", "sandbox"]
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_are_grouped(cekat, command):
-    """Options are grouped under headings, in one order for all commands.
+    """Options are grouped under headings, which have the same order in all commands.
 
-    Only ``--help`` has none.
+    The last heading is ``Help``.
     """
     text = cekat(command, "--help").out.decode()
     headings = re.findall(r"^([A-Z].*):$", text, re.MULTILINE)
@@ -262,7 +265,7 @@ def test_the_groups_of_an_export(cekat):
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits_a_terminal_and_explains_all(cekat, command):
-    """Every ``--help`` fits 80 columns and has a text for every option."""
+    """Every ``--help`` text fits 80 columns and describes every option."""
     ended = cekat(*command.split(), "--help")
     lines = ended.out.decode().splitlines()
     options = [line for line in lines if line.startswith("  -")]

@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "how-to" / "command-line.md"
 
 @pytest.fixture
 def complete(monkeypatch, capsys):
-    """A function that returns the completions of bash at the end of a line."""
+    """A function that returns the completions that bash offers at the end of a line."""
 
     def complete(line):
         monkeypatch.setenv("_CEKAT_COMPLETE", "bash_complete")
@@ -50,7 +50,7 @@ def complete(monkeypatch, capsys):
     ],
 )
 def test_words_are_completed(complete, line, offered):
-    """Commands, options and options with a known set of values are completed."""
+    """Commands, options, and option values from a known set are completed."""
     assert complete(line) == [f"plain,{word}" for word in offered]
 
 
@@ -59,7 +59,7 @@ def test_words_are_completed(complete, line, offered):
              "cekat doctor --api-key-file x"],
 )  # fmt: skip
 def test_file_names_are_completed(complete, line):
-    """For a file argument the shell completes file names."""
+    """If an argument is a file, the shell completes file names."""
     assert complete(line) == ["file,x"]
 
 

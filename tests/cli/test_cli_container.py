@@ -1,4 +1,4 @@
-"""The container image: its content, and the command line in such a container."""
+"""The container image: its content, and the command line in its container."""
 
 import os
 import re
@@ -53,7 +53,10 @@ def test_the_container_is_as_strict_as_it_says(container):
 
 @pytest.mark.once
 def test_a_stopped_container_is_resumed(container, holds):
-    """SIGTERM stops an export that is process 1. Its checkpoint is kept, and a new one resumes."""
+    """SIGTERM stops an export that is process 1.
+
+    The checkpoint is kept, and a new container resumes the export.
+    """
     running = container.start("export", "x.jsonl", *SLOW)
     assert b"00 records" in running.stderr.readline()
     os.kill(find_first_process(running), signal.SIGTERM)
@@ -89,7 +92,7 @@ sys.exit(main())
 
 @pytest.mark.once
 def test_a_container_that_is_stopped_while_it_starts(container):
-    """SIGTERM ends process 1 also before the event loop runs, when the kernel would ignore it."""
+    """SIGTERM ends process 1 even before the event loop runs, when the kernel would ignore it."""
     code, _, err = container.run("--version", entrypoint=[sys.executable, "-c", STOPPED_EARLY])
 
     assert (code, err) == (ExitCode.TERMINATED, "")
@@ -149,7 +152,7 @@ def test_sorting_needs_no_other_folder(container):
 
 @pytest.mark.once
 def test_standard_output_needs_a_folder(container):
-    """An export to standard output needs a folder for its temporary checkpoint, and says which."""
+    """Without a folder for its checkpoint, an export to standard output says what to set."""
     command = ("export", "-", "--sandbox", "--sandbox-size", "100")
     code, out, err = container.run(*command, env=NO_TEMPORARY_FOLDER, work="/")
     assert (code, out) == (ExitCode.TARGET_FAILED, "")
@@ -160,7 +163,7 @@ def test_standard_output_needs_a_folder(container):
 
 
 def test_the_user_is_a_number_and_not_root():
-    """The image names a numeric user id, because Kubernetes rejects names with runAsNonRoot."""
+    """The image has a numeric user id, because Kubernetes with runAsNonRoot rejects user names."""
     (user,) = read_instructions("USER")
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)

@@ -1,4 +1,4 @@
-"""``cekat doctor`` prints one line per check: it works, or what to do. It never prints the key."""
+"""``cekat doctor`` prints one line per check: it passed, or what to do. It never prints the key."""
 
 import asyncio
 import os
@@ -83,7 +83,7 @@ def raw(answer):
 
 
 def test_everything_works(doctor, served):
-    """Each check has a line. The last line, on standard error, counts them."""
+    """Each check has a line. The last line, on standard error, counts the checks."""
     with served(250, api_key=KEY) as sandbox:
         found = doctor()
 
@@ -101,7 +101,7 @@ def test_everything_works(doctor, served):
 
 
 def test_a_sandbox_is_fine(doctor):
-    """``--sandbox`` shows a healthy connection, without a key and a network."""
+    """``--sandbox`` shows a healthy connection without a key or a network."""
     found = doctor("--sandbox")
 
     assert found.ended.code == ExitCode.DONE
@@ -110,7 +110,7 @@ def test_a_sandbox_is_fine(doctor):
 
 
 def test_the_result_for_a_program(doctor, served):
-    """With ``--log-format json`` the last line of standard error has all findings."""
+    """With ``--log-format json``, the last line of standard error has all findings."""
     with served(5, api_key=KEY):
         found = doctor("--log-format", "json")
     (message,) = found.ended.messages
@@ -126,7 +126,7 @@ def test_the_result_for_a_program(doctor, served):
 
 
 def test_no_key(doctor):
-    """Without a key nothing is sent, and the line says where to set one."""
+    """Without a key, nothing is sent, and a line says where to set one."""
     found = doctor()
 
     assert found.ended.code == ExitCode.USAGE
@@ -136,7 +136,7 @@ def test_no_key(doctor):
 
 
 def test_a_key_with_a_typing_error(doctor, monkeypatch):
-    """A key that is impossible in a header is reported before it is sent."""
+    """A key that no HTTP header can contain is reported and not sent."""
     monkeypatch.setenv("CEKAT_API_KEY", f"{KEY}\n")
     found = doctor()
 
@@ -160,7 +160,7 @@ def test_a_key_file_that_others_may_read(doctor, tmp_path):
     [(401, "check the key in CEKAT_API_KEY"), (403, "use a key that may read this")],
 )
 def test_a_refused_key(doctor, served, status, says):
-    """A refused key is reported with its source, and the connection to the server is fine."""
+    """If the server refuses the key, the key's source is shown, and the TCP check passes."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.status(status))
         found = doctor()
@@ -212,7 +212,7 @@ def test_a_wrong_url(doctor, monkeypatch):
 
 
 def test_an_unknown_host(doctor, monkeypatch):
-    """An unknown host fails at the DNS check."""
+    """An unknown host makes the DNS check fail."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     found = doctor("--base-url", "https://nowhere.invalid")
 
@@ -223,7 +223,7 @@ def test_an_unknown_host(doctor, monkeypatch):
 
 
 def test_a_host_that_is_known(doctor, served):
-    """The addresses of a host are shown, because they may be of the wrong network."""
+    """A host's addresses are shown, because they may belong to the wrong network."""
     with served(5, api_key=KEY) as sandbox:
         port = sandbox.base_url.rpartition(":")[2]
         found = doctor("--base-url", f"http://localhost:{port}")
@@ -236,7 +236,7 @@ def test_a_host_that_is_known(doctor, served):
 
 
 def test_many_addresses(doctor, served, monkeypatch):
-    """Two of many addresses are shown, and the others are counted."""
+    """If a host has many addresses, two are shown and the others are counted."""
     resolve = asyncio.BaseEventLoop.getaddrinfo
 
     async def many(self, host, port, **options):
@@ -252,7 +252,7 @@ def test_many_addresses(doctor, served, monkeypatch):
 
 
 def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
-    """The addresses are information only: a failing second look-up is not a failed check."""
+    """A second look-up only shows the addresses, so its failure does not make the check fail."""
     failing = []
     resolve = asyncio.BaseEventLoop.getaddrinfo
 
@@ -272,7 +272,7 @@ def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
 
 
 def test_a_refused_connection(doctor, monkeypatch):
-    """A port without a server fails at the TCP check, without retries."""
+    """A port without a server makes the TCP check fail, without retries."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     found = doctor("--base-url", "http://127.0.0.1:9")
 
@@ -284,7 +284,7 @@ def test_a_refused_connection(doctor, monkeypatch):
 
 @pytest.mark.parametrize("typed, requests", [((), 1), (("--attempts", "3"), 3)])
 def test_a_diagnosis_retries_only_if_told_to(doctor, served, typed, requests, monkeypatch):
-    """``--attempts`` applies if it is typed, and not if it is a setting."""
+    """``--attempts`` applies on the command line, but not as a setting."""
     monkeypatch.setenv("CEKAT_ATTEMPTS", "5")
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
@@ -305,9 +305,9 @@ def test_a_diagnosis_retries_only_if_told_to(doctor, served, typed, requests, mo
     ],
 )
 def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, clock, tmp_path):
-    """A rejected certificate fails at TLS.
+    """A rejected certificate makes the TLS check fail.
 
-    If it is expired, the clock is named as a possible cause.
+    If the certificate is expired, the clock is named as a possible cause.
     """
     from support.tls import AUTHORITY  # noqa: PLC0415 - one authority for all tests
 
@@ -328,7 +328,7 @@ def test_a_certificate_that_is_not_trusted(doctor, monkeypatch, host, lifetime, 
     assert [topic for topic, _ in found.failed] == ["TLS"]
     assert found.mark("TCP", "access", "page") == "✓··"
     assert ("clock as well" in found.texts["TLS"]) is clock
-    # advice for the command line, which has no session
+    # The advice is for the command line, where no session can be passed.
     assert "set SSL_CERT_FILE to its certificate file" in found.texts["TLS"]
     assert "session=" not in found.texts["TLS"]
 
@@ -348,7 +348,7 @@ def test_a_trusted_certificate(doctor, monkeypatch):
 
 
 def test_a_server_that_hangs_up(doctor, served):
-    """A server that closes the connection without a reply fails at the page check."""
+    """A server that closes the connection without a reply makes the page check fail."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.drop())
         found = doctor()
@@ -363,7 +363,10 @@ def test_a_server_that_hangs_up(doctor, served):
 
 @pytest.mark.parametrize("status", [407, 403])
 def test_a_proxy_that_refuses(doctor, monkeypatch, status):
-    """A proxy that needs a password fails its own check. A configured password is never shown."""
+    """A proxy that asks for a password makes the proxy check fail.
+
+    A configured password is never shown.
+    """
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     with raw(http(b"", status)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://ada:S3cret@127.0.0.1:{proxy.port}")
@@ -378,7 +381,7 @@ def test_a_proxy_that_refuses(doctor, monkeypatch, status):
 
 
 def test_a_proxy_that_is_not_there(doctor, monkeypatch):
-    """If the proxy is unreachable, its check fails and not the host's."""
+    """If the proxy is unreachable, the proxy check fails instead of the host check."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     found = doctor("--base-url", "https://api.cekat.test")
@@ -390,7 +393,7 @@ def test_a_proxy_that_is_not_there(doctor, monkeypatch):
 
 
 def test_a_proxy_with_an_address_of_ipv6(doctor, monkeypatch):
-    """An IPv6 address is in brackets, so that its port is recognizable."""
+    """An IPv6 address is shown in brackets, so that its port is recognizable."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     monkeypatch.setenv("HTTPS_PROXY", "http://ada:S3cret@[::1]:9")
     found = doctor("--base-url", "https://api.cekat.test")
@@ -411,7 +414,7 @@ def test_a_proxy_that_is_none(doctor, monkeypatch):
 
 
 def test_a_proxy_that_works(doctor, monkeypatch):
-    """A proxy in use is named, and it resolves the host."""
+    """A proxy that is used is named, and the proxy resolves the host."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     with raw(http(b'{"data":[{"id":"1"}]}')) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://ada:S3cret@127.0.0.1:{proxy.port}")
@@ -423,7 +426,7 @@ def test_a_proxy_that_works(doctor, monkeypatch):
 
 
 def test_a_proxy_that_is_not_for_this_host(doctor, served, monkeypatch):
-    """A proxy of the environment that is not used is named with the reason."""
+    """If the environment's proxy is not used, the proxy line says why."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with served(5, api_key=KEY):
         found = doctor()
@@ -449,7 +452,7 @@ def test_a_proxy_that_is_not_for_this_host(doctor, served, monkeypatch):
     ],
 )
 def test_the_quota(doctor, served, options, typed, says):
-    """The quota line has the limit that commands keep to, its source, and the server's limit."""
+    """The quota line shows the limit that commands obey, its source, and the server's limit."""
     with served(5, api_key=KEY, **options):
         found = doctor(*typed)
 
@@ -491,7 +494,7 @@ def test_a_used_up_day(doctor, served):
 
 
 def test_a_page_of_a_gateway(doctor, served):
-    """An HTML page instead of JSON fails at the page check."""
+    """An HTML page instead of JSON makes the page check fail."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b"<html><title>Sign in to the Wi-Fi</title></html>"))
         found = doctor()
@@ -502,7 +505,7 @@ def test_a_page_of_a_gateway(doctor, served):
 
 
 def test_a_malformed_record(doctor, served):
-    """A malformed record fails the page check, and the facts about the other records are shown."""
+    """A malformed record makes the page check fail, and facts about the other records are shown."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[17]}'))
         found = doctor()
@@ -513,7 +516,7 @@ def test_a_malformed_record(doctor, served):
 
 
 def test_fields_that_are_not_as_documented(doctor, served):
-    """Unknown and mistyped fields are named but are no failure."""
+    """Unknown and mistyped fields are named, but the check passes."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1","x_sla":3,"labels":"none"}]}'))
         found = doctor()
@@ -523,7 +526,7 @@ def test_fields_that_are_not_as_documented(doctor, served):
 
 
 def test_texts_of_the_server_are_shown_safely(doctor, served):
-    """Field names and messages of the server are printed on one line without control characters."""
+    """Names and messages from the server are printed on one line without control characters."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1","\\u001b[31mred\\nline":3}]}'))
         found = doctor()
@@ -543,7 +546,7 @@ def dated(seconds):
 
 @pytest.mark.parametrize("seconds", [-3, 0, 3])
 def test_a_clock_that_is_right(doctor, served, seconds):
-    """A few seconds are accepted: the header has whole seconds, and replies take time."""
+    """A small difference is accepted: headers have whole seconds, and replies take time."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(dated(seconds))
         found = doctor()
@@ -574,7 +577,7 @@ def test_a_clock_that_is_wrong(doctor, served, seconds, says):
 
 @pytest.mark.parametrize("headers", [{"Date": "yesterday"}, {"Date": "0"}])
 def test_a_server_without_a_readable_clock(doctor, served, headers):
-    """Without a readable date the clock is not checked."""
+    """Without a readable date, the clock is not checked."""
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(Fault.raw(body=b'{"data":[{"id":"1"}]}', headers=headers))
         found = doctor()
@@ -607,7 +610,10 @@ def test_a_setting_that_is_wrong_ends_a_diagnosis(cekat, tmp_path):
 
 
 def test_extras_are_listed_with_their_command(doctor, monkeypatch):
-    """An extra is listed with its versions or its install command. A missing one is no failure."""
+    """Each extra is listed with its versions or its install command.
+
+    A missing extra is no failure.
+    """
     version = metadata.version
 
     def without_zstandard(name):
@@ -626,7 +632,7 @@ def test_extras_are_listed_with_their_command(doctor, monkeypatch):
 
 
 def test_every_extra_for_users_is_listed_with_its_purpose():
-    """The line of an extra has its purpose."""
+    """The line about an extra says what the extra is for."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     named = {*project["project"]["optional-dependencies"]} - extras._OTHERS
 
@@ -635,7 +641,7 @@ def test_every_extra_for_users_is_listed_with_its_purpose():
 
 @pytest.mark.parametrize("platform, library", [("linux", "uvloop"), ("win32", "winloop")])
 def test_extras_are_those_of_this_system(monkeypatch, platform, library):
-    """A library for another system is not suggested."""
+    """A library for another operating system is not suggested."""
     monkeypatch.setattr("sys.platform", platform)
     found = extras._group(
         [
@@ -651,7 +657,7 @@ def test_extras_are_those_of_this_system(monkeypatch, platform, library):
 
 
 def test_a_package_that_is_not_installed(monkeypatch):
-    """In a source tree without an installation no extras are listed."""
+    """In a source tree without an installation, no extras are listed."""
 
     def missing(name):
         raise metadata.PackageNotFoundError(name)
@@ -674,7 +680,7 @@ def test_marks_on_a_terminal_that_lacks_them(ran, encoding):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has it")
 def test_a_diagnosis_fits_a_terminal(served, monkeypatch):
-    """On a terminal long lines are wrapped and indented. The key is not printed."""
+    """On a terminal, long lines are wrapped and indented. The key is not printed."""
     pytest.importorskip("fcntl")
     from support.terminal import Terminal  # noqa: PLC0415 - only where there are terminals
 

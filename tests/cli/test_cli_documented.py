@@ -1,4 +1,4 @@
-"""The documentation of the command line shows what a terminal of 80 columns shows."""
+"""The command-line documentation shows exactly what a terminal of 80 columns shows."""
 
 import os
 import re
@@ -21,7 +21,7 @@ SESSIONS = [
 
 @pytest.mark.parametrize("command, output", [one for one in SESSIONS if "--sandbox" in one.id])
 def test_sessions_are_as_shown(command, output, tmp_path):
-    """Each command of the page that uses the sandbox prints what the page shows."""
+    """Each documented command that uses the sandbox prints what the page shows."""
     program = tmp_path / "cekat"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cekat_async "$@"\n')
     program.chmod(0o755)

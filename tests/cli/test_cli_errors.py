@@ -26,9 +26,9 @@ KEY = "sk-0f3d-very-distinctive-9c71"
 @pytest.mark.parametrize("body", ["json", "html", "empty"])
 @pytest.mark.parametrize("command", [("export", "x.jsonl"), ("conversations",), ("inboxes",)])
 def test_what_to_do_about_a_refusal(cekat, served, tmp_path, command, status, code, says, body):
-    """A refusal ends the command without a retry, and the line says what to do."""
+    """If the server refuses a request, the command ends without a retry and says what to do."""
     with served() as sandbox:
-        # An export asks for the account's business first, and also works without a reply.
+        # An export asks for the account's business first, and works even without a reply.
         requests = 1 + (command[0] == "export")
         sandbox.fail_next(*[Fault.status(status, body=body)] * requests)
         ended = cekat(*command)
@@ -82,7 +82,7 @@ def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
 
 
 def test_a_server_that_fails_for_good(cekat, served, tmp_path):
-    """After ``--attempts`` a 503 is a failure of the server.
+    """After ``--attempts`` attempts, a 503 is a failure of the server.
 
     All attempts but the last are reported.
     """
@@ -90,7 +90,7 @@ def test_a_server_that_fails_for_good(cekat, served, tmp_path):
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
         ended = cekat("export", "x.jsonl", "--attempts", "2")
 
-        # An export asks for the account's business first, and also works without a reply.
+        # An export asks for the account's business first, and works even without a reply.
         assert len(sandbox.log.requests) == 2 * 2
     assert ended.code == ExitCode.API_FAILED == 5
     assert ended.complaint.endswith(": try again later")
@@ -148,7 +148,7 @@ def test_a_used_up_day(cekat, served, tmp_path):
         (29_493, None, "try again at 2026-11-26 00:01 UTC (in 8 h 12 min), or pass --wait"),
         (23.2, None, "try again at 2026-11-25 15:49 UTC (in 24 s), or pass --wait"),
         (-5, None, "try again at 2026-11-25 15:49 UTC (in 0 s), or pass --wait"),
-        # A refusal that was not waited for has the server's own time.
+        # For a refusal without a wait, the time comes from the server's ``Retry-After``.
         (None, None, "try again later, or send fewer requests with --rate-limit"),
         (None, 90.0, "try again at 2026-11-25 15:50 UTC (in 2 min), or send fewer requests "),
     ],
@@ -264,7 +264,7 @@ def test_a_port_that_is_taken(cekat, served):
 
 
 def test_plain_http_to_another_host_needs_an_option(cekat, monkeypatch):
-    """An unencrypted connection to another host is wrong usage without ``--allow-http``."""
+    """Without ``--allow-http``, an unencrypted connection to another host is wrong usage."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     server = ("--base-url", "http://nowhere.invalid", "--allow-http", "--attempts", "1")
 
@@ -272,7 +272,7 @@ def test_plain_http_to_another_host_needs_an_option(cekat, monkeypatch):
 
 
 def test_the_key_is_in_no_output(cekat, tmp_path, served, monkeypatch):
-    """The key is in no output and in no file, even with ``-v``."""
+    """The key appears in no output and in no file, even with ``-v``."""
     echo = Fault.raw(
         status=400,
         body=b'{"success":false,"error":{"code":"X","message":"no %s here"}}' % KEY.encode(),
@@ -302,7 +302,7 @@ def test_the_key_is_in_no_output(cekat, tmp_path, served, monkeypatch):
             (extra, 8, f"cekat: the command line needs {extra}: pip install 'cekat-async[cli]'\n")
             for extra in ("click", "rich")
         ),
-        # Not part of the extra, so the installation is broken.
+        # msgspec is not part of the extra, so the installation is broken without it.
         ("msgspec", ExitCode.FAULT, "msgspec"),
     ],
 )
@@ -347,7 +347,7 @@ def test_a_missing_library(process, missing, code, says):
     ],
 )
 def test_each_error_has_its_code(error, code):
-    """Each error has the exit code of the action that it needs."""
+    """Each error has the exit code for the action that it needs."""
     assert get_exit_code(error("x")) is code
 
 
@@ -361,9 +361,9 @@ def test_each_error_has_its_code(error, code):
     ],
 )
 def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
-    """If all inboxes fail with the same code, that is used.
+    """If all inboxes fail with the same exit code, the command uses that code.
 
-    Otherwise it is that of an API failure.
+    Otherwise, it uses the code of an API failure.
     """
     error = errors.InboxesFailedError("2 inboxes failed", errors=failed)
 
@@ -380,7 +380,7 @@ def test_advice_for_python_is_not_shown():
 
 
 def test_advice_has_the_notes_of_an_error():
-    """The notes of an error are reported, such as why it was not retried."""
+    """The advice contains the notes of an error, such as why the request was not retried."""
     error = errors.ServerError("down", status=503)
     error.add_note("not retried: it is late")
 

@@ -71,7 +71,7 @@ def test_inboxes_that_all_fail_replace_nothing(cekat, served, tmp_path):
 
 
 def test_inboxes_that_fail_temporarily(cekat, served, tmp_path):
-    """A temporary failure leaves the export unfinished, and the same command resumes."""
+    """A temporary failure leaves the export unfinished, and the same command resumes it."""
     with served(250) as sandbox:
         typed = [word for inbox in sandbox.inbox_ids[:2] for word in ("--inbox", inbox)]
         typed += ["--concurrency", "1", "--attempts", "1"]
@@ -87,7 +87,10 @@ def test_inboxes_that_fail_temporarily(cekat, served, tmp_path):
 
 
 def test_an_incremental_export(cekat, served, tmp_path):
-    """``--incremental`` exports the changes and reports that. ``--full`` exports everything."""
+    """``--incremental`` exports only the changes, and the summary says so.
+
+    ``--full`` exports everything.
+    """
     with served(600) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         moved = sandbox.create()
@@ -135,7 +138,10 @@ def test_formulas_are_defused_unless_they_are_to_be_kept(cekat, served, tmp_path
 
 
 def test_an_unfinished_export_is_resumed_under_a_new_key(cekat, served):
-    """The same command resumes with the account's new key. ``--account`` does not mix accounts."""
+    """The same command resumes an unfinished export with the account's new key.
+
+    ``--account`` does not mix accounts.
+    """
     day = Quota(per_day=4, headers=None)
     for seed, code in ((1, ExitCode.DONE), (2, ExitCode.CHECKPOINT_REFUSED)):
         with served(900, quota=day):
@@ -241,7 +247,7 @@ def test_a_target_whose_extra_is_missing(cekat, monkeypatch, target, module, ext
 
 
 def test_progress_counts_up_to_the_last_total(cekat, served):
-    """With an earlier manifest, progress has the expected total and the remaining time."""
+    """With an earlier manifest, progress shows the expected total and the remaining time."""
     with served(1200):
         cekat("export", "x.jsonl", *FAST)
         again = cekat("export", "x.jsonl", *FAST, "--log-format", "json")
@@ -254,7 +260,7 @@ def test_progress_counts_up_to_the_last_total(cekat, served):
 
 
 def test_a_log_in_json(cekat, served):
-    """With ``--log-format json`` every line is an object with time, level, event and message."""
+    """With ``--log-format json``, every line is an object with time, level, event and message."""
     with served(150) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(503))
         ended = cekat("export", "x.jsonl", "--log-format", "json", "-v")
@@ -294,7 +300,7 @@ def test_a_failure_in_json(cekat, arguments, error, code):
 
 @pytest.mark.once
 def test_a_pause_is_shown_in_json(cekat, served, monkeypatch):
-    """During a pause the JSON log repeats what the export is waiting for."""
+    """During a pause, the JSON log says repeatedly what the export is waiting for."""
     monkeypatch.setattr("cekat_async.cli.commands.export_progress._SECONDS_BETWEEN_LINES", 0.5)
     with served(150) as sandbox:
         pause = Fault.status(429, headers={"Retry-After": "3"})
@@ -308,7 +314,7 @@ def test_a_pause_is_shown_in_json(cekat, served, monkeypatch):
 
 
 def test_the_connections_are_as_many_as_the_requests(cekat, clients):
-    """``--concurrency`` also sets that of the client. The default is 4."""
+    """``--concurrency`` also sets the concurrency of the client. The default is 4."""
     cekat("export", "x.jsonl", *SIZE)
     cekat("export", "x.jsonl", *SIZE, "--concurrency", "32")
 
@@ -329,11 +335,11 @@ def test_standard_output_is_not_resumed_without_a_checkpoint(cekat, served):
         assert (" in 2 runs\n" in ended.err) == (code == "goes on")
 
 
-# When a target may be replaced
+# Permission to replace a target
 
 
 def test_a_filter_that_was_mistyped_does_not_empty_the_target(cekat, served, tmp_path):
-    """With other filters than before the command ends with 11 and says what to type."""
+    """If the filters differ from the target's, the command exits with 11 and says what to type."""
     with served(250) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         before = (tmp_path / "x.jsonl").read_bytes()
@@ -353,7 +359,7 @@ def test_a_filter_that_was_mistyped_does_not_empty_the_target(cekat, served, tmp
 
 
 def test_an_empty_result_does_not_replace_conversations(cekat, served, tmp_path):
-    """An empty result ends with 11. ``--allow-empty``, as an option or a setting, allows it."""
+    """An empty result makes the command exit with 11, unless ``--allow-empty`` is given or set."""
     with served(30) as sandbox:
         cekat("export", "x.jsonl", *FAST)
         for id_, _ in list(sandbox.records()):
@@ -372,7 +378,7 @@ def test_an_empty_result_does_not_replace_conversations(cekat, served, tmp_path)
 
 
 def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
-    """If old records cannot be kept, the command says so and where the new ones are."""
+    """If old records cannot be kept, the command says so, and says where the new records are."""
     with served(250, inboxes=4) as sandbox:
         cekat("export", "x.jsonl", *FAST, "--by-inbox")
         with (tmp_path / "x.jsonl").open("ab") as file:
@@ -397,7 +403,7 @@ def test_an_inbox_that_fails_and_nothing_to_keep_of_it(cekat, served, tmp_path):
 @pytest.mark.parametrize("target", ["-", "x.sqlite", "x.duckdb", "postgresql://h/d"])
 @pytest.mark.parametrize("option", ["--replace", "--allow-empty"])
 def test_options_for_replacing_need_a_target_that_is_replaced(cekat, target, option):
-    """For a database or standard output a typed option for replacing is refused."""
+    """``--replace`` and ``--allow-empty`` are refused for a database or standard output."""
     ended = cekat("export", target, *SIZE, option)
 
     assert ended.code == ExitCode.USAGE
@@ -448,10 +454,11 @@ def test_an_unknown_status_is_reported_once(cekat, command):
 
 
 def test_what_is_left_counts_each_conversation_once(cekat, served):
-    """Conversations that were fetched again do not increase the number that remains."""
+    """Conversations that were fetched again do not increase the number of stored conversations."""
     typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--log-format")
     with served(900) as sandbox:
-        # The business, a probe and nine pages. Then, under the same key, the changes since.
+        # The first run asks for the business, a probe and nine pages. The second run, under the
+        # same key, asks for the changes since.
         for passes in (11, 4):
             sandbox.fail_next(*[Fault.ok()] * passes, *[Fault.status(401)] * 9)
             ended = cekat(*typed, "json")

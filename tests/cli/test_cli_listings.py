@@ -46,7 +46,7 @@ def show(columns, *records, width=80):
 
 
 def handled(sandbox, **wanted):
-    """Return the lines of the conversations that someone handles."""
+    """Return the lines of the conversations whose fields have the given values."""
     lines = [record + b"\n" for _, record in sandbox.records()]
     return [
         line
@@ -60,7 +60,7 @@ def handled(sandbox, **wanted):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 132, 200])
 def test_a_table_is_as_wide_as_the_terminal(width):
-    """No line of a table is longer than the terminal, however long the values."""
+    """No line of a table is wider than the terminal, however long the values are."""
     long = dict.fromkeys(("inbox_name", "handled_by_name", "notes"), "x" * 99)
     long["stage_status"] = StageStatus("x" * 99)
     preview = MessagePreview(message="m" * 999, created_at=datetime(2020, 1, 1, tzinfo=UTC))
@@ -74,7 +74,7 @@ def test_a_table_is_as_wide_as_the_terminal(width):
 
 @pytest.mark.parametrize("width", [30, 40, 50])
 def test_a_narrow_terminal_shows_every_column(width):
-    """On a narrow terminal all columns become narrower, and none disappears."""
+    """On a narrow terminal, all columns become narrower, and none disappears."""
     preview = MessagePreview(message="m" * 99, created_at=datetime.now(UTC))
     one = Conversation(
         id="b8a2b8f8-8a31", inbox_name="n" * 30, handled_by_name="h" * 30,
@@ -84,7 +84,7 @@ def test_a_narrow_terminal_shows_every_column(width):
     first = next(line for line in lines if "b8" in line)
 
     assert re.fullmatch(r"b8a2\S* +n{2,}… +h{2,}… +as\S+ +m*… +\d\d-\d\d( \d\d:\d\d)?", first)
-    # The id is wrapped, so that it is complete.
+    # The id is wrapped and not truncated.
     assert "".join(line.partition(" ")[0] for line in lines[lines.index(first) :]) == "b8a2b8f8"
 
 
@@ -111,7 +111,7 @@ def test_a_conversation_as_people_see_it():
 
 
 def test_a_zone_with_summer_time_has_two_names(monkeypatch):
-    """The heading names each zone of a time in the column."""
+    """The heading names every time zone that occurs in the column."""
     if not hasattr(time, "tzset"):
         pytest.skip("no way to change the zone of this process")
     with monkeypatch.context() as patch:
@@ -129,14 +129,14 @@ def test_a_zone_with_summer_time_has_two_names(monkeypatch):
     "name, shown", [("WIB", "WIB"), ("+07", "UTC+0700"), ("SE Asia Standard Time", "UTC+0700")]
 )
 def test_the_name_of_a_zone(name, shown):
-    """A zone is named by its short name, or by its offset where it has no such name."""
+    """A time zone is shown with its short name, or with its offset if it has no short name."""
     moment = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=7), name))
 
     assert listing_table._describe_zones([moment, None, "text"]) == shown
 
 
 def test_a_time_at_the_end_of_the_calendar_is_left_out():
-    """A time that has no local time is an empty cell and no error."""
+    """A time that cannot be converted to local time is an empty cell, not an error."""
     first = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
     columns = parse_columns("short_id,created_at", "conversation")
 
@@ -144,7 +144,7 @@ def test_a_time_at_the_end_of_the_calendar_is_left_out():
 
 
 def test_every_field_of_the_table_is_a_column():
-    """The columns are those of an export's table, without the raw record and with a short id."""
+    """The columns are those of an export's table, with a short id and without the raw record."""
     names = get_column_names("conversation")
 
     assert {"short_id", *(one.name for one in COLUMNS)} - {"raw"} <= set(names)
@@ -153,7 +153,10 @@ def test_every_field_of_the_table_is_a_column():
 
 
 def test_short_names_of_columns():
-    """A one-word heading names its column. A requested id is shown completely."""
+    """A heading of one word is the name of its column.
+
+    An id that was requested by name is shown completely.
+    """
     short = parse_columns("id, Agent ,inbox,status,contact,phone,channel,at", "conversation")
     names = "id,handled-by-name,inbox_name,stage_status,contact_name,contact_phone,platform_type,"
     names += "last_message_at"
@@ -175,7 +178,7 @@ def test_short_names_of_columns():
 )
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_a_column_that_does_not_exist(cekat, command, columns, says):
-    """The error about a wrong column has the nearest name and all names."""
+    """The error about a wrong column suggests the nearest name and lists all names."""
     ended = cekat(command, "--sandbox", "--columns", columns)
 
     assert ended.code == ExitCode.USAGE
@@ -198,7 +201,7 @@ def test_help_lists_the_columns(cekat, command, kind):
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_json_and_columns_exclude_each_other(cekat, command):
-    """``--json`` writes complete records, so that ``--columns`` is refused."""
+    """``--json`` writes complete records, so it cannot be combined with ``--columns``."""
     ended = cekat(command, "--sandbox", "--json", "--columns", "id")
 
     assert ended.code == ExitCode.USAGE
@@ -207,7 +210,7 @@ def test_json_and_columns_exclude_each_other(cekat, command):
 
 @pytest.mark.usefixtures("_in_jakarta")
 def test_columns_in_a_pipe_are_separated_by_tabs(cekat, served):
-    """In a pipe no value is cut, there is no heading, and times have a date and a zone."""
+    """In a pipe, no value is truncated, there is no heading, and times have a date and a zone."""
     record = (
         rb'{"id":"b8a2b8f8-8a31","contact_name":"a\tb\nc\u001b[31m' + b"x" * 300 + b'",'
         b'"created_at":"2026-04-10T09:46:53+00:00","labels":[{"id":"1","name":"VIP"},{"id":"2"}],"notes":null},17'
@@ -243,7 +246,7 @@ def test_a_value_in_a_pipe_is_whole(text, printed):
 
 @pytest.mark.parametrize("arguments", [("conversations", "--columns", "id"), ("export", "x.jsonl")])
 def test_the_event_of_a_malformed_record(cekat, served, arguments):
-    """In a JSON log a malformed record is an event of that name."""
+    """In a JSON log, a malformed record is an event of that name."""
     with served() as sandbox:
         sandbox.fail_next(*[Fault.raw(body=b'{"data":[17,{"id":"a"}]}')] * 3)
         ended = cekat(*arguments, "--log-format", "json")
@@ -253,7 +256,7 @@ def test_the_event_of_a_malformed_record(cekat, served, arguments):
 
 
 def test_columns_of_inboxes(cekat, served):
-    """``inboxes`` has the same options. A boolean is shown as in JSON."""
+    """``inboxes`` has the same options. A boolean is shown in the same form as in JSON."""
     inbox = b'{"id":"1","name":"CS","flow_mode":true,"phone_number":"62811"}'
     with served() as sandbox:
         page = Fault.raw(body=b'{"data":[' + inbox + b"]}")
@@ -265,7 +268,7 @@ def test_columns_of_inboxes(cekat, served):
 
 @pytest.mark.parametrize("arguments", [("-n", "7"), ()])
 def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
-    """``-n`` counts rows like records, and no page beyond it is requested."""
+    """``-n`` limits rows in the same way as records, and no further page is requested."""
     with served(250) as sandbox:
         ended = cekat("conversations", "--columns", "id", *arguments)
 
@@ -310,7 +313,7 @@ def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
 
 @pytest.mark.parametrize("maximum", [None, 3])
 def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
-    """``--agent`` filters the server's unchanged records and reads until ``-n`` are found."""
+    """``--agent`` filters the server's unchanged records and reads until ``-n`` have matched."""
     with served(400) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho", stage_status="assigned")
         arguments = ("--agent", "bayu nugroho", "--status", "assigned")
@@ -344,7 +347,7 @@ def test_a_malformed_record_is_no_agents(cekat, served):
     ],
 )
 def test_a_line_when_nothing_matches(cekat, served, arguments, says):
-    """Without a match standard output is empty, and one line repeats the search."""
+    """Without a match, standard output is empty, and one line repeats the search terms."""
     with served(400) as sandbox:
         resolved = sandbox.count(None, "resolved")
         ended = cekat("conversations", *arguments)
@@ -358,7 +361,7 @@ def test_a_line_when_nothing_matches(cekat, served, arguments, says):
     [("conversations", "there is no conversation"), ("inboxes", "there is no inbox")],
 )
 def test_an_empty_account(cekat, served, command, says):
-    """An empty account is reported in one line, as JSON for a program."""
+    """An empty account is reported in one line, or as JSON with ``--log-format json``."""
     with served(0, inboxes=0):
         ended, logged = cekat(command), cekat(command, "--log-format", "json")
 
@@ -368,7 +371,7 @@ def test_an_empty_account(cekat, served, command, says):
 
 @pytest.mark.parametrize("arguments", [("--agent", ""), ("--agent", "a", "--agent", "b")])
 def test_wrong_agents(cekat, arguments):
-    """An empty agent or two agents are refused."""
+    """An empty ``--agent``, or two of them, are refused."""
     ended = cekat("conversations", "--sandbox", *arguments)
 
     assert ended.code == ExitCode.USAGE
@@ -389,7 +392,7 @@ def _on_a_terminal(monkeypatch):
     "arguments, rows, requests, says",
     [
         ((), 20, 1, "only the first 20 are shown. Use -n N for more, or a pipe for all"),
-        # One more record than is shown has to be fetched.
+        # The command fetches one more record than it shows.
         (
             ("-n", "100"),
             100,
@@ -402,7 +405,7 @@ def _on_a_terminal(monkeypatch):
     ],
 )
 def test_rows_and_requests_of_a_table(cekat, served, arguments, rows, requests, says):
-    """A table has the requested number of rows, and a line if there are more."""
+    """A table has the requested number of rows, followed by a line if there are more."""
     with served(150) as sandbox:
         ended = cekat("conversations", *arguments)
 
@@ -414,7 +417,7 @@ def test_rows_and_requests_of_a_table(cekat, served, arguments, rows, requests, 
 
 @pytest.mark.usefixtures("_on_a_terminal")
 def test_a_table_of_inboxes(cekat, served):
-    """The inboxes are a table with complete ids."""
+    """On a terminal, ``inboxes`` prints a table with complete ids."""
     with served(5, inboxes=3) as sandbox:
         ended = cekat("inboxes")
 
@@ -426,7 +429,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="a terminal as POSIX has i
 
 @pytest.fixture
 def terminal():
-    """The class for a command line on a terminal."""
+    """The class that runs a command line on a terminal."""
     pytest.importorskip("fcntl", reason="a terminal as POSIX has it")
     from support.terminal import Terminal  # noqa: PLC0415 - only where there are terminals
 
@@ -448,7 +451,7 @@ def test_json_on_a_terminal(terminal, command):
 @posix
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_search_on_a_terminal(terminal, served, width):
-    """A search shows how much it has read, ends at ``-n``, and leaves only the table."""
+    """A search shows its progress, ends at ``-n`` matches, and leaves only the table."""
     with served(1000) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho")
         arguments = ("--agent", "bayu", "-n", "9")
@@ -460,7 +463,7 @@ def test_a_search_on_a_terminal(terminal, served, width):
 
     assert code == 0
     assert len(expected) > 9 == len(rows)
-    # The moving line exists, and is removed before the table.
+    # The moving line was shown, and was removed before the table.
     assert re.search(rb"(searching|[0-9]+ found in [0-9]+ conversations)[^:]*\x1b\[2K", shell.seen)
     assert cell_len(heading.rpartition("\r")[2]) <= width
     last = text.splitlines()[-1]
@@ -471,7 +474,7 @@ def test_a_search_on_a_terminal(terminal, served, width):
 
 @posix
 def test_a_search_to_the_end(terminal, served):
-    """A search that reached the end does not say that there is more."""
+    """A search that reaches the end of the listing does not say that there is more."""
     with served(90):
         code, text = terminal("conversations", "--agent", "bayu", "-n", "89").end()
 
@@ -481,7 +484,7 @@ def test_a_search_to_the_end(terminal, served):
 
 @posix
 def test_a_search_that_fails_shows_what_it_found(terminal, served):
-    """If a search fails, the table has the records found until then, and the error follows."""
+    """If a search fails, the command prints the records found so far, and then the error."""
     with served(1000) as sandbox:
         sandbox.fail_next(*[Fault.ok()] * 3, Fault.status(403))
         code, text = terminal("conversations", "--agent", "bayu", "-n", "500").end()
@@ -494,7 +497,7 @@ def test_a_search_that_fails_shows_what_it_found(terminal, served):
 
 @posix
 def test_nothing_matches_on_a_terminal(terminal, served):
-    """Without a match one line repeats the search instead of a table."""
+    """Without a match, one line repeats the search terms instead of a table."""
     with served(5):
         code, text = terminal("conversations", "--inbox", "x").end()
 

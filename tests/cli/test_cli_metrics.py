@@ -17,7 +17,7 @@ FAST = ("--rate-limit", "10000/60")
 
 
 def read_metrics(path):
-    """Return the values of a metrics file by name and by labels that differ."""
+    """Return the values of a metrics file, by name and by the labels that distinguish them."""
     found = {}
     for family in text_string_to_metric_families(path.read_text(encoding="utf-8")):
         assert family.documentation
@@ -32,7 +32,7 @@ def read_metrics(path):
 
 
 def test_the_metrics_of_an_export(cekat, served, tmp_path):
-    """After an export the file has its counts, its exit code and the time of its success."""
+    """After an export, the file has the export's counts, exit code and time of success."""
     with served(250) as sandbox:
         sandbox.fail_next(Fault.status(503), Fault.status(429, headers={"Retry-After": "0.01"}))
         ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom", "--by-inbox")
@@ -86,7 +86,7 @@ def test_no_other_file_is_written(tmp_path):
 
 
 def test_each_write_has_a_file_of_its_own(tmp_path, monkeypatch):
-    """Two simultaneous writes, even of two processes, use different temporary files."""
+    """Two simultaneous writes, even in two processes, use different temporary files."""
     written = []
     replace = Path.replace
 
@@ -116,7 +116,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
 def test_others_may_read_the_file(cekat, served, tmp_path):
-    """The file has the mode of the umask, because node_exporter is another user."""
+    """The umask determines the file's mode, because node_exporter runs as another user."""
     before = os.umask(0o022)
     try:
         with served(5):
@@ -144,13 +144,13 @@ def test_a_failure_keeps_the_time_of_the_last_success(cekat, served, tmp_path):
     assert found["last_success_timestamp_seconds"] == success
     assert found["requests", "500"] >= 1
     assert found["published_records"] == 0
-    # The file of another account's job would be ignored.
+    # A job of another account ignores the values in the file.
     assert other.code == ExitCode.API_FAILED
     assert "last_success_timestamp_seconds" not in after
 
 
 def test_a_run_without_a_key_is_a_failure(cekat, served, tmp_path, monkeypatch):
-    """Without an API key the metrics have the exit code, so that an alert fires."""
+    """Without an API key, the metrics still have the exit code, so that an alert fires."""
     typed = ("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
     with served(5):
         cekat(*typed)
@@ -177,7 +177,7 @@ def test_a_wrong_command_line_writes_no_metrics(cekat, served, tmp_path):
 
 
 def test_a_partial_export_is_no_success(cekat, served, tmp_path):
-    """An export that lacks an inbox has code 10 and is no success."""
+    """An export that lacks an inbox has exit code 10 and does not count as a success."""
     with served(50) as sandbox:
         sandbox.forbid(sandbox.inbox_ids[0])
         ended = cekat("export", "x.jsonl", *FAST, "--by-inbox", "--metrics-file", "m.prom")
@@ -189,7 +189,7 @@ def test_a_partial_export_is_no_success(cekat, served, tmp_path):
 
 
 def test_the_file_is_written_while_the_export_runs(cekat, served, tmp_path, monkeypatch):
-    """During a run the file has the current counts and the last exit code."""
+    """During a run, the file has the current counts and the exit code of the last run."""
     monkeypatch.setattr(export_metrics, "_SECONDS_BETWEEN_WRITES", 0.0)
     seen = []
     write = export_metrics.MetricsFile.write
@@ -286,7 +286,7 @@ def test_a_path_that_cannot_work_is_refused_first(cekat, served, tmp_path, path,
 
 
 def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
-    """A file in the target's folder is refused as well."""
+    """A metrics file in the target's folder is refused."""
     (tmp_path / "x.parquet").mkdir()
     with served(5) as sandbox:
         ended = cekat("export", "x.parquet/", *FAST, "--metrics-file", "x.parquet/m.prom")
@@ -298,7 +298,7 @@ def test_no_file_of_a_folder_is_replaced(cekat, served, tmp_path):
 
 @pytest.mark.parametrize("target, path", [("x.jsonl", "x.jsonl.prom"), ("-", "-.txt")])
 def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, path):
-    """A name that no file of the export has is accepted."""
+    """The metrics file may have any name that no file of the export has."""
     with served(5):
         ended = cekat("export", target, *FAST, f"--metrics-file={path}")
 
@@ -307,7 +307,7 @@ def test_a_path_that_is_named_like_the_target(cekat, served, tmp_path, target, p
 
 
 def test_a_folder_without_rights_is_refused_first(cekat, served, tmp_path, monkeypatch):
-    """A folder that is not writable is refused as well."""
+    """A metrics file in a folder that is not writable is refused before any request."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     with served(5) as sandbox:
         ended = cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
@@ -334,7 +334,10 @@ def test_a_file_that_cannot_be_written_fails_no_export(cekat, served, tmp_path, 
 
 
 def test_the_file_may_be_set(cekat, served, tmp_path, monkeypatch):
-    """The file may be set in the environment. A sandbox's metrics do not replace real ones."""
+    """The metrics file can be set in the environment.
+
+    Metrics of a sandbox do not replace real metrics.
+    """
     monkeypatch.setenv("CEKAT_METRICS_FILE", "m.prom")
     assert cekat("export", "s.jsonl", "--sandbox", "--sandbox-size", "5").code == ExitCode.DONE
     assert not (tmp_path / "m.prom").exists()
@@ -345,7 +348,7 @@ def test_the_file_may_be_set(cekat, served, tmp_path, monkeypatch):
 
 
 def test_a_file_that_is_no_metrics_is_replaced(cekat, served, tmp_path):
-    """Other content of the file is ignored and replaced."""
+    """If the file contains no metrics, its content is ignored and replaced."""
     (tmp_path / "m.prom").write_bytes(b"\xff not metrics\ncekat_export_last_exit_code x\n")
     with served(5):
         cekat("export", "x.jsonl", *FAST, "--metrics-file", "m.prom")
@@ -354,7 +357,7 @@ def test_a_file_that_is_no_metrics_is_replaced(cekat, served, tmp_path):
 
 
 def test_a_password_is_not_in_the_metrics(cekat, tmp_path):
-    """The target's label has no password."""
+    """The label for the target contains no password."""
     cekat(
         *("export", "postgresql://ada:s3cret@127.0.0.1:1/db", "--sandbox", "--sandbox-size", "5"),
         *("--metrics-file", "m.prom"),

@@ -1,4 +1,4 @@
-"""Names that are not UTF-8, and locales and logs that lack characters."""
+"""Names that are not UTF-8, and locales and logs that cannot encode some characters."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def _key(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [b".jsonl", b".sqlite"])
 def test_a_target_whose_name_is_not_utf_8(ran, cekat, tmp_path, suffix):
-    """An export to such a file succeeds, and its name can be printed, also in JSON."""
+    """An export to a name that is not UTF-8 succeeds, and messages and JSON can show the name."""
     target = LATIN + suffix
     shown = rf"caf\xe9{suffix.decode()}"
     done = ran("export", target, *S)
@@ -40,7 +40,10 @@ def test_a_target_whose_name_is_not_utf_8(ran, cekat, tmp_path, suffix):
 
 
 def test_a_duckdb_file_whose_name_is_not_utf_8(cekat):
-    """DuckDB cannot open such a file. That is reported in one line, as wrong usage."""
+    """DuckDB cannot open a file whose name is not UTF-8.
+
+    The command reports that in one line, as wrong usage.
+    """
     done = cekat("export", LATIN + b".duckdb", *S)
 
     assert done.code == ExitCode.USAGE
@@ -50,7 +53,7 @@ def test_a_duckdb_file_whose_name_is_not_utf_8(cekat):
 
 
 def test_a_stopped_export_to_such_a_name_is_resumed(ran, process, tmp_path):
-    """Its checkpoint is found in any locale."""
+    """The checkpoint of a target with a non-ASCII name is found in any locale."""
     slow = ("--sandbox", "--rate-limit", "20/60")
     running = process("export", "é.jsonl", *slow, bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -65,7 +68,7 @@ def test_a_stopped_export_to_such_a_name_is_resumed(ran, process, tmp_path):
 
 @pytest.mark.parametrize("suffix", [b".parquet/", b".duckdb"])
 def test_a_name_that_the_locale_has_no_characters_for(ran, tmp_path, suffix):
-    """In an ASCII locale a file name that was typed in UTF-8 is used exactly."""
+    """In an ASCII locale, a file name that was typed in UTF-8 is used exactly."""
     target = "é".encode() + suffix
     done = ran("export", target, *S, "--log-format", "json", env=ASCII)
 
@@ -77,7 +80,7 @@ def test_a_name_that_the_locale_has_no_characters_for(ran, tmp_path, suffix):
 
 @pytest.mark.parametrize("key", ["target", "checkpoint", "api_key_file"])
 def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key):
-    """A name in a file whose characters the locale cannot encode is reported in one line."""
+    """If the locale cannot encode a name from a settings file, one line reports that."""
     (tmp_path / "cekat.toml").write_text(f'{key} = "ü.jsonl"\n', encoding="utf-8")
     command = ("inboxes",) if key == "api_key_file" else ("export", *["x.jsonl"][key == "target" :])
     environment = {"CEKAT_API_KEY": ""} if key == "api_key_file" else {}
@@ -101,7 +104,7 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key)
     ],
 )
 def test_an_error_with_such_a_name(cekat, arguments, code, words):
-    """An error that names such a file is one printable line and has its own exit code."""
+    """An error with a name that is not UTF-8 is one printable line with its own exit code."""
     done = cekat(*arguments)
 
     assert done.code == code
@@ -120,7 +123,7 @@ def test_an_error_with_such_a_name(cekat, arguments, code, words):
     ],
 )
 def test_text_that_is_not_utf_8(cekat, command, option):
-    """Text that is not UTF-8 is reported in one line, as wrong usage."""
+    """An option that is not UTF-8 is reported in one line, as wrong usage."""
     done = cekat(*command, option, LATIN, *S)
 
     assert done.code == ExitCode.USAGE
@@ -129,7 +132,7 @@ def test_text_that_is_not_utf_8(cekat, command, option):
 
 @pytest.mark.parametrize("option", ["--account", "--table"])
 def test_text_in_an_ascii_locale(ran, option, tmp_path):
-    """Text that was typed in UTF-8 is read as such in any locale."""
+    """An option that was typed in UTF-8 is read as UTF-8 in any locale."""
     done = ran("export", "x.sqlite", option, "Ünal", *S, "--log-format", "json", env=ASCII)
 
     assert done.code == ExitCode.DONE
@@ -141,7 +144,7 @@ def test_text_in_an_ascii_locale(ran, option, tmp_path):
 
 
 def test_the_url_of_a_database_that_is_not_utf_8(cekat):
-    """Such a URL is reported in one line without its password."""
+    """A database URL that is not UTF-8 is reported in one line without its password."""
     done = cekat("export", b"postgresql://ada:S3cret@h/" + LATIN, *S)
 
     assert done.code == ExitCode.USAGE

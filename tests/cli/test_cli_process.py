@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 
-# Fewer than twenty of its fifty pages arrive immediately, and the others take minutes. So any
-# signal arrives during the export.
+# Fewer than twenty of the export's fifty pages arrive immediately, and the rest take minutes. So
+# any signal arrives during the export.
 SLOW = ("--sandbox", "--rate-limit", "20/60")
 AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
 
@@ -40,8 +40,11 @@ AGAIN = ("--sandbox", "--sandbox-size", "100", "--checkpoint", "other")
     indirect=["loop"],
 )
 def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
-    """Ctrl-C and SIGTERM end an export in seconds, without a target, and it says how to resume."""
-    # Unbuffered, because otherwise bytes after the first line would be lost.
+    """Ctrl-C and SIGTERM end an export in seconds.
+
+    The export leaves no target and says how to resume.
+    """
+    # The pipe is unbuffered, because otherwise bytes after the first line would be lost.
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
     running.send_signal(sent)
@@ -60,7 +63,7 @@ def test_an_export_that_is_stopped(process, tmp_path, loop, sent, code, word):
 @pytest.mark.once
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
-    """The same command resumes a stopped export, to the result of an uninterrupted one."""
+    """The same command resumes a stopped export, with the result of an uninterrupted export."""
     size = ("--sandbox", "--sandbox-size", "3000")
     running = process("export", "x.jsonl", *size, "--rate-limit", "20/60", bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -70,7 +73,7 @@ def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
     progress = ended.err.splitlines()[0]
 
     assert ended.code == ExitCode.DONE
-    assert int(progress.split()[0].replace(",", "")) >= 100  # it reports how much is stored
+    assert int(progress.split()[0].replace(",", "")) >= 100  # the number of stored records
     assert " in 2 runs\n" in ended.err
     assert holds(tmp_path / "x.jsonl", Sandbox(3000))
     assert not (tmp_path / "x.jsonl.checkpoint").exists()
@@ -79,9 +82,9 @@ def test_a_stopped_export_is_resumed(process, cekat, tmp_path, holds, sent):
 @pytest.mark.once
 @pytest.mark.parametrize("target", ["x.jsonl", "x.csv", "x.sqlite"])
 def test_an_export_that_is_stopped_while_it_publishes(process, cekat, tmp_path, target):
-    """A stop while it publishes ends the export immediately, without a target.
+    """A signal during publishing ends the export immediately, without a target.
 
-    It can be resumed.
+    The export can be resumed.
     """
     size = ("--sandbox", "--sandbox-size", "2000", "--rate-limit", "off")
     running = process("export", target, *size, script=SLOW_PUBLISHING, bufsize=0)
@@ -117,7 +120,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(
-    "loop, sent, moment",  # each with one of another kind
+    "loop, sent, moment",  # all pairs of values occur
     [
         ("uvloop", signal.SIGINT, "publishing"),
         ("uvloop", signal.SIGTERM, "closing"),
@@ -127,11 +130,11 @@ sys.exit(run(sys.argv[1:]))
     indirect=["loop"],
 )
 def test_an_export_that_is_stopped_too_late(process, tmp_path, loop, sent, moment):
-    """An export that is stopped during the final rename or later succeeds and says so."""
+    """If a signal arrives during the final rename or later, the export succeeds and says so."""
     running = process(env={"MOMENT": moment}, script=STOPPED_LATE, bufsize=0)
     assert running.stdout.readline() == b"now\n"
     running.send_signal(sent)
-    # The thread continues some time after the event loop has received the signal.
+    # The export's thread continues for some time after the event loop has received the signal.
     _, err = running.communicate(timeout=300)
 
     assert running.returncode == ExitCode.DONE
@@ -211,7 +214,10 @@ DIAGNOSIS = ("doctor",)
     ],
 )
 def test_closed_from_the_beginning(process, command, descriptor):
-    """Without standard output a listing fails in one line. The other two streams are not needed."""
+    """Without standard output, a listing fails in one line.
+
+    A listing does not need the other two streams.
+    """
     started = f'exec "$0" -m cekat_async "$@" {descriptor}>&-'
     shell = ["sh", "-c", started, sys.executable, *command, "--sandbox", "--sandbox-size", "50"]
     done = subprocess.run(shell, capture_output=True, check=False)
@@ -228,7 +234,7 @@ def test_closed_from_the_beginning(process, command, descriptor):
 
 @pytest.mark.usefixtures("loop")
 def test_a_listing_that_is_stopped(process):
-    """Ctrl-C ends a listing with one line and the code of shells for it."""
+    """Ctrl-C ends a listing with one line and the exit code that shells use for Ctrl-C."""
     running = process("conversations", *SLOW)
     running.stdout.readline()
     running.send_signal(signal.SIGINT)
@@ -286,7 +292,7 @@ def test_a_reader_of_an_export_that_goes_away(process):
     ],
 )
 def test_standard_output_on_a_full_disk(ran, command, says):
-    """``cekat … > file`` on a full disk fails in one line with the code of a failed target."""
+    """``cekat … > file`` on a full disk fails in one line with the exit code of a failed target."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
         ended = ran(*command, "--sandbox", "--sandbox-size", "250", stdout=full)
     lines = [line for line in ended.err.splitlines() if line.startswith("cekat: ")]
@@ -311,7 +317,7 @@ def sandbox(process, request):
 @pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_sandbox_ends_well(sandbox, sent):
-    """Ctrl-C ends a sandbox with success."""
+    """After Ctrl-C, a sandbox exits with success."""
     running, _ = sandbox
     running.send_signal(sent)
     _, err = running.communicate(timeout=300)
@@ -345,7 +351,7 @@ def test_only_a_live_sandbox_changes(sandbox, changes, ran):
 
 
 def _answer_to(curl):
-    """Run a curl line. Without curl, send the same request."""
+    """Run a curl line. If curl is not installed, send the same request."""
     if shutil.which("curl"):
         return subprocess.run([*shlex.split(curl), "-sf"], capture_output=True, check=True).stdout
     _, _, header, url = shlex.split(curl)
@@ -356,7 +362,7 @@ def _answer_to(curl):
 
 
 def test_the_installed_script_is_the_same(ran):
-    """The installed ``cekat`` script is the same program."""
+    """The installed ``cekat`` script is the same program as ``python -m cekat_async``."""
     script = Path(sys.executable).with_name("cekat")
     if not script.exists():
         pytest.skip("not installed as a script")
@@ -367,9 +373,9 @@ def test_the_installed_script_is_the_same(ran):
 
 @pytest.mark.parametrize("target", ["x.jsonl", "x.parquet/", "x.sqlite", "x.duckdb"])
 def test_an_overlapping_run(process, cekat, tmp_path, target):
-    """A second export with another checkpoint ends with 12 and changes nothing.
+    """A second export with another checkpoint exits with 12 and changes nothing.
 
-    After the first one was killed the next one is not refused.
+    After the first export is killed, the next export is not refused.
     """
     running = process("export", target, *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
@@ -393,7 +399,7 @@ def test_an_overlapping_run(process, cekat, tmp_path, target):
 
 
 def test_the_same_command_twice(process, cekat):
-    """The same command with the same checkpoint at the same time ends with 12 as well."""
+    """If the same command runs twice at the same time, the second one also exits with 12."""
     running = process("export", "x.jsonl", *SLOW, bufsize=0)
     assert b"00 records" in running.stderr.readline()
 

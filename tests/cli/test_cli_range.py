@@ -19,7 +19,7 @@ def list_active(sandbox, since, until):
 
 
 def test_conversations_of_a_range(cekat, served):
-    """A pipe gets the conversations of the range, with few requests."""
+    """In a pipe, a range of conversations is written, and few requests are sent."""
     since, until = LATEST - timedelta(hours=20), LATEST - timedelta(hours=10)
     with served(3000) as sandbox:
         ended = cekat("conversations", "--since", str(since), "--until", until.isoformat())
@@ -34,7 +34,7 @@ def test_conversations_of_a_range(cekat, served):
 
 
 def test_few_conversations_until_a_time(cekat, served):
-    """The skipped pages are large, even if few conversations are requested."""
+    """Skipped pages are large, even if few conversations of the range are requested."""
     with served(3000) as sandbox:
         ended = cekat("conversations", "--until", str(LATEST - timedelta(days=2)), "-n", "2")
         requests = len(sandbox.log.requests)
@@ -71,7 +71,10 @@ def test_a_local_date_and_a_duration(cekat, served):
 
 
 def test_a_nightly_setting(cekat, served, tmp_path, monkeypatch):
-    """The options are settings too. The same text replaces the target, another one does not."""
+    """The options are settings too.
+
+    The same text may replace the target, and another text may not.
+    """
     monkeypatch.setenv("CEKAT_SINCE", "5000d")
     with served(300):
         assert cekat("export", "out.jsonl").code == 0
@@ -96,7 +99,7 @@ def test_a_nightly_setting(cekat, served, tmp_path, monkeypatch):
     ],
 )
 def test_wrong_ranges(cekat, command, options, reason):
-    """The error says how to write a range, and nothing is requested."""
+    """The error says how to write a range, and no request is sent."""
     ended = cekat(*command, "--sandbox", *options)
 
     assert ended.code == ExitCode.USAGE

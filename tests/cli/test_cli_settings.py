@@ -14,7 +14,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="modes as POSIX has them")
 
 @pytest.fixture
 def settings(tmp_path):
-    """A function that writes the settings of the current folder."""
+    """A function that writes the settings file of the current folder."""
 
     def settings(text, name="cekat.toml"):
         path = tmp_path / name
@@ -59,7 +59,7 @@ def test_precedence_of_sources(
 
 
 def test_the_file_can_have_a_whole_export(cekat, served, clients, settings, tmp_path):
-    """With a target in the settings ``cekat export`` needs no argument."""
+    """With a target in the settings, ``cekat export`` needs no argument."""
     settings(
         """
         log-format = "json"
@@ -133,7 +133,7 @@ def test_a_sandbox_takes_nothing_of_what_is_real(cekat, settings, tmp_path):
     [((), [], True), (("--inbox", "a"), ["a"], False), (("--no-by-inbox",), [], False)],
 )
 def test_what_is_typed_sets_the_other_filter_aside(cekat, settings, typed, inboxes, by_inbox):
-    """``--inbox`` and ``--by-inbox`` exclude each other, and a typed one overrides a setting."""
+    """``--inbox`` and ``--by-inbox`` exclude each other, and a typed option overrides a setting."""
     settings("by-inbox = true")
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "9", *typed)
 
@@ -144,7 +144,7 @@ def test_what_is_typed_sets_the_other_filter_aside(cekat, settings, typed, inbox
 
 
 def test_where_the_file_is_looked_for(cekat, settings, monkeypatch, clients, tmp_path_factory):
-    """The file is the first of ``--config``, ``CEKAT_CONFIG``, the folder and the user's."""
+    """A settings file is looked for in order: option, variable, current folder, user's folder."""
     own = tmp_path_factory.mktemp("own")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(own))
     (own / "cekat").mkdir()
@@ -209,7 +209,10 @@ def test_filters_of_the_file_are_the_exports(cekat, settings):
     ],
 )
 def test_what_is_wrong_in_the_file_is_reported_in_one_line(cekat, settings, text, says):
-    """The error has the file, the key and what to write. It ends with code 2 before any work."""
+    """The error names the file and the key, and says what to write.
+
+    The command exits with code 2 before any work.
+    """
     settings(text)
     ended = cekat("export", "x.jsonl", "--sandbox")
 
@@ -247,7 +250,7 @@ def test_missing_settings(cekat, settings, arguments, says):
     "way", ["--api-key-file", "CEKAT_API_KEY_FILE", "api_key_file", "api_key_env", "home"]
 )
 def test_where_the_key_may_be(cekat, served, monkeypatch, settings, key_file, clients, way):
-    """The key may be in a file or a variable, named by an option, a variable or a profile."""
+    """The key may be in a file or a variable, which an option, a variable or a profile names."""
     with served(5, api_key=KEY) as sandbox:
         monkeypatch.delenv("CEKAT_API_KEY")
         typed, profile = [], ""
@@ -284,7 +287,7 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
 @posix
 @pytest.mark.parametrize("mode, code", [(0o400, 0), (0o440, 0), (0o444, ExitCode.USAGE)])
 def test_a_credential_of_systemd_is_private(cekat, key_file, served, monkeypatch, mode, code):
-    """systemd shows its access control list as rights of the group, and nobody else may read."""
+    """Group rights on a systemd credential stand for its access control list and are accepted."""
     with served(5) as sandbox:
         monkeypatch.delenv("CEKAT_API_KEY")
         path = key_file(sandbox.api_key, mode)
@@ -320,7 +323,10 @@ def test_a_credential_of_systemd_is_private(cekat, key_file, served, monkeypatch
 def test_without_a_usable_key(
     cekat, settings, key_file, monkeypatch, command, text, environment, typed, says
 ):
-    """Without a key a command says where to put it. With two keys it does not guess."""
+    """Without a key, a command says where to put one.
+
+    With two keys, it does not guess which one to use.
+    """
     settings(text)
     key_file("\nsecond", name="empty")
     key_file("k\u00e9y", name="strange")
@@ -342,7 +348,7 @@ def test_without_a_usable_key(
     ],
 )
 def test_which_of_two_keys(cekat, served, monkeypatch, settings, clients, typed, profile, used):
-    """The environment's key overrides the file's, except that of a requested profile."""
+    """The key in the environment overrides the file's key, but not that of a requested profile."""
     with served(5):
         settings(f'api_key_env = "DEFAULT"\n[profiles.acme]\n{profile}')
         monkeypatch.setenv("CEKAT_API_KEY", "usual")
@@ -353,7 +359,7 @@ def test_which_of_two_keys(cekat, served, monkeypatch, settings, clients, typed,
 
 
 def test_a_wrong_key_is_reported_for_where_it_is_from(cekat, served, key_file):
-    """The error about a wrong key names its source."""
+    """If the key is wrong, the error says where the key came from."""
     with served(5):
         path = key_file(KEY)
         ended = cekat("inboxes", "--api-key-file", str(path))
@@ -363,7 +369,7 @@ def test_a_wrong_key_is_reported_for_where_it_is_from(cekat, served, key_file):
 
 
 def test_a_file_that_was_not_named_does_not_redirect_the_key(cekat, settings, monkeypatch):
-    """Only a named file, and not one found in the folder, can send the key to another host."""
+    """A settings file can send the key to another host only if the user named that file."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     settings('base_url = "https://nowhere.invalid"\nattempts = 1')
     found, named = cekat("inboxes"), cekat("inboxes", "--config", "cekat.toml")
@@ -374,7 +380,7 @@ def test_a_file_that_was_not_named_does_not_redirect_the_key(cekat, settings, mo
 
 
 def test_the_share_can_be_set_in_the_environment(cekat, clients, monkeypatch):
-    """``CEKAT_SHARE`` sets the share of each command, and a typed one overrides it."""
+    """``CEKAT_SHARE`` sets the share of each command, and a typed ``--share`` overrides it."""
     monkeypatch.setenv("CEKAT_SHARE", "0.5")
     for typed in ((), ("--share", "1")):
         assert cekat("inboxes", "--sandbox", *typed).code == 0
@@ -383,7 +389,7 @@ def test_the_share_can_be_set_in_the_environment(cekat, clients, monkeypatch):
 
 
 def test_what_is_wrong_in_the_environment_is_reported_for_its_variable(cekat, monkeypatch):
-    """The error about a wrong value names its variable."""
+    """If a variable has a wrong value, the error names the variable."""
     monkeypatch.setenv("CEKAT_CONCURRENCY", "many")
     ended = cekat("export", "x.jsonl", "--sandbox")
 
@@ -393,7 +399,7 @@ def test_what_is_wrong_in_the_environment_is_reported_for_its_variable(cekat, mo
 
 @posix
 def test_the_default_checkpoint_of_a_database(monkeypatch, tmp_path):
-    """A database's checkpoint is in the user's folder, under a readable name without a password."""
+    """A database's checkpoint is in the user's folder, and its readable name has no password."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     path = get_checkpoint_path(
         "postgresql://ada@db.example:5432/crm, table public.talks", ".checkpoint"

@@ -10,7 +10,7 @@ from cekat_async.cli import ExitCode
 # modules of the event loop
 LIBRARY = "winloop" if sys.platform == "win32" else "uvloop"
 
-# The modules of a running command: network, terminal, databases, event loop.
+# The modules that only a running command needs: network, terminal, databases, event loop.
 AT_WORK = {
     "aiohttp",
     "asyncio",
@@ -79,7 +79,7 @@ def test_commands_run_on_uvloop(cekat):
 
 
 def test_commands_run_without_uvloop(cekat, monkeypatch):
-    """Without uvloop commands use asyncio's event loop, without a message."""
+    """Without uvloop, commands use asyncio's event loop, without a message."""
     monkeypatch.setitem(sys.modules, LIBRARY, None)
     verbose, silent = (cekat(*v, "inboxes", "--sandbox") for v in (("-v",), ()))
 
@@ -136,6 +136,6 @@ print(asyncio.run(main()), "uvloop" in sys.modules or "winloop" in sys.modules)
 
 
 def test_the_library_leaves_the_loop_alone(ran, tmp_path):
-    """In Python the caller chooses the event loop, and the package imports none."""
+    """In a Python program, the caller chooses the event loop, and the package imports none."""
     assert ran(script=AS_A_LIBRARY).out == b"asyncio False\n"
     assert (tmp_path / "x.jsonl").read_bytes().count(b"\n") == 5

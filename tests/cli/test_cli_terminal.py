@@ -28,7 +28,7 @@ from support.terminal import ESCAPES, Terminal
 
 
 def test_conversations_are_a_table(served):
-    """On a terminal ``conversations`` prints a table with readable columns."""
+    """On a terminal, ``conversations`` prints a table with readable columns."""
     with served(50):
         code, text = Terminal("conversations", env={"TZ": "Asia/Jakarta"}).end()
     heading, *rows, rest = text.splitlines()
@@ -45,7 +45,7 @@ def test_conversations_are_a_table(served):
 
 
 def test_a_table_of_all_there_are(served):
-    """A complete table does not mention more conversations, and costs one request."""
+    """A table of all conversations does not mention more of them, and takes one request."""
     with served(5) as sandbox:
         code, text = Terminal("conversations", "-n", "5").end()
 
@@ -55,7 +55,10 @@ def test_a_table_of_all_there_are(served):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp437", "utf-8"])
 def test_a_table_on_a_terminal_that_lacks_characters(encoding):
-    """The table keeps its rows and columns. Missing characters become question marks."""
+    """If the terminal lacks characters, the table keeps its rows and columns.
+
+    Missing characters become question marks.
+    """
     environment = {"PYTHONIOENCODING": encoding, "TZ": "UTC"}
     terminal = Terminal("conversations", "--sandbox", env=environment)
     code, text = terminal.end(encoding)
@@ -63,14 +66,14 @@ def test_a_table_on_a_terminal_that_lacks_characters(encoding):
 
     assert (code, len(rows)) == (0, 20)
     assert ("…" in text) == (encoding == "utf-8")
-    if encoding != "utf-8":  # where a character may be as wide as two
+    if encoding != "utf-8":  # here a character may be as wide as two columns
         times = {row[heading.index("at (UTC)") :].strip() for row in rows} - {""}
         assert times
         assert all(re.fullmatch(r"[0-9: -]{10,11}", time) for time in times)
 
 
 def test_inboxes_are_a_table():
-    """On a terminal ``inboxes`` prints a table with complete ids."""
+    """On a terminal, ``inboxes`` prints a table with complete ids."""
     code, text = Terminal("inboxes", "--sandbox").end()
     heading, *rows = text.splitlines()
 
@@ -118,7 +121,7 @@ CONTROLS = "\x7f\x80\x9b\x9f\u061c\u200e\u200f\u202a\u202e\u2066\u2069"
 
 @pytest.mark.parametrize("command", ["conversations", "inboxes"])
 def test_json_on_a_terminal_does_not_control_it(served, cekat, command):
-    """On a terminal control characters are escaped in the JSON. A pipe gets them unchanged."""
+    """On a terminal, control characters are escaped in the JSON. A pipe gets them unchanged."""
     others = "\xa0\xe9\u200d\u2029\u2065 👨‍👩‍👧"
     record = json.dumps({"id": "1", "name": CONTROLS + others}, ensure_ascii=False).encode()
     pages = [Fault.raw(body=b'{"data":[' + one + b"]}") for one in (record, b"")]
@@ -151,7 +154,7 @@ def test_malformed_records_are_reported_and_not_shown(served):
 
 
 def test_an_export_shows_a_moving_line():
-    """On a terminal the progress is one moving line, which the summary replaces."""
+    """On a terminal, the progress is one moving line, which the summary replaces."""
     arguments = ("--sandbox", "--sandbox-size", "1500", "--rate-limit", "300/30")
     terminal = Terminal("export", "x.jsonl", *arguments)
     code, text = terminal.end()
@@ -175,7 +178,7 @@ def test_an_export_on_a_terminal_that_cannot_move(served):
 
 
 def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
-    """A log gets plain lines even with ``FORCE_COLOR``, as CI systems set it."""
+    """A log gets plain lines even with ``FORCE_COLOR``, which CI systems set."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     ended = cekat("export", "x.jsonl", "--sandbox", "--sandbox-size", "150")
 
@@ -185,7 +188,7 @@ def test_a_log_gets_no_moving_line_even_if_colour_is_forced(cekat, monkeypatch):
 
 @pytest.mark.usefixtures("loop")
 def test_interrupting_an_export_leaves_a_clean_terminal():
-    """After Ctrl-C the moving line is removed, the cursor is visible, and two lines explain."""
+    """After Ctrl-C, the moving line is gone, the cursor is visible, and two lines say why."""
     # Twenty of fifty pages arrive immediately, so the export is running whenever the signal
     # arrives.
     terminal = Terminal("export", "x.jsonl", "--sandbox", "--rate-limit", "20/60")
@@ -217,7 +220,7 @@ def test_warnings_do_not_break_the_moving_line(served):
 
 
 def test_a_pause_is_shown_on_the_moving_line(served):
-    """During a pause of the server the line counts down the remaining time."""
+    """During a pause that the server asked for, the moving line counts down the remaining time."""
     with served(150) as sandbox:
         again = Fault.status(429, headers={"Retry-After": "2"})
         sandbox.fail_next(*[Fault.ok()] * 3, again)
@@ -312,7 +315,7 @@ WRITING = msgspec.structs.replace(
             "asking for the first page, waiting 23 s: the server asks for a pause",
         ),
         (WRITING, AT_EASE, "writing 12,000 of 40,100 conversations to x.jsonl"),
-        # If there are more than in the last export, the remaining number is unknown.
+        # If there are more records than in the last export, the remaining number is unknown.
         (
             msgspec.structs.replace(USUAL, expected=12_000),
             AT_EASE,
@@ -349,7 +352,7 @@ def test_the_moving_line_fits(progress, limiter, shown):
 
 
 def test_a_long_target_does_not_break_the_moving_line():
-    """A target that does not fit is omitted."""
+    """If the target does not fit on the line, it is omitted."""
     snapshot = Snapshot(WRITING, AT_EASE, "/very/long" * 9)
 
     assert export_progress._describe(snapshot, 69) == "writing 12,000 of 40,100 conversations"
@@ -368,7 +371,7 @@ def test_a_long_target_does_not_break_the_moving_line():
     ],
 )
 def test_the_time_left_is_what_the_quota_allows(limiter, left):
-    """The remaining time follows from the quota and not from the fast start."""
+    """The remaining time is estimated from the quota, not from the fast start."""
     found = export_progress._estimate_seconds_left(Snapshot(EXPECTED, limiter, "x"))
 
     assert found == pytest.approx(max(left, 57.5), abs=0.1)
@@ -395,7 +398,7 @@ def test_data_on_a_terminal_has_the_screen_for_itself():
         (HELD, ", waiting 23 s: the server asks for a pause"),
         (DAY_SPENT, ", waiting 7 h 30 min: the daily quota is used up"),
         (at(WAITING, next_in=1.0), ", waiting 1 s for the quota (300/min)"),
-        # the interval of an even pace, a request in flight, and a first reply to wait for
+        # an evenly paced interval, a request in flight, and a wait for the first reply
         (at(WAITING, next_in=0.99), ""),
         (at(WAITING, waiting=0), ""),
         (at(WAITING, next_in=math.inf), ""),
@@ -418,7 +421,7 @@ def test_a_wait_is_shown_with_its_reason(limiter, shown):
     ],
 )
 def test_json_reports_what_a_request_waits_for(limiter, waiting_for):
-    """``waiting_for`` of the event ``progress`` has the reason for a wait of a second or more."""
+    """In the event ``progress``, ``waiting_for`` has the reason for a wait of a second or more."""
     fields = export_progress._get_fields(Snapshot(USUAL, limiter, "x"))
 
     assert fields["waiting_for"] == waiting_for
@@ -472,7 +475,7 @@ def test_a_span_in_words(seconds, words):
     [(300, 60.0, "300/min"), (8, 1.0, "8/s"), (300, 3.0, "300/3 s"), (10_000, 86400.0, "10,000/d")],
 )
 def test_a_rate_in_few_letters(limit, seconds, words):
-    """A rate is shown as short as possible."""
+    """A rate is shown in the shortest form."""
     assert format_rate(limit, seconds) == words
 
 
@@ -545,7 +548,10 @@ def test_a_summary_of_many_inboxes():
 
 @pytest.mark.parametrize("failed, more", [(5, []), (6, ["and 1 more inbox"])])
 def test_inboxes_that_failed_are_reported_with_their_reason(failed, more):
-    """At most five failed inboxes are reported with their reasons. The manifest has all of them."""
+    """At most five failed inboxes are reported with their reasons.
+
+    The manifest has all failed inboxes.
+    """
     parts = tuple(Partition(inbox_id=f"i{n}", error="403") for n in range(failed))
     lines = [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=parts))]
 
@@ -554,10 +560,10 @@ def test_inboxes_that_failed_are_reported_with_their_reason(failed, more):
 
 
 def test_lines_of_progress_keep_their_distance(monkeypatch):
-    """A log has a line at intervals, not one per page, and none without new pages."""
+    """A log has a progress line at intervals, not for each page, and only after new pages."""
     now = iter([10.0, 12.0, 14.9, 15.0, 21.0, 27.0, 33.0])
     monkeypatch.setattr(export_progress, "_now", lambda: next(now))
-    pages = [1, 4, 4, 6, 6]  # it checks whether it may print
+    pages = [1, 4, 4, 6, 6]  # the display checks whether it may print
     looks = iter(
         Snapshot(ExportProgress(conversations=100 * n, pages=n), limiter, "x")
         for n, limiter in zip(pages, [AT_EASE, WAITING, HELD, AT_EASE, HELD], strict=True)
@@ -596,7 +602,7 @@ def test_progress_is_logged_while_the_target_is_written(monkeypatch):
             {"conversations": 1, "requests": 2, "retries": 1},
             ["x.jsonl: 1 conversation, complete", "2 requests (1 retry)"],
         ),
-        # the time of all runs, and no speed
+        # The summary has the time of all runs and no speed.
         (
             {"runs": 3, "seconds": 81.64, "conversations": 2},
             [
@@ -608,7 +614,7 @@ def test_progress_is_logged_while_the_target_is_written(monkeypatch):
     ],
 )
 def test_a_short_summary(changes, lines):
-    """A single thing is singular, and several runs have one duration."""
+    """A count of one is in the singular, and several runs have one total duration."""
     assert summarize(make_report(**changes), None).splitlines()[: len(lines)] == lines
 
 
@@ -627,12 +633,12 @@ def test_a_summary_shows_no_control_characters():
         (0, None, ""),
         (1, MANIFEST.began, "; 1 conversation is kept, as of 2026-04-10 00:00 UTC"),
         (1839, MANIFEST.began, "; 1,839 conversations are kept, as of 2026-04-10 00:00 UTC"),
-        # a database does not count them
+        # A database does not count old records.
         (0, MANIFEST.began, "; its earlier conversations are kept, as of 2026-04-10 00:00 UTC"),
     ],
 )
 def test_old_records_of_a_failed_inbox_are_reported_with_their_age(carried, as_of, kept):
-    """The reason is followed by the number of that inbox's old records and their age."""
+    """The reason of a failed inbox is followed by the number and age of its old records."""
     part = Partition(inbox_id="i", error="403", carried=carried, as_of=as_of)
 
     assert [*describe_failures(msgspec.structs.replace(MANIFEST, partitions=(part,)))] == [
@@ -656,7 +662,7 @@ def test_old_records_of_a_failed_inbox_are_reported_with_their_age(carried, as_o
 def test_a_speed_is_reported_when_it_means_something(
     requests, earned, seconds, limit, means_something
 ):
-    """No speed is shown for a few seconds, or while the first burst dominates it."""
+    """No speed is shown for a run of a few seconds, or while the first burst dominates."""
     progress = ExportProgress(
         conversations=100 * requests, pages=requests, requests=requests, seconds=seconds,
         limit=limit, per=60.0 if limit else 0.0, earned=earned,

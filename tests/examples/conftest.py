@@ -1,4 +1,4 @@
-"""Running an example as its reader does: as a process, with an account in the environment."""
+"""Runs an example like its reader does: as a process, with an account in the environment."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def run_example(account, tmp_path):
     """A function that runs a file of ``examples/`` to its end, in an empty folder.
 
     The environment has the URL and the key of ``account``, and the scripts of this installation.
-    A Python file is run by this Python, and any other one by itself.
+    This Python runs a Python file, and any other file runs by itself.
     """
     paths = [sysconfig.get_path("scripts"), os.environ["PATH"]]
     environment = os.environ | {
@@ -90,7 +90,8 @@ def test_example():
 def serve(account):
     """A function that runs an app under uvicorn, and yields a function that requests a path.
 
-    The server is stopped afterwards. It must have logged neither a traceback nor the key.
+    Afterwards, the fixture stops the server, whose log must contain neither a traceback nor the
+    key.
     """
 
     @asynccontextmanager

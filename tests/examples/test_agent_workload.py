@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def test_conversations_are_counted_for_each_agent(run_example, account):
-    """Each line has a number and an agent, the largest number first."""
+    """Each line has a number and an agent. The largest number is first."""
     ended = run_example("agent_workload.sh", "2026-01-01")
     expected = Counter(
         json.loads(record)["handled_by_name"] or "(nobody)" for _, record in account.records()
@@ -33,7 +33,7 @@ def test_conversations_are_counted_for_each_agent(run_example, account):
 
 
 def test_a_failure_is_not_taken_for_a_count(run_example, account):
-    """If the conversations cannot be read, the script ends with the exit code of ``cekat``."""
+    """If the conversations cannot be read, the script exits with the exit code of ``cekat``."""
     account.fail_next(Fault.status(401))
     ended = run_example("agent_workload.sh", "2026-01-01")
 
@@ -41,7 +41,7 @@ def test_a_failure_is_not_taken_for_a_count(run_example, account):
 
 
 def test_conversations_that_nobody_handles_are_counted_at_the_end_too(run_example, account):
-    """The last conversations count, even if nobody handles them."""
+    """The last conversations are counted even if no agent handles them."""
     records = b'{"id":"1","handled_by_name":"Ani"},{"id":"2"},{"id":"3","handled_by_name":null}'
     account.fail_next(Fault.raw(body=b'{"data":[' + records + b"]}"))
     ended = run_example("agent_workload.sh", "2026-01-01")
@@ -50,7 +50,7 @@ def test_conversations_that_nobody_handles_are_counted_at_the_end_too(run_exampl
 
 
 def test_no_conversation_is_no_count(run_example, account):
-    """Without a conversation nothing is printed, and the exit code is 0."""
+    """Without a conversation, nothing is printed, and the exit code is 0."""
     account.fail_next(Fault.raw(body=b'{"data":[]}'))
     ended = run_example("agent_workload.sh", "2026-01-01")
 

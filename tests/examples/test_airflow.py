@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(PYTHON is None, reason="AIRFLOW_PYTHON names no environment with Airflow"),
 ]
 
-# Prints a line of JSON after what Airflow logs.
+# This code prints a line of JSON after the log of Airflow.
 RUN_DAG = """
 import json, os
 from airflow.dag_processing.dagbag import DagBag
@@ -37,7 +37,7 @@ print(json.dumps([found.import_errors, list(found.dags), run.state, states]))
 
 @pytest.fixture
 def run_dag(account, tmp_path):
-    """A function that runs the DAG once and returns what Airflow says of it, and its log."""
+    """A function that runs the DAG once, and returns Airflow's report of the run and its log."""
     dags = shutil.copytree(FOLDER, tmp_path / "dags", ignore=shutil.ignore_patterns("_*"))
     environment = os.environ | {
         "AIRFLOW_HOME": str(tmp_path / "airflow"),
@@ -83,8 +83,8 @@ def test_a_run_exports_the_account(run_dag, account, tmp_path):
 
 
 def test_a_refused_key_is_not_retried(run_dag, account):
-    """If the key is refused, the task fails at once, and the log says why."""
-    account.fail_next(*[Fault.status(401)] * 2)  # the account's inboxes, and the first page
+    """If the key is refused, the task fails immediately, and the log says why."""
+    account.fail_next(*[Fault.status(401)] * 2)  # requests for the inboxes and for the first page
     ended, log = run_dag()
 
     assert ended == [{}, ["cekat_export"], "failed", {"export": "failed"}]

@@ -1,4 +1,4 @@
-"""The folder of examples: nothing in it is untested, or hidden from its readers."""
+"""Every example in the folder has a test and is listed for readers."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ EXAMPLES = sorted(
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_has_a_test(example):
-    """For each file and folder there is a test file of that name."""
+    """Each file and each folder has a test file with the same name."""
     assert (ROOT / "tests" / "examples" / f"test_{example.stem}.py").exists()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_listed(example):
-    """The table of examples links each of them."""
+    """The table of examples links to each of them."""
     table = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 
     assert f"]({example.name})" in table

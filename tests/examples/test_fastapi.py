@@ -1,4 +1,4 @@
-"""The FastAPI example, as a stranger runs it: in a folder of its own, and under uvicorn."""
+"""The FastAPI example, run like a user runs it: in its own folder, and under uvicorn."""
 
 import json
 
@@ -11,7 +11,7 @@ def test_its_tests_pass(copy_example, test_example):
 
 
 async def test_it_runs_under_uvicorn(copy_example, serve, account):
-    """The command of its docstring starts an app that answers real requests, and stops on TERM."""
+    """The command in its docstring starts an app that answers real requests and stops on TERM."""
     async with serve(copy_example("fastapi"), "app:app") as get:
         page = ConversationPage.from_json(await get("/conversations"))
         lines = (await get("/conversations.jsonl")).splitlines()

@@ -1,4 +1,4 @@
-"""Flask and Celery: their own tests, and a worker with several processes."""
+"""Flask and Celery: the tests of the example, and a worker with several processes."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ def account():
 
 
 def make_broker(folder):
-    """Return Celery's options for a broker and a store of results in a folder."""
+    """Return Celery's options for a broker and a store of results, both in a folder."""
     paths = {name: folder / name for name in ("queue", "processed", "control", "results")}
     for path in paths.values():
         path.mkdir(parents=True)
@@ -65,7 +65,7 @@ def folder(copy_example):
 
 @pytest.fixture
 def queue(folder, account):
-    """A sender of tasks, and a worker with two processes that runs them."""
+    """An app that sends tasks, and a worker with two processes that runs them."""
     broker = make_broker(folder / "broker")
     (folder / "broker.py").write_text("\n".join(f"{k} = {v!r}" for k, v in broker.items()))
     environment = {
@@ -145,7 +145,7 @@ async def test_a_used_up_quota_postpones_the_task(queue, account):
 
 @prefork
 def test_a_time_limit_ends_one_task_only(queue, account):
-    """A task that waits too long is ended, and the next ones use the same client."""
+    """A task that waits too long is ended. The next tasks use the same client."""
     FaultInjector(account).no_reply()
     late = send(queue, soft_time_limit=1)
 

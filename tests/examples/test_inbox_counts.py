@@ -5,7 +5,7 @@ from collections import Counter
 
 
 def test_it_counts_each_inbox(run_example, account):
-    """Each line is an inbox, a status and a number, and all of them are right."""
+    """Each line has an inbox, a status and a number, and all numbers are right."""
     ended = run_example("inbox_counts.py")
     header, *lines = ended.stdout.splitlines()
     records = (json.loads(record) for _, record in account.records())

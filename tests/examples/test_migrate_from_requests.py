@@ -1,4 +1,4 @@
-"""Migrating from a script with requests: what the old script does on a failure, and the new one."""
+"""Migrating from a script with requests: how the old and the new script handle a failure."""
 
 from importlib.util import find_spec
 
@@ -22,7 +22,7 @@ def count_lines(folder):
 
 
 def test_both_export_everything_if_nothing_fails(run_example, account, tmp_path):
-    """Without a failure, the old and the new script write all 250 conversations."""
+    """Without a failure, the old and the new script both write all 250 conversations."""
     for name in ("before.py", "after.py"):
         assert export_with(run_example, name) == (0, "250 conversations")
         assert count_lines(tmp_path) == 250
@@ -30,7 +30,7 @@ def test_both_export_everything_if_nothing_fails(run_example, account, tmp_path)
 
 
 def test_only_the_new_one_survives_a_failure(run_example, account, tmp_path):
-    """After one failed request, the old script writes a part of the file and reports success."""
+    """After one failed request, the old script writes part of the file and reports success."""
     for name, expected in (("before.py", 100), ("after.py", 250)):
         account.fail_next(Fault.delay(0.001), Fault.status(503))
 

@@ -24,8 +24,8 @@ ONCE = {"CEKAT_ATTEMPTS": "1", "PAUSE": "0"}
 
 @needs_script
 def test_what_may_work_later_is_retried(run_example, account, tmp_path):
-    """After a failure that may pass, the script runs the export again, which resumes."""
-    account.fail_next(*[Fault.status(503)] * 2)  # the account's inboxes, and the first page
+    """After a failure that may pass, the script runs the export again, and the export resumes."""
+    account.fail_next(*[Fault.status(503)] * 2)  # requests for the inboxes and the first page
     ended = run_example(SCRIPT, "x.jsonl", "--incremental", **ONCE)
 
     assert ended.returncode == 0
@@ -38,7 +38,7 @@ def test_what_may_work_later_is_retried(run_example, account, tmp_path):
 @needs_script
 @pytest.mark.parametrize("fault, code, runs", [(401, 3, 1), (503, 5, 2)])
 def test_it_gives_up(run_example, account, fault, code, runs):
-    """A refused key is not retried, and other failures only as often as ATTEMPTS says."""
+    """A refused key is not retried. Other failures are retried as often as ATTEMPTS says."""
     account.fail_next(*[Fault.status(fault)] * 10)
     ended = run_example(SCRIPT, "x.jsonl", ATTEMPTS="2", **ONCE)
 
@@ -47,23 +47,23 @@ def test_it_gives_up(run_example, account, fault, code, runs):
 
 
 def test_the_crontab_runs_the_script():
-    """Its line has five fields for the time, and then the script with its target."""
+    """The crontab's line has five fields for the time, and then the script with its target."""
     text = (FOLDER / "crontab").read_text(encoding="utf-8")
     (line,) = re.findall(r"^\d.*$", text, re.MULTILINE)
 
     assert re.fullmatch(r"(\S+ ){5}/\S+/nightly_export\.sh /\S+\.parquet --incremental", line)
-    assert "%" not in line  # which cron takes for the end of a line
+    assert "%" not in line  # cron takes this character for the end of a line
     assert os.access(FOLDER / "nightly_export.sh", os.X_OK)
 
 
 @needs_script
 def test_the_command_of_the_service_exports(account, run_example, tmp_path):
-    """The service's command finds the key in the credential that systemd passes to it."""
+    """The command of the service finds the key in the credential that systemd passes to it."""
     (tmp_path / "api-key").write_text(account.api_key)
     (tmp_path / "api-key").chmod(0o440)
     unit = (FOLDER / "cekat-export.service").read_text(encoding="utf-8").replace("\\\n", "")
     (command,) = re.findall(r"^ExecStart=/opt/cekat/bin/(.+)$", unit, re.MULTILINE)
-    script = tmp_path / "service.sh"  # the shell expands ${…} as systemd does
+    script = tmp_path / "service.sh"  # like systemd, the shell expands ${…}
     script.write_text(f"#!/bin/sh\nunset CEKAT_API_KEY\n{command}\n")
     script.chmod(0o700)
     ended = run_example(script, CREDENTIALS_DIRECTORY=str(tmp_path))
@@ -93,7 +93,7 @@ def test_systemd_accepts_the_units(tmp_path):
 
 
 def test_the_same_codes_are_final_everywhere():
-    """systemd and Kubernetes do not retry an exit code that the script does not retry."""
+    """If the script does not retry an exit code, systemd and Kubernetes do not retry it either."""
     service = (FOLDER / "cekat-export.service").read_text(encoding="utf-8")
     script = (FOLDER / "nightly_export.sh").read_text(encoding="utf-8")
     container = (FOLDER.parents[1] / "docs" / "how-to" / "containers.md").read_text(

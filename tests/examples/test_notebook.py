@@ -1,4 +1,4 @@
-"""The notebook: it runs from top to bottom, and its file has the output that it gives."""
+"""The notebook runs from top to bottom, and its file has the output of such a run."""
 
 import base64
 import os
@@ -19,7 +19,7 @@ NOTEBOOK = Path(__file__).parents[2] / "examples" / "notebook" / "conversations.
 def executed(tmp_path_factory):
     """The cells of the notebook after a run by Jupyter, in an empty folder."""
     folder = tmp_path_factory.mktemp("notebook")
-    copy = shutil.copy(NOTEBOOK, folder)  # it exports to the folder that it is in
+    copy = shutil.copy(NOTEBOOK, folder)  # the notebook exports to the folder that it is in
     jupyter = Path(sysconfig.get_path("scripts")) / "jupyter-execute"
     for command in (
         # The first import looks for fonts, and prints a warning if that takes long.
@@ -38,27 +38,27 @@ def executed(tmp_path_factory):
 
 
 def list_outputs(cells):
-    """Return the outputs of all cells that have some, each with its text."""
+    """Return the outputs of all cells that have outputs, each with its text."""
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
     return [(output.output_type, output.get("data", {})) for output in outputs]
 
 
 @pytest.mark.once
 def test_its_output_is_in_the_file(executed):
-    """What is kept in the file is what a run shows: the same kinds of output, the same numbers."""
+    """The file has the output of a run: the same kinds of output, and the same numbers."""
     kept = list_outputs(nbformat.read(NOTEBOOK, as_version=4).cells)
     shown = list_outputs(executed)
 
     assert [(kind, set(data)) for kind, data in shown] == [(kind, set(data)) for kind, data in kept]
     assert {kind for kind, _ in shown} == {"execute_result", "display_data"}
-    # How a number is aligned depends on the version of pandas.
+    # The alignment of a number depends on the version of pandas.
     for (_, data), (_, old) in zip(shown, kept, strict=True):
         assert re.findall(r"\d+", data["text/plain"]) == re.findall(r"\d+", old["text/plain"])
 
 
 @pytest.mark.once
 def test_a_page_is_a_table(executed):
-    """The page is shown as a table with a row for each of its records."""
+    """A page is shown as a table with a row for each of its records."""
     page = list_outputs(executed)[0][1]
 
     assert page["text/html"].count("<tr") >= 5
@@ -75,7 +75,7 @@ def test_every_conversation_is_counted(executed):
 
 @pytest.mark.once
 def test_both_charts_are_in_the_file(executed):
-    """There is a chart of agents and one of hours, and their images are in the file."""
+    """There is a chart of agents and a chart of hours. Both images are in the file."""
     kept = nbformat.read(NOTEBOOK, as_version=4).cells
     for cells in (executed, kept):
         images = [data["image/png"] for _, data in list_outputs(cells) if "image/png" in data]

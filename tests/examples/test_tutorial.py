@@ -1,4 +1,4 @@
-"""The tutorial: its files and commands work in order, as written, and print what it shows."""
+"""The tutorial: its files and commands work in order and as written, and print what it shows."""
 
 import os
 import re
@@ -57,7 +57,7 @@ class Reader:
         (self.folder / name).write_text(text, encoding="utf-8")
 
     def run(self, command):
-        """Run a block of commands, keep the variables that it sets, and return the screen."""
+        """Run a block of commands. Keep the variables that it sets, and return the screen."""
         for name, value in re.findall(r"^export (\w+)=(\S+)$", command, re.MULTILINE):
             self.environment[name] = value
         for names in re.findall(r"^unset (.+)$", command, re.MULTILINE):
@@ -65,17 +65,17 @@ class Reader:
         return self.start(command) if "cekat sandbox" in command else self.show(command)
 
     def start(self, command):
-        """Start the sandbox in the second terminal, and return what it has printed."""
-        command = command.replace("cekat", "exec cekat")  # no shell between it and its signals
+        """Start the sandbox in the second terminal, and return its output so far."""
+        command = command.replace("cekat", "exec cekat")  # signals reach the sandbox directly
         self.sandbox = self.open_terminal(command)
         self.sandbox.wait_for(BANNER_END)
         return self.sandbox.seen.decode().replace("\r\n", "\n")
 
     def show(self, command):
-        """Run commands on a terminal, and return what is left on the screen."""
+        """Run commands on a terminal, and return the final screen."""
         code, screen = self.open_terminal(command).end()
         assert code == 0, screen
-        # A line of progress is overwritten.
+        # A progress line is overwritten.
         return "\n".join(line.rpartition("\r")[2] for line in screen.splitlines())
 
     def open_terminal(self, command):
@@ -98,12 +98,12 @@ def reader(tmp_path, monkeypatch):
 
 
 def mask_numbers(line):
-    """Return a line without its numbers, which depend on the moment."""
+    """Return a line without its numbers, which depend on the time."""
     return re.sub(r"\d[\d,.]*", "N", line).rstrip()
 
 
 def require_shown(shown, screen, *, is_export):
-    """Check that each line that the page shows is on the screen, in this order."""
+    """Check that the screen has each line that the page shows, in the same order."""
     lines = iter(screen.splitlines())
     for expected in shown.splitlines():
         if is_export:
@@ -116,7 +116,7 @@ def require_shown(shown, screen, *, is_export):
 
 
 def test_the_tutorial_works_as_written(reader):
-    """Each file is saved, each command is run, and the screen shows what the page shows."""
+    """Each file is saved and each command is run. The screen then shows what the page shows."""
     page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
     page = NOT_RUN.sub("", page).replace("8765", reader.port)
     screen, command, compared = "", "", 0
@@ -134,7 +134,7 @@ def test_the_tutorial_works_as_written(reader):
     assert compared == 7
     assert (reader.folder / "agents.png").read_bytes().startswith(b"\x89PNG")
 
-    # The line of the crontab, in the environment that cron gives to it.
+    # The crontab's line, run in the environment that cron gives to it.
     cron_line = (reader.folder / "crontab").read_text().split(maxsplit=5)[5]
     reader.environment |= {"PATH": "/usr/bin:/bin"}
     assert "conversations, complete" in reader.show(cron_line)

@@ -1,4 +1,4 @@
-"""Fixtures for the export tests: a sandbox, a client of it, and databases."""
+"""Fixtures for the export tests: a sandbox with a client, and databases."""
 
 import importlib.util
 import os
@@ -23,14 +23,14 @@ _numbers = count()
 
 
 class Account:
-    """A sandbox, and an open client of it."""
+    """A running sandbox, and an open client for it."""
 
     def __init__(self, sandbox, client):
         self.sandbox = sandbox
         self.client = client
 
     def lines(self, **wanted):
-        """Return the records that an export must contain, one per line, as the server has them."""
+        """Return the records that an export must contain, one per line, byte for byte."""
         records = [record for _, record in self.sandbox.records()]
         if wanted:
             records = [record for record in records if self._fits(record, wanted)]
@@ -44,10 +44,9 @@ class Account:
 
 @pytest.fixture
 def account():
-    """A context manager that runs a sandbox and opens a client of it, both without a rate
-    limit.
+    """A context manager that runs a sandbox and opens a client for it, both without a rate limit.
 
-    The sandbox renders each record once, since tests read the same records several times.
+    The sandbox renders each record only once, because tests read the same records several times.
     """
 
     @asynccontextmanager
@@ -75,17 +74,17 @@ def make_page():
 
 @pytest.fixture
 def target(tmp_path):
-    """A target that does not exist yet."""
+    """The path of a target that does not exist yet."""
     return tmp_path / "conversations.jsonl"
 
 
 class PostgresServer:
-    """A PostgreSQL server for the tests, which they can stop and start.
+    """A PostgreSQL server that the tests can start and stop.
 
-    PostgreSQL refuses to be run by root. In that case ``nobody`` runs a copy of its programs in
-    a folder that ``nobody`` owns, because root's folders may be closed to others. (The library
-    with the programs would add a user to the system instead, and open every folder above its
-    data to everybody.)
+    PostgreSQL refuses to run as root. If the tests run as root, the user ``nobody`` runs a copy of
+    the server's programs. The copy is in a folder that ``nobody`` owns, because other users may not
+    be able to read root's folders. (The library that provides the programs would instead add a user
+    to the system, and would let everybody read all folders above the data.)
     """
 
     password = "g3heim:/@ s3hr%"
@@ -133,7 +132,7 @@ class PostgresServer:
         self._run("pg_ctl", "start", "-w", "-o", options, "-l", str(self._folder / "log"))
 
     def stop(self, mode="immediate"):
-        """Stop the server as a crash would."""
+        """Stop the server, by default without a clean shutdown."""
         self._run("pg_ctl", "stop", "-w", "-m", mode)
 
     def remove(self):
@@ -150,7 +149,7 @@ class PostgresServer:
 
 
 def _copied(programs, folder):
-    """Copy a server's programs, and the libraries that they expect next to their package."""
+    """Copy a server's programs and the libraries that they expect next to their package."""
     installed, package = programs.parent, programs.parents[1]
     shutil.copytree(installed, folder / package.name / installed.name, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")
@@ -174,7 +173,7 @@ def postgres():
 
 @pytest.fixture
 def database(postgres):
-    """The URL of a new database. Its rows are removed after the test."""
+    """The URL of a new database. The database is dropped after the test."""
     name = f"test_{next(_numbers)}"
     with postgres.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -184,16 +183,16 @@ def database(postgres):
 
 
 class Store:
-    """A database that a sink writes to, and a separate connection with which a test reads it."""
+    """A database that a sink writes and that the test reads over a separate connection."""
 
     kind = ""
 
     def exact(self):
-        """Return the text of each record as it was sent, as far as the database keeps it."""
+        """Return the original text of each record by its id, if the database has that text."""
         return dict(self.ask("SELECT id, raw FROM conversations"))
 
     def ask(self, statement):
-        """Return the rows of a query."""
+        """Return the result rows of a query."""
         with closing(self.connect()) as connection:
             return connection.execute(statement).fetchall()
 
@@ -205,7 +204,7 @@ class Store:
         return {name for (name,) in self.ask(self.get_tables)}
 
     def rows(self, table="conversations"):
-        """Return all rows by id, or None if there is no such table."""
+        """Return all rows of a table by id, or None if there is no such table."""
         return self.state(table)[0]
 
     def state(self, *tables):
@@ -278,7 +277,7 @@ class PostgresStore(Store):
         import psycopg  # noqa: PLC0415 - an extra
 
         connection = psycopg.connect(self.url, autocommit=True)
-        # As text, because JSON that psycopg decodes would hide how it is stored.
+        # Read JSON as text, because decoded JSON would hide how PostgreSQL stores it.
         for name in ("json", "jsonb"):
             connection.adapters.register_loader(name, psycopg.types.string.TextLoader)
         return connection
@@ -286,7 +285,7 @@ class PostgresStore(Store):
 
 @pytest.fixture(params=["sqlite", "duckdb", "postgres"])
 def store(request, tmp_path):
-    """Each kind of database in turn, empty."""
+    """An empty database. Each test runs once for each kind of database."""
     if request.param == "postgres":
         return PostgresStore(request.getfixturevalue("database"))
     if request.param == "duckdb":

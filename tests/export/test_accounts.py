@@ -1,4 +1,4 @@
-"""An export recognizes its account under any key, and never mixes in another account."""
+"""An export recognizes its account even under a new key, and never mixes two accounts."""
 
 import sqlite3
 from contextlib import closing
@@ -31,7 +31,7 @@ either = pytest.mark.parametrize("business", [KNOWN, UNKNOWN])
 
 
 class World:
-    """Our account, whose key can be rotated, and another account."""
+    """Two accounts: our account, whose key can be rotated, and another one."""
 
     def __init__(self, ours, theirs):
         self.ours = ours
@@ -46,7 +46,7 @@ class World:
             return await export_conversations(client, target, **options)
 
     async def stop(self, target, sandbox=None, pages=3, **options):
-        """Begin an export and revoke its key after some pages."""
+        """Begin an export and revoke its key after the given number of pages."""
         sandbox = sandbox or self.ours
         # The export may ask for the business first, and it always sends a probe before the
         # pages.
@@ -96,7 +96,7 @@ def names_in(checkpoint):
 async def test_nightly_exports_continue_under_a_rotated_key(
     world, tmp_path, business, options, name
 ):
-    """The inboxes or the existing conversations show that the account is the same."""
+    """Under a new key, the inboxes or the conversations show that the account is the same."""
     target = f"{tmp_path}/{name}"
     if business is UNKNOWN and options != {"by_inbox": True}:
         world.close_inboxes()
@@ -118,7 +118,7 @@ async def test_nightly_exports_continue_under_a_rotated_key(
     ids=str,
 )
 async def test_another_account_does_not_replace_the_target(world, files, target, business, options):
-    """An export of another account is refused after at most one page, whatever its name."""
+    """The export refuses another account after at most one page, whatever the account's name is."""
     if business is UNKNOWN and "by_inbox" not in options:
         world.close_inboxes()
     await world.export(target, **options)
@@ -140,7 +140,7 @@ async def test_another_account_does_not_replace_the_target(world, files, target,
 
 
 async def test_a_different_business_outweighs_the_conversations(world, target):
-    """If both sides name a business and these differ, no conversations are compared."""
+    """If the businesses are known and differ, no conversations are compared."""
     await world.export(target)
     change_manifest(target, business_id="another")
     rotate_key(world.ours, NEW)
@@ -152,7 +152,7 @@ async def test_a_different_business_outweighs_the_conversations(world, target):
 
 
 async def test_the_same_key_is_always_the_same_account(world, target):
-    """With the same key the export asks for no business and ignores a recorded one."""
+    """With an unchanged key, the export requests no business and ignores a recorded one."""
     await world.export(target)
     change_manifest(target, business_id="another")
     asked = asked_for(world.ours)
@@ -163,7 +163,10 @@ async def test_the_same_key_is_always_the_same_account(world, target):
 
 
 async def test_a_name_is_for_people(world, target):
-    """A new account name does not make another account. The next manifest has the new name."""
+    """Changing the account's name does not change the account.
+
+    The next manifest has the new name.
+    """
     for name in ("Acme", "Acme Inc", None):
         await world.export(target, account=name)
 
@@ -172,7 +175,7 @@ async def test_a_name_is_for_people(world, target):
 
 @pytest.mark.parametrize("options", [{}, {"incremental": True}], ids=str)
 async def test_any_account_may_replace_an_empty_target(world, target, options):
-    """A target without a conversation may be replaced, or added to, by any account."""
+    """Any account may replace, or add to, a target that has no conversations."""
     world.close_inboxes()
     options |= {"stage_status": "snoozed"}
     await world.export(target, **options)
@@ -184,7 +187,7 @@ async def test_any_account_may_replace_an_empty_target(world, target, options):
 
 
 async def test_forbidden_inboxes_are_skipped(world, target):
-    """If the first inbox is forbidden, another one shows which account they belong to."""
+    """If the first inbox is forbidden, the next one shows which account the target belongs to."""
     world.close_inboxes()
     names = world.ours.inbox_ids[:2]
     await world.export(target, inbox_ids=names)
@@ -218,7 +221,7 @@ async def test_an_edited_target_identifies_no_account(world, target):
 
 @either
 async def test_a_table_is_added_to_under_a_new_key(world, store, business):
-    """An incremental export adds to a table of the same business, or with the same rows."""
+    """An incremental export adds to a table with the same business or conversations."""
     if business is UNKNOWN:
         world.close_inboxes()
     await world.export(store.sink())
@@ -236,11 +239,11 @@ async def test_a_table_is_added_to_under_a_new_key(world, store, business):
     assert len(store.rows()) == 241
 
 
-# The requests of an export, and how often
+# How many requests an export sends
 
 
 async def test_the_business_is_asked_for_once(world, target):
-    """The export asks for the business once per key and stores the reply in the manifest."""
+    """The export requests the business once per key and stores the reply in the manifest."""
     for _ in range(2):
         await world.export(target)
         await world.export(target, incremental=True)
@@ -253,7 +256,7 @@ async def test_the_business_is_asked_for_once(world, target):
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_refusal_is_remembered(world, target, status):
-    """If a key may not list the inboxes, later exports with that key do not ask again."""
+    """If a key may not list the inboxes, later exports with that key do not request them again."""
     close_inboxes(world.ours, status)
     for _ in range(3):
         await world.export(target)
@@ -263,7 +266,7 @@ async def test_a_refusal_is_remembered(world, target, status):
 
 
 async def test_a_temporary_failure_is_not_remembered(world, target):
-    """After a temporary failure the next export asks again."""
+    """After a temporary failure, the next export requests the business again."""
     close_inboxes(world.ours, 503)
     await world.export(target)
     assert read_manifest(target).business_id is None
@@ -275,7 +278,7 @@ async def test_a_temporary_failure_is_not_remembered(world, target):
 
 
 async def test_a_known_business_is_kept_under_a_new_key(world, target):
-    """A new key that may not list the inboxes keeps the business that the old key found."""
+    """If a new key may not list the inboxes, the manifest keeps the known business."""
     await world.export(target)
     business_id = read_manifest(target).business_id
     rotate_key(world.ours, NEW)
@@ -302,7 +305,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("fault", STRANGE, ids=lambda fault: f"{fault.kind}-{fault.body}"[:40])
 async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
-    """An export that does not need the list of inboxes continues whatever that request returns."""
+    """An export that does not need the list of inboxes ignores a failure of that request."""
     world.ours.fail_next(fault)
     await world.export(target)
 
@@ -311,7 +314,7 @@ async def test_no_export_fails_because_of_the_inboxes(world, target, fault):
 
 
 async def test_a_list_of_inboxes_that_hangs(world, target, monkeypatch):
-    """The request for the inboxes has a timeout of its own."""
+    """The request for the list of inboxes has its own timeout."""
     monkeypatch.setattr("cekat_async.export.accounts._SECONDS_FOR_BUSINESS", 0.05)
     world.ours.fail_next(Fault.hang())
     await world.export(target)
@@ -321,7 +324,7 @@ async def test_a_list_of_inboxes_that_hangs(world, target, monkeypatch):
 
 
 async def test_an_unreachable_server_is_tried_once(world, target, files, caplog):
-    """If the server cannot be reached, the first request ends the export."""
+    """If the server cannot be reached, the export fails at its first request."""
     caplog.set_level("DEBUG", "cekat_async")
     gone = Sandbox(1)
     async with gone:
@@ -334,7 +337,7 @@ async def test_an_unreachable_server_is_tried_once(world, target, files, caplog)
 
 
 async def test_stdout_needs_no_business(world, capsysbinary):
-    """Standard output has no manifest, so the export does not ask for the business."""
+    """Standard output has no manifest, so the export does not request the business."""
     await world.export("-")
 
     assert asked_for(world.ours) == 0
@@ -342,14 +345,14 @@ async def test_stdout_needs_no_business(world, capsysbinary):
 
 
 async def test_inboxes_that_are_walked_are_listed_once(world, target):
-    """With ``by_inbox`` the business is read from the list that the export fetches anyway."""
+    """With ``by_inbox``, the export reads the business from the inbox list that it needs anyway."""
     await world.export(target, by_inbox=True)
 
     assert asked_for(world.ours) == 1
     assert read_manifest(target).business_id
 
 
-# A key that is revoked during an export
+# A key is revoked during an export
 
 
 @either
@@ -388,7 +391,7 @@ async def test_another_account_is_not_mixed_in(world, target, files, business):
 
 
 async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, target):
-    """Another account's checkpoint is refused even if the target next to it is ours."""
+    """The export refuses another account's checkpoint even if the target belongs to our account."""
     world.close_inboxes()
     await world.export(target)
     await world.stop(target, world.theirs, replace=True)
@@ -401,7 +404,7 @@ async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, t
 
 
 async def test_the_old_target_identifies_the_checkpoint(world, target):
-    """If the newest page shows nothing about a checkpoint, the old target can identify it."""
+    """If no conversation of the checkpoint is on the newest page, the old target identifies it."""
     world.close_inboxes()
     await world.export(target)
     await world.stop(target, pages=1)
@@ -415,7 +418,7 @@ async def test_the_old_target_identifies_the_checkpoint(world, target):
 
 @either
 async def test_an_adopted_checkpoint_is_not_checked_again(world, target, business):
-    """A checkpoint that was resumed under a new key is resumed again without a check."""
+    """After a checkpoint was resumed under a new key, resuming it again needs no account check."""
     if business is UNKNOWN:
         world.close_inboxes()
     await world.stop(target)
@@ -426,7 +429,8 @@ async def test_an_adopted_checkpoint_is_not_checked_again(world, target, busines
     report = await world.export(target, page_size=20, concurrency=1)
 
     assert asked_for(world.ours) == asked
-    # The remaining pages and a look. No request was needed to identify the account.
+    # The requests are for the remaining pages and for a last look at the front. No request was
+    # needed to identify the account.
     assert len(world.ours.log.requests) - before <= 120 / 20 - 4 + 1
     assert report.manifest.runs == 3
     assert read_manifest(target).key_fingerprint.startswith(world.ours.base_url)
@@ -446,7 +450,7 @@ async def test_several_businesses_identify_no_account(world, target):
 
 
 async def test_a_list_without_a_business_does_not_remove_a_known_one(world, target):
-    """With ``by_inbox`` the manifest keeps its business if the inboxes no longer name one."""
+    """With ``by_inbox``, the manifest keeps its business even if the inboxes no longer name one."""
     await world.export(target, by_inbox=True)
     business_id = read_manifest(target).business_id
     change_inboxes(world.ours, lambda data: [one | {"business_id": None} for one in data])
@@ -468,13 +472,16 @@ async def test_a_list_without_a_business_does_not_remove_a_known_one(world, targ
     ],
 )
 def test_identities_are_compared(one, other, is_same):
-    """Keys are compared first, then businesses if both are known. Otherwise it is undecided."""
+    """Two identities are compared by key first, and then by business if both businesses are known.
+
+    Otherwise the comparison is undecided.
+    """
     assert one.is_same(other) is is_same
     assert other.is_same(one) is is_same
 
 
 def test_identity_of_a_job_and_of_a_manifest():
-    """Without a key fingerprint the account is the fingerprint, as version 0.1 wrote it."""
+    """Without a key fingerprint, the account's name is the fingerprint, as version 0.1 wrote it."""
     values = {"account": "a", "target": "t", "filters": {}, "began": "2026-04-10T00:00:00Z"}
     for record in (
         msgspec.convert(values, Job),

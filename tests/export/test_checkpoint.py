@@ -1,4 +1,4 @@
-"""The checkpoint alone: its content is durable and complete, and one process uses it at a time."""
+"""A checkpoint is durable and complete, and only one process at a time uses it."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -30,7 +30,7 @@ from cekat_async.export.manifest import Counts, Filters, Partition
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
 NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
-# This record has no key. SQLite notices that bug of the caller.
+# This record has no key. SQLite therefore refuses to store this page.
 UNWRITABLE = FetchedPage(None, b"{}\n", [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
@@ -45,7 +45,10 @@ def path(tmp_path):
 
 @contextmanager
 def opened(path, *, restart=False, done=False):
-    """An open checkpoint. It is begun if it is new, and closed after the test."""
+    """An open checkpoint.
+
+    If the checkpoint is new, it is begun, and the end of the block closes it.
+    """
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open(restart=restart) is None:
@@ -62,12 +65,12 @@ def page(*names, inbox_id=None, version=0, position=NEW):
 
 
 def lines(*names, version=0):
-    """Return the records of such a page."""
+    """Return the records that ``page`` contains for the same names and version."""
     return [b'{"id":"%s","v":%d}' % (str(name).encode(), version) for name in names]
 
 
 def read_records(checkpoint):
-    """Return the latest records, and check that the announced number of others is correct."""
+    """Return the latest records, and check that ``find_repeats`` counts all other records."""
     repeats = checkpoint.find_repeats()
     records = [record for batch in checkpoint.latest() for record in batch]
     assert all(batch for batch in checkpoint.latest())
@@ -89,7 +92,7 @@ def fill(path, pages=20):
 
 
 def test_the_stored_content_is_read_again(path):
-    """A reopened checkpoint has the job, records, positions, counts and errors stored last."""
+    """A reopened checkpoint has the last stored job, records, positions, counts and errors."""
     counts = Counts(runs=2, pages=4, fetched=4, unknown_fields={"x": 3}, seconds=1.25)
     checkpoint = Checkpoint(path)
     assert checkpoint.open() is None
@@ -135,7 +138,7 @@ def test_later_versions_replace_earlier_ones(path):
 
 
 def test_a_key_may_be_text_or_bytes(path):
-    """A record without an id is not confused with a record whose id has the same characters."""
+    """A record identified by its bytes is not confused with an id of the same characters."""
     keys = ["a", b"a", "1", b"1", "", "A", "a\0b", "\N{WAVING HAND SIGN}", b"\xff\0"]
     with opened(path) as checkpoint:
         for version in range(2):
@@ -150,7 +153,7 @@ def test_a_key_may_be_text_or_bytes(path):
 
 @pytest.mark.parametrize("count", [400, 401, 1001])
 def test_a_page_of_many_records(path, count):
-    """Every record of a large page is stored and replaced under its own key."""
+    """Each record of a large page is stored, and later replaced, under its own key."""
     with opened(path) as checkpoint:
         for version in range(2):
             checkpoint.add_pages([page(*map(str, range(count)), version=version)], Counts())
@@ -159,7 +162,7 @@ def test_a_page_of_many_records(path, count):
 
 
 def test_a_page_takes_few_statements(path):
-    """A page of a hundred records takes as many statements as a page of one record."""
+    """Storing a page of a hundred records takes as many SQL statements as storing one record."""
     with opened(path) as checkpoint, checkpoint._file.reading() as database:
         statements = []
         database.set_trace_callback(statements.append)
@@ -183,7 +186,7 @@ _STEPS = st.lists(
 @settings(max_examples=30 * EFFORT)
 @given(steps=_STEPS)
 def test_any_batches(steps):
-    """Each name's last record is there, whatever the batches, resumes and kills."""
+    """The checkpoint has each name's last record after any batches, resumes and kills."""
     model, place, version, kept = {}, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0")
@@ -229,7 +232,7 @@ def _found_again(path):
 
 
 def _as_a_kill_leaves_it(checkpoint, path, copy):
-    """Return a copy of the files in the middle of a transaction that is partly on the disk."""
+    """Copy the checkpoint in the middle of a transaction that is partly on the disk."""
     database = checkpoint._file._get_database()
     database.execute("PRAGMA cache_size = 1")
     database.execute("BEGIN")
@@ -261,11 +264,11 @@ checkpoint.add_pages(pages, Counts(fetched=999))
 
 
 def test_killed_while_it_writes(path):
-    """If a process is killed during a write, the checkpoint has the content before that write."""
+    """After a kill during a write, the checkpoint has its content from before the write."""
     records = fill(path, pages=2)
     size = path.stat().st_size
     assert _run(KILLED, path).returncode == 9
-    assert path.stat().st_size > size  # so that SQLite has to roll something back
+    assert path.stat().st_size > size  # so SQLite has to roll back a partial write
 
     with opened(path) as checkpoint:
         assert read_records(checkpoint) == records
@@ -284,7 +287,7 @@ def _run(code, *arguments, **options):
 
 
 def test_a_failed_write_stores_nothing(path):
-    """If one page cannot be stored, nothing of its batch is, and the next batch can be."""
+    """If one page cannot be stored, its whole batch is dropped, and the next batch is stored."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
         with pytest.raises(CheckpointError, match="broken"):
@@ -296,7 +299,7 @@ def test_a_failed_write_stores_nothing(path):
 
 
 def test_memory_does_not_grow_with_the_records(path):
-    """Records are read page by page, and each page is released before the next one."""
+    """Records are read page by page, and each page is released before the next one is read."""
     import tracemalloc  # noqa: PLC0415 - for this test alone
 
     fill(path, pages=200)
@@ -312,7 +315,7 @@ def test_memory_does_not_grow_with_the_records(path):
 
 
 class NoTemporaryFiles(sqlite3.Connection):
-    """A connection that has no folder for temporary files, unless it keeps them in memory."""
+    """A connection that fails to create temporary files, unless it keeps them in memory."""
 
     def execute(self, statement, *values):
         (kept,) = super().execute("PRAGMA temp_store").fetchone()
@@ -341,7 +344,7 @@ def test_sorting_without_a_folder_for_temporary_files(path):
 
 
 def test_sorting_that_fails_otherwise(path):
-    """Any other error of the sort is reported unchanged."""
+    """Any other error during sorting is reported as usual."""
     with opened(path) as checkpoint:
         checkpoint.add_pages([page("a", "b")], Counts())
         checkpoint._file._database.execute("DROP TABLE names")
@@ -355,7 +358,7 @@ def test_sorting_that_fails_otherwise(path):
 
 @pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_a_second_one_of_the_same_process_is_refused(path, restart):
-    """Opening a checkpoint that is in use raises an error and does not disturb the first user."""
+    """Opening a checkpoint that is in use raises an error and does not disturb its first user."""
     with opened(path) as first:
         first.add_pages([page("a")], Counts(fetched=1))
         second = Checkpoint(path)
@@ -393,7 +396,7 @@ def _refused_elsewhere(path, *arguments):
 @pytest.mark.once
 @pytest.mark.parametrize("arguments", [(), ("restart",)], ids=["resume", "restart"])
 def test_a_second_one_of_another_process_is_refused(path, arguments):
-    """Another process is refused from the opening of the checkpoint until it is closed."""
+    """While one process has a checkpoint open, no other process can open it."""
     first = Checkpoint(path)
     first.open()
     _refused_elsewhere(path, *arguments)
@@ -412,7 +415,7 @@ def test_a_second_one_of_another_process_is_refused(path, arguments):
 
 @pytest.mark.parametrize("is_recreated", [False, True], ids=["gone", "begun again"])
 def test_a_file_that_is_removed_before_it_is_locked(path, monkeypatch, is_recreated):
-    """A checkpoint that is removed between opening and locking is not used."""
+    """If a checkpoint is removed after it was opened and before it is locked, it is not used."""
     first, third = Checkpoint(path), Checkpoint(path)
     first.open()
     first.begin(JOB, {None: NEW})
@@ -450,7 +453,7 @@ def test_opened_twice_with_restart(path):
     checkpoint.begin(OTHER_JOB, {None: NEW})
     assert read_records(checkpoint) == []
     checkpoint.close()
-    gc.collect()  # an open connection would warn now, and a warning is an error
+    gc.collect()  # a connection left open would raise a warning here, and warnings are errors
 
 
 @pytest.mark.parametrize(
@@ -472,7 +475,7 @@ def test_out_of_turn(path, use):
     assert not path.exists()
 
 
-# Other files under the checkpoint's name
+# Other files that have the checkpoint's name
 
 
 def _a_foreign_database(path, *settings):
@@ -520,7 +523,7 @@ OBSTACLES = {
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
-    """A file that cannot be resumed from is kept, and the error says in one line what to do."""
+    """If a file is no usable checkpoint, it is kept, and a one-line error says what to do."""
     make, reason = OBSTACLES[name]
     make(path)
     before = path.read_bytes()
@@ -538,7 +541,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_stays(path, name):
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_restart_replaces_anything(path, name):
-    """With ``restart`` a new checkpoint replaces any of these files."""
+    """With ``restart``, a new checkpoint replaces any file that has a checkpoint's name."""
     OBSTACLES[name][0](path)
     with opened(path, restart=True) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
@@ -551,7 +554,7 @@ def test_restart_replaces_anything(path, name):
 
 @pytest.mark.parametrize("name", OBSTACLES)
 def test_restart_removes_no_file_of_another_program(tmp_path, name):
-    """A file with an ordinary name is removed only if it is a checkpoint."""
+    """With ``restart``, a file with any other name is removed only if it is a checkpoint."""
     path = tmp_path / "x.sqlite"
     OBSTACLES[name][0](path)
     before = path.read_bytes()
@@ -567,7 +570,7 @@ def test_restart_removes_no_file_of_another_program(tmp_path, name):
 
 @pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_an_empty_file_is_a_new_checkpoint(path, restart):
-    """A file of no bytes, as a full disk leaves it, is treated like a missing one."""
+    """An empty file, which a full disk may leave, is treated like a missing file."""
     path.touch()
     with opened(path, restart=restart) as checkpoint:
         checkpoint.add_pages([page("a")], Counts(fetched=1))
@@ -578,7 +581,7 @@ def test_an_empty_file_is_a_new_checkpoint(path, restart):
 
 @pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_a_folder_in_its_place(path, restart):
-    """A folder under the checkpoint's name is reported and kept."""
+    """A folder that has the checkpoint's name is reported and kept."""
     path.mkdir()
     checkpoint = Checkpoint(path)
     with pytest.raises(TargetError, match=r"cannot write .*x\.checkpoint"):
@@ -598,10 +601,10 @@ def _flipped(data, chance, count):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_broken_checkpoint_is_reported_or_read(path, seed):
-    """Flipped bits are reported as a broken checkpoint, or the original content is returned.
+    """A checkpoint with flipped bits is reported as broken, or its original content is returned.
 
-    A checkpoint cannot notice a flipped bit inside a record or a name: SQLite has no checksum
-    of its content, and neither has the checkpoint. It never returns additional records.
+    A checkpoint cannot detect a flipped bit inside a record or a name: SQLite has no checksum of
+    its content, and the checkpoint has none either. It never returns additional records.
     """
     records = fill(path, pages=3)
     whole = path.read_bytes()
@@ -617,11 +620,11 @@ def test_a_broken_checkpoint_is_reported_or_read(path, seed):
 
 
 def _outcome(path, records):
-    """Read everything in a broken checkpoint in the order in which an export does."""
+    """Read a broken checkpoint in the same order as an export does, and return how that ended."""
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open() is None:
-            return "reported"  # like a new one, which has no table
+            return "reported"  # like a new checkpoint, which has no table
         checkpoint.counts()
         checkpoint.partitions()
         checkpoint.add_pages([], Counts())
@@ -638,7 +641,7 @@ def _outcome(path, records):
 
 
 def test_a_value_of_another_type_is_reported(path):
-    """A number in the place of a position is reported as a broken checkpoint."""
+    """A number that is stored instead of a position is reported as a broken checkpoint."""
     fill(path, pages=1)
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("UPDATE partitions SET position = 5")
@@ -652,7 +655,7 @@ def test_a_truncated_checkpoint_is_reported(path):
     whole = path.read_bytes()
     for size in range(512, len(whole), 512):
         path.write_bytes(whole[:size])
-        # SQLite reads a cut last page (of 16 kB) as a page with zeros at its end.
+        # SQLite reads a truncated last page (of 16 kB) as if the page ended with zeros.
         assert _outcome(path, records) == "reported" or size > len(whole) - 16_384
 
 
@@ -691,7 +694,7 @@ def test_it_is_for_its_owner_alone(path, umask):
 
 @pytest.mark.parametrize("restart", [False, True], ids=["resume", "restart"])
 def test_no_folder(tmp_path, restart):
-    """A missing folder is named in the error and not created."""
+    """If the folder is missing, the error names it, and the folder is not created."""
     checkpoint = Checkpoint(tmp_path / "nowhere" / "x.checkpoint")
     with pytest.raises(TargetError, match=r"there is no folder .*nowhere") as caught:
         checkpoint.open(restart=restart)
@@ -703,7 +706,7 @@ def test_no_folder(tmp_path, restart):
 
 @not_root
 def test_a_folder_one_may_not_write_to(tmp_path, path):
-    """If the folder is not writable, the error has the system's reason."""
+    """If the folder is not writable, the error contains the system's reason."""
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(TargetError, match="Permission denied"):
@@ -724,7 +727,7 @@ def test_a_checkpoint_one_may_not_write_to(path):
 
 
 def test_one_that_is_done_or_never_began_leaves_nothing(path):
-    """No file of it is left, and a second close is no error."""
+    """A finished or unused checkpoint leaves no file, and closing it twice is no error."""
     with opened(path, done=True) as checkpoint:
         checkpoint.add_pages([page("a")], Counts())
     assert list(path.parent.iterdir()) == []
@@ -758,7 +761,7 @@ def test_one_without_a_page_leaves_nothing(path):
 
 
 def test_one_that_could_not_begin_leaves_nothing(path):
-    """If the beginning fails, no file is left."""
+    """If ``begin`` fails, no file is left."""
     checkpoint = Checkpoint(path)
     checkpoint.open()
     with pytest.raises(CheckpointError):
@@ -770,14 +773,14 @@ def test_one_that_could_not_begin_leaves_nothing(path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """The folder for temporary files. It contains no files of others."""
+    """The folder for temporary files. It contains no files of other programs."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.parametrize("done", [False, True])
 def test_a_temporary_one_leaves_nothing(temporary, done):
-    """A checkpoint without a path has no name, so nothing is left however the process ends."""
+    """A checkpoint without a path has no file name, so no file is left however the process ends."""
     Checkpoint(None).close()
     assert list(temporary.iterdir()) == []
     with opened(None, done=done) as checkpoint:
@@ -812,7 +815,7 @@ def small_disk(tmp_path):
 
 @posix_only
 def test_a_full_disk(small_disk):
-    """A full disk is reported. When there is space again, the same file can be used."""
+    """A full disk is reported. Once there is space again, the same file can be used."""
     folder, grow = small_disk
     path = folder / "x.checkpoint"
     with opened(path) as checkpoint:
@@ -821,7 +824,7 @@ def test_a_full_disk(small_disk):
                 checkpoint.add_pages([_big_page(number)], Counts(pages=number + 1))
         kept = checkpoint.counts().pages
         assert kept > 20
-        # immediately, and by the same object
+        # The same object can continue immediately.
         grow()
         checkpoint.add_pages([_big_page(kept)], Counts(pages=kept + 1))
     with opened(path) as checkpoint:
@@ -852,7 +855,7 @@ def test_a_disk_that_is_full_from_the_beginning(small_disk):
         assert read_records(checkpoint) == lines("a")
 
 
-# Counting conversations, and whose they are
+# Counting conversations
 
 
 def test_each_conversation_counts_once(tmp_path):
@@ -890,7 +893,7 @@ def test_counting_that_takes_too_long_is_given_up(path):
 
 
 def test_an_interrupted_checkpoint_is_unlocked_when_it_is_closed(path):
-    """Another run can open it, although the error still references all open statements."""
+    """Another run can open the checkpoint while the error still references open statements."""
     with opened(path) as checkpoint:
         pages = [page(1), page(2, 3, 4), page(2, 3, 4)]
         checkpoint.add_pages([one._replace(keys=[*map(str, one.keys)]) for one in pages], Counts())

@@ -1,4 +1,4 @@
-"""The checks before an export: valid arguments, where walks begin, and what can be resumed."""
+"""Checks before an export: the arguments, the starts of walks, and what can be resumed."""
 
 import json
 
@@ -27,7 +27,7 @@ LATER = MOMENT.replace(year=2027)
 
 
 def get_message(caught):
-    """Return the message of an error, which must be one line."""
+    """Return the message of an error, and check that the message is one line."""
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -45,13 +45,13 @@ def get_message(caught):
     ],
 )
 def test_filters(inbox_ids, stage_status, by_inbox, filters):
-    """Inboxes keep their order and are listed once. A filter that is not given is absent."""
+    """Inboxes keep their order, and each is listed once. A filter that was not given is absent."""
     assert build_filters(inbox_ids, stage_status, by_inbox=by_inbox) == filters
 
 
 @pytest.mark.parametrize("status", list(StageStatus))
 def test_a_status_of_the_enumeration_equals_its_text(status):
-    """``StageStatus`` and its text make the same filter, also after writing and reading it."""
+    """``StageStatus`` and its text make the same filter, even after encoding and decoding."""
     filters = build_filters((), status, by_inbox=False)
 
     assert filters == build_filters((), status.value, by_inbox=False)
@@ -74,7 +74,7 @@ def test_a_status_of_the_enumeration_equals_its_text(status):
     ],
 )
 def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
-    """The error names the wrong filter in one line, and says what is wrong or what to write."""
+    """A one-line error names the wrong filter, and says what is wrong or what to write instead."""
     with pytest.raises(ConfigurationError) as caught:
         build_filters(inbox_ids, stage_status, by_inbox=by_inbox)
 
@@ -82,7 +82,10 @@ def test_filters_that_make_no_sense(inbox_ids, stage_status, by_inbox, message):
 
 
 async def test_the_listings_that_are_walked(account):
-    """All conversations are one listing. Each named inbox, or each inbox found, is one listing."""
+    """All conversations are one listing.
+
+    Each named inbox is one listing. With ``by_inbox``, each inbox of the account is one listing.
+    """
     reported = []
     async with account(30) as a:
         assert await find_inboxes(a.client, Filters(), reported.append) == ([None], None)
@@ -111,7 +114,7 @@ async def test_a_malformed_inbox_is_walked_if_it_has_an_id(account):
 
 
 def test_without_an_earlier_export_walks_begin_at_the_front():
-    """Without an earlier export every walk reads everything, in the given order."""
+    """Without an earlier export, each listing is read completely, in the given order."""
     assert start_positions([None], None) == {None: Position()}
     assert list(start_positions(["b", "a"], None).items()) == [("b", Position()), ("a", Position())]
 
@@ -130,7 +133,7 @@ def test_walks_start_after_those_of_the_earlier_export():
 
     assert list(positions) == ["new", "walked", "failed", "nowhere"]
     assert positions.pop("walked") == WALKED.since() != Position()
-    # A listing that failed was not read to its end, so that no page of it can be skipped.
+    # The walk of a failed listing did not reach its end, so the next walk may not skip any page.
     assert set(positions.values()) == {Position()}
 
 
@@ -165,7 +168,7 @@ def test_the_same_export_is_accepted():
     ],
 )  # fmt: skip
 def test_another_export_is_refused(found, wanted, message):
-    """The error names the difference from the unfinished export, and says what to do."""
+    """The error says how the export differs from the unfinished one, and what to do."""
     with pytest.raises(CheckpointError) as caught:
         require_same_export(a_job(**found), a_job(**wanted), "a/checkpoint")
 
@@ -190,7 +193,7 @@ def test_another_export_is_refused(found, wanted, message):
     ],
 )
 def test_a_target_with_other_filters_cannot_be_added_to(filters, message):
-    """The error names both filters and says what to do."""
+    """The error names the filters of both exports and says what to do."""
     with pytest.raises(ConfigurationError) as caught:
         require_same_filters(a_manifest("x.jsonl"), filters)
 
@@ -211,5 +214,8 @@ def test_a_target_with_other_filters_cannot_be_added_to(filters, message):
     ],
 )
 def test_which_unfinished_exports_can_be_resumed(found, wanted, expected):
-    """A full export can be resumed as an incremental one. An incremental one only as itself."""
+    """A full export can be resumed as an incremental one.
+
+    An incremental export can be resumed only as the same incremental export.
+    """
     assert can_resume(a_job(**found), a_job(**wanted)) is expected

@@ -58,7 +58,7 @@ def collecting(disk, pages):
 
 
 async def send(count, given, *, pause=0):
-    """Yield pages whose positions are their numbers, and record which were yielded."""
+    """Yield numbered pages, and append the number of each yielded page to ``given``."""
     for number in range(count):
         given.append(number)
         yield ConversationPage(position=number)
@@ -72,7 +72,7 @@ async def let_all_run():
 
 
 async def test_pages_are_stored_at_once_if_nothing_is_being_stored():
-    """If the disk is idle, each page is stored by itself."""
+    """If the disk is idle, each page is stored on its own."""
     disk, given = Disk(), []
     await collecting(disk, send(3, given, pause=10))
 
@@ -81,7 +81,7 @@ async def test_pages_are_stored_at_once_if_nothing_is_being_stored():
 
 @pytest.mark.parametrize("most", [2, 5])
 async def test_pages_that_arrive_during_a_write_are_one_batch(monkeypatch, most):
-    """A slow disk gets several pages as one batch, in order, up to the limit."""
+    """Pages that wait for a slow disk are stored in order, in batches up to the limit."""
     monkeypatch.setattr("cekat_async.export.collecting._MOST_WAITING", most)
     disk, given = Disk(is_free=False), []
     task = collecting(disk, send(20, given, pause=1))
@@ -100,7 +100,7 @@ async def test_pages_that_arrive_during_a_write_are_one_batch(monkeypatch, most)
 @pytest.mark.parametrize("pause", [0, 1, 10])
 @pytest.mark.parametrize("fails_at", [0, 1])
 async def test_nothing_is_stored_after_a_failure(fails_at, pause):
-    """The failure ends the export, and no page after the failed one is stored."""
+    """If a page cannot be stored, the export ends, and no later page is stored."""
     disk, given = Disk(fails_at=fails_at), []
     with pytest.raises(OSError, match="the disk is full"):
         await collecting(disk, send(20, given, pause=pause))
@@ -111,7 +111,7 @@ async def test_nothing_is_stored_after_a_failure(fails_at, pause):
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("fails_at", [None, 0])
 async def test_a_cancellation_waits_until_all_is_stored(times, fails_at):
-    """A cancelled collector ends when all pages are stored, or with the disk's failure."""
+    """A cancelled collector ends when all pages are stored or when the disk fails."""
     disk, given = Disk(is_free=False, fails_at=fails_at), []
     task = collecting(disk, send(5, given))
     for _ in range(times):
@@ -142,4 +142,4 @@ async def test_cancelled_at_any_moment_received_pages_are_stored(step):
 
     assert task.cancelled()
     assert disk.stored == given
-    gc.collect()  # a failure that nobody retrieved would warn now
+    gc.collect()  # an exception that was never retrieved would raise a warning here

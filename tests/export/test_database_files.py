@@ -1,4 +1,4 @@
-"""Database files: the target's name refers to a complete export or to nothing."""
+"""Database files: a target is a complete export or does not exist."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -96,10 +96,10 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def publishing():
-    """A function that publishes in a child process and returns how that ended.
+    """A function that publishes in a child process and returns how that process ended.
 
-    It returns the number of steps and the error, or None if the process was killed. ``kill_at``
-    is the step at which the process is killed. 0 only counts the steps, which is slow.
+    The result is the number of steps and the error, or None if the process was killed. The process
+    is killed at step ``kill_at``. With 0, it only counts its steps, which is slow.
     """
     command = [sys.executable, "-c", PUBLISHING]
     with subprocess.Popen(
@@ -125,7 +125,7 @@ def publishing():
 @pytest.mark.timeout(600)
 @each_name
 def test_killed_at_any_step_of_the_first_export(tmp_path, name, publishing):
-    """After a kill the target is missing or complete. The next export leaves no other files."""
+    """After a kill, the target is missing or complete. The next export removes all other files."""
     steps, _ = publishing(tmp_path / name, 60, kill_at=0)
     outcomes = []
     for step in range(1, steps + 1, max(1, steps // (4 * EFFORT))):
@@ -183,7 +183,7 @@ def disk(tmp_path):
 @each_name
 @pytest.mark.parametrize("kilobytes", [8, 500, 900, 1_300] if EFFORT > 1 else [8, 900])
 def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
-    """If the disk is full, there is no target, and no other file uses the space."""
+    """If the disk is full, the export leaves no target and no other file that takes up space."""
     folder = disk(kilobytes)
     _, said = publishing(folder / name)
 
@@ -199,9 +199,9 @@ def test_a_full_disk_at_the_first_export(disk, name, kilobytes, publishing):
 @each_name
 @pytest.mark.parametrize("more", [0, 60, 250, 1_000] if EFFORT > 1 else [0, 250])
 def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
-    """If an export succeeds, its rows are in the file itself.
+    """After a successful merge, the file itself has the new rows.
 
-    If it fails, the next run adds them.
+    After a failed merge, the next run adds them.
     """
     folder = disk(8_000)
     path = folder / name
@@ -213,7 +213,7 @@ def test_a_full_disk_while_it_is_merged(disk, name, more, publishing):
         assert said.startswith("cannot write ")
     else:
         assert list_names(folder) == [name]
-    # After a failure the file has the old rows or all rows.
+    # After a failure, the file has the old rows or all rows.
     disk.room(8_000)
     assert rows_in(path) in ([100, 700] if said else [700])
     assert publishing(path, 700)[1] == ""
@@ -302,7 +302,7 @@ def test_damaged_pages_are_noticed(tmp_path, name, monkeypatch):
 
 @each_name
 def test_an_empty_file_is_replaced(tmp_path, name):
-    """An empty file, as ``touch`` makes it, becomes the database and keeps its mode."""
+    """An empty file, such as ``touch`` makes, becomes the database and keeps its mode."""
     path = tmp_path / name
     path.touch()
     if os.name == "posix":
@@ -319,7 +319,7 @@ def test_an_empty_file_is_replaced(tmp_path, name):
 
 @each_name
 def test_a_database_without_tables(tmp_path, name):
-    """An existing database without the tables, or with those of 0.1, is merged into in place."""
+    """An export merges into an existing database in place, even one without tables or from 0.1."""
     path = tmp_path / name
     with connect(path) as database:
         database.execute("CREATE TABLE mine (a INTEGER)")
@@ -332,7 +332,7 @@ def test_a_database_without_tables(tmp_path, name):
 @posix_only
 @each_name
 def test_a_link_to_nothing_yet(tmp_path, name):
-    """A dangling link stays a link, and the database is created where it points."""
+    """A dangling link is kept, and the database is created at the path to which it points."""
     (tmp_path / "real").mkdir()
     path = tmp_path / name
     path.symlink_to(f"real/{name}")
@@ -347,7 +347,7 @@ def test_a_link_to_nothing_yet(tmp_path, name):
 
 @each_name
 def test_a_file_that_is_no_database(tmp_path, name):
-    """Any other file is refused and unchanged, and no lock file is left."""
+    """A file that is no database is refused and not changed, and no lock file is left."""
     path = tmp_path / name
     path.write_bytes(b"no database, " * 1000)
 
@@ -369,7 +369,7 @@ def test_a_file_that_is_no_database(tmp_path, name):
     ],
 )
 def test_a_place_for_no_database(tmp_path, name, place, reason):
-    """A folder, a pipe, and a path in a missing folder are refused."""
+    """A target that is a folder, a pipe, or a path in a missing folder is refused."""
     path = tmp_path / name
     if place == "folder":
         path.mkdir()
@@ -401,7 +401,7 @@ def test_a_log_without_its_database(tmp_path, name, suffix, empty):
 
 @each_name
 def test_leftovers_of_a_killed_export_are_removed(tmp_path, name):
-    """The next export removes the files that a killed one left next to the target."""
+    """The next export removes the files that a killed export left next to the target."""
     suffixes = ["-journal", "-wal", "-shm"] if name == "x.sqlite" else [".wal"]
     path = tmp_path / name
     for there in (False, True):
@@ -437,7 +437,7 @@ def test_a_log_is_emptied_into_the_file(tmp_path, name):
 
 
 def test_a_write_ahead_log_that_somebody_reads(tmp_path, monkeypatch):
-    """If another connection is reading, the rows are in the log and the export succeeds."""
+    """If another connection is reading, the export succeeds and leaves its rows in the log."""
     monkeypatch.setattr("cekat_async.export.sinks.databases.sqlite._BUSY_TIMEOUT", 0.05)
     path = tmp_path / "x.sqlite"
     publish(sink_for(path), some_records(5))

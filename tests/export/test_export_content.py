@@ -1,4 +1,4 @@
-"""The content of the target: every conversation, once, exactly as the server sent it."""
+"""The target has every conversation once, exactly as the server sent it."""
 
 import json
 import sqlite3
@@ -24,7 +24,7 @@ ASK = Fault.ok()
 
 
 def _lines(target):
-    """Return the lines of a file as a set."""
+    """Return the sorted lines of a file."""
     content = target.read_bytes()
     assert content == b"" or content.endswith(b"\n")
     return sorted(content.splitlines(keepends=True))
@@ -54,7 +54,7 @@ async def test_every_conversation_is_in_the_file_once_byte_for_byte(
 
 
 async def test_one_page_is_in_the_order_of_the_listing(account, target):
-    """The records of one page keep the order of that page in the file."""
+    """In the file, the records of one page keep the order of that page."""
     async with account(100) as a:
         await export_conversations(a.client, target)
 
@@ -62,12 +62,12 @@ async def test_one_page_is_in_the_order_of_the_listing(account, target):
 
 
 async def test_one_walker_keeps_the_order_of_a_quiet_account(account, target):
-    """With one request at a time the file has the listing's order, with repeated records last."""
+    """With one request at a time, the file has the listing's order, with repeated records last."""
     async with account(350) as a:
         await export_conversations(a.client, target, concurrency=1)
         records = [record for _, record in a.sandbox.records()]
 
-    # The look at the end fetches the first page again.
+    # The last look at the front fetches the first page again.
     assert target.read_bytes().splitlines() == records[100:] + records[:100]
 
 
@@ -85,7 +85,7 @@ async def test_an_account_without_conversations_gives_an_empty_file(account, tmp
 
 
 async def test_only_some_inboxes(account, target):
-    """With ``inbox_ids`` the file contains the conversations of those inboxes only."""
+    """With ``inbox_ids``, the file contains only the conversations of those inboxes."""
     async with account(300) as a:
         first, second = a.sandbox.inbox_ids[:2]
         report = await export_conversations(
@@ -101,7 +101,7 @@ async def test_only_some_inboxes(account, target):
 
 
 async def test_each_inbox_by_itself(account, target):
-    """With ``by_inbox`` each inbox of the account is walked, and the file contains them all."""
+    """With ``by_inbox``, each inbox of the account is walked, and the file contains them all."""
     async with account(300) as a:
         report = await export_conversations(a.client, target, by_inbox=True, page_size=10)
 
@@ -115,7 +115,7 @@ async def test_each_inbox_by_itself(account, target):
 
 
 async def test_an_account_without_inboxes_does_not_empty_the_target(account, target):
-    """With ``by_inbox`` and no inboxes the export fails, and does not replace the target."""
+    """With ``by_inbox``, an account without inboxes makes the export fail, and the target stays."""
     target.write_bytes(b"of an earlier export")
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=b'{"success":true,"data":[]}'))
@@ -143,7 +143,7 @@ async def test_an_empty_export_into_a_filled_table_warns(account, tmp_path, capl
 
 @pytest.mark.parametrize("status", ["resolved", StageStatus.RESOLVED])
 async def test_only_one_status(account, target, status):
-    """With ``stage_status`` the file contains the conversations of that status only."""
+    """With ``stage_status``, the file contains only the conversations of that status."""
     async with account(300) as a:
         report = await export_conversations(a.client, target, stage_status=status, page_size=10)
 
@@ -152,7 +152,7 @@ async def test_only_one_status(account, target, status):
 
 
 async def test_one_status_of_each_inbox(account, target):
-    """A status can be combined with inboxes, which are walked separately."""
+    """A status can be combined with inboxes, each of which is walked separately."""
     async with account(300) as a:
         await export_conversations(
             a.client, target, by_inbox=True, stage_status="pending", page_size=10
@@ -162,7 +162,7 @@ async def test_one_status_of_each_inbox(account, target):
 
 
 async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_path):
-    """After a temporary failure of an inbox the export ends after the others.
+    """If an inbox fails temporarily, the export reads the other inboxes and then fails.
 
     The next run resumes.
     """
@@ -184,7 +184,7 @@ async def test_an_inbox_that_fails_temporarily_is_resumed(account, target, tmp_p
 
 
 async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
-    """If no other inbox is left, the error of the failed inbox is raised."""
+    """If the only inbox fails, the error of that inbox is raised."""
     async with account(30) as a:
         a.sandbox.fail_next(ASK, Fault.status(404))
         with pytest.raises(NotFoundError) as caught:
@@ -205,7 +205,7 @@ async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
     ids=lambda dialect: dialect.end,
 )
 async def test_any_dialect(account, target, dialect):
-    """The file is exact for each format of timestamps, order of records and end of a listing."""
+    """The file is exact for any dialect: format of timestamps, order, and end of the listing."""
     async with account(250, dialect=dialect) as a:
         await export_conversations(a.client, target, page_size=30)
 
@@ -214,7 +214,7 @@ async def test_any_dialect(account, target, dialect):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_bad_network_costs_no_record(account, target, seed):
-    """If a quarter of all requests fails, the file still contains every record exactly once."""
+    """If a quarter of all requests fail, the file still contains every record exactly once."""
     faults = Faults(
         drop=0.05, drop_mid_body=0.05, error=0.05, truncate=0.05, too_many=0.05, seed=seed
     )
@@ -243,7 +243,7 @@ async def test_malformed_records_are_written_counted_and_reported(account, targe
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 async def test_line_breaks_between_tokens_do_not_break_lines(account, target, newline):
-    """If the server prints JSON over many lines, each record is still one line of equal JSON."""
+    """If the server sends JSON with line breaks, each record becomes one line of equal JSON."""
     records = [
         {"id": "a", "notes": "two\nlines\r and\ttabs", "labels": [{"id": "x", "name": None}]},
         {"id": "b", "additional_data": {"deep": [1, [2, {"x": 3.5}]], "empty": {}}},
@@ -287,7 +287,10 @@ async def test_a_line_reads_back_as_the_conversation(account, target):
 
 
 async def test_a_repeated_record_is_written_once_in_its_last_version(account, target, make_page):
-    """The last record with an id is written, in its own place. The others count as repeats."""
+    """Of several records with the same id, only the last one is written, in its own place.
+
+    The others count as repeats.
+    """
     records = [b'{"id":"a","v":1}', b'{"id":"b"}', b"17", b'{"id":"a","v":2}', b"17", b'{"id":3}']
     async with account(0) as a:
         a.sandbox.fail_next(ASK, Fault.raw(body=make_page(*records)))
@@ -301,7 +304,7 @@ async def test_a_repeated_record_is_written_once_in_its_last_version(account, ta
     "id_", [rb"\ud83d", rb"\u0000", r"\"", "🙏", "x" * 70_000, "\u2028"], ids=range(6)
 )
 async def test_any_id_is_a_name(account, target, make_page, id_):
-    """A record with any id is in the file once, in its last version."""
+    """Whatever its id is, a record is in the file once, in its last version."""
     text = id_ if isinstance(id_, bytes) else id_.encode()
     records = [b'{"id":"%s","v":1}' % text, b'{"id":"b"}', b'{"id":"%s","v":2}' % text]
     async with account(0) as a:
@@ -313,7 +316,7 @@ async def test_any_id_is_a_name(account, target, make_page, id_):
 
 
 async def test_one_broken_conversation_is_one_record_in_each_export(account, tmp_path, make_page):
-    """A conversation with broken text and a mistyped field is one line after three exports."""
+    """Three exports of a conversation with broken text and a mistyped field write one line."""
     target, table = tmp_path / "x.jsonl", tmp_path / "x.sqlite"
     broken = rb'{"id":"a","contact_name":"Budi \ud83d","additional_data":[],"v":%d}'
     async with account(0) as a:
@@ -372,7 +375,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
 
 
 async def test_conversations_that_move_are_there_once_in_their_latest_version(account, target):
-    """Changes, creations and deletions during an export cost none of the other conversations."""
+    """If conversations change, appear or disappear during an export, no other one is lost."""
     touched, created = [], []
 
     def on_progress(progress):
@@ -392,7 +395,7 @@ async def test_conversations_that_move_are_there_once_in_their_latest_version(ac
         assert len(found) == len(lines) == report.conversations
         now = dict(a.sandbox.records())
     assert set(ids) <= set(found) <= set(now)
-    # as they were at the last pass: before or after their last change
+    # A conversation may be outdated only if it was touched during the export.
     assert {id_ for id_ in ids if found[id_] != now[id_]} <= set(touched)
 
 
@@ -400,7 +403,7 @@ async def test_conversations_that_move_are_there_once_in_their_latest_version(ac
     "name", ["", ".jsonl", "x", "x.json", "x.txt.gz", "x.jsonl/", "a\0b.jsonl", "dir/.jsonl"]
 )
 async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, monkeypatch, name):
-    """A target of unknown format is refused before any request and leaves no files."""
+    """If the target's format is unknown, the export ends before any request and leaves no files."""
     monkeypatch.chdir(tmp_path)
     async with account() as a:
         with pytest.raises(ConfigurationError, match=r"^cannot export to .*: use one of \.jsonl, "):
@@ -411,7 +414,7 @@ async def test_a_target_of_no_known_kind_is_refused_at_once(account, tmp_path, m
 
 
 async def test_a_path_of_bytes_is_refused_by_name(account, target):
-    """A path object that returns bytes is refused with the same error, not with a TypeError."""
+    """A path object that returns bytes raises a ConfigurationError, not a TypeError."""
 
     class BytesPath:
         def __fspath__(self):
@@ -439,7 +442,7 @@ async def test_a_path_of_bytes_is_refused_by_name(account, target):
     ids=str,
 )
 async def test_wrong_arguments_are_refused_at_once(account, tmp_path, target, wrong):
-    """A wrong argument is refused before any request and leaves no files."""
+    """The export refuses a wrong argument before any request and leaves no files."""
     async with account() as a:
         with pytest.raises(ConfigurationError):
             await export_conversations(a.client, target, **wrong)
@@ -449,7 +452,7 @@ async def test_wrong_arguments_are_refused_at_once(account, tmp_path, target, wr
 
 
 async def test_a_failure_that_concerns_all_ends_all(account, target):
-    """If the key is refused, its error is raised unchanged and not treated as an inbox failure."""
+    """If the server refuses the key, that error is raised and not treated as an inbox failure."""
     async with account(300) as a:
         a.sandbox.fail_next(*[Fault.status(401)] * 9)
         with pytest.raises(Exception, match="401") as caught:
@@ -461,7 +464,7 @@ async def test_a_failure_that_concerns_all_ends_all(account, target):
 
 @pytest.mark.once
 async def test_memory_does_not_grow_with_the_number(account, target):
-    """An export of four times as many conversations has the same peak of memory."""
+    """Exporting four times as many conversations does not increase the peak memory."""
 
     async def peak(count):
         async with account(count, cache=0) as a:

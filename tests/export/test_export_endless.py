@@ -24,7 +24,7 @@ async def test_an_export_ends_and_loses_nothing(account, target, endless, concur
         with pytest.raises(PaginationError, match="would never end"):
             await export_conversations(here.client, target, **options)
 
-        # The probe, 25 pages, 50 pages without progress, and pages of other segments.
+        # These are the probe, 25 pages, 50 pages without progress, and pages of other segments.
         assert len(here.sandbox.log.requests) <= 1 + 25 + 50 + 15
         # Each page is stored as it was received, with about 2 kB per conversation.
         assert checkpoint.stat().st_size < 2_000_000
@@ -41,7 +41,7 @@ async def test_an_export_ends_and_loses_nothing(account, target, endless, concur
 async def test_an_export_of_an_endless_server_that_is_tried_again_ends_again(
     account, target, endless
 ):
-    """Each attempt costs 50 requests and those in flight."""
+    """Each attempt costs 50 requests plus the requests in flight."""
     async with account(250, dialect=Dialect(endless=endless)) as here:
         for _ in range(3):
             before = len(here.sandbox.log.requests)
@@ -52,7 +52,10 @@ async def test_an_export_of_an_endless_server_that_is_tried_again_ends_again(
 
 
 async def test_an_export_by_inbox_names_each_that_never_ends(account, target):
-    """Each inbox is read until it is clear that it does not end. The error names all of them."""
+    """Each inbox is read until the export detects that the listing does not end.
+
+    The error names all these inboxes.
+    """
     async with account(90, inboxes=3, dialect=Dialect(endless="repeat")) as here:
         with pytest.raises(InboxesFailedError) as caught:
             await export_conversations(here.client, target, inbox_ids=here.sandbox.inbox_ids)

@@ -13,7 +13,7 @@ TARGETS = ["x.jsonl", "x.jsonl.gz", "x.jsonl.zst", "x.csv", "x.parquet", "x.parq
 
 
 async def days(a, target, count=3, **options):
-    """Export the changes of each day, and return the reports."""
+    """Change some conversations and export incrementally, once per day, and return the reports."""
     reports = []
     for day in range(count):
         ids = [id_ for id_, _ in a.sandbox.records()]
@@ -28,7 +28,7 @@ async def days(a, target, count=3, **options):
 
 @pytest.mark.parametrize("name", TARGETS)
 async def test_each_day_adds_the_changes(account, tmp_path, name):
-    """After each run the target equals the result of a full export."""
+    """After each run, the target equals the result of a full export."""
     async with account(700) as a:
         first, *others = await days(a, f"{tmp_path}/{name}")
 
@@ -59,7 +59,7 @@ async def test_a_database_is_merged_into(account, store):
 
 
 async def test_nothing_has_changed(account, tmp_path):
-    """An export without changes takes two requests."""
+    """If nothing has changed, an incremental export takes at most three requests."""
     target = tmp_path / "x.jsonl"
     async with account(1000) as a:
         await export_conversations(a.client, target)
@@ -73,7 +73,10 @@ async def test_nothing_has_changed(account, tmp_path):
 
 @pytest.mark.parametrize("order", ["created", "ascending"])
 async def test_any_order(account, tmp_path, order):
-    """In creation order everything is fetched again. In activity order only changes are."""
+    """In creation order, an incremental export fetches everything again.
+
+    In activity order, it fetches only changes.
+    """
     async with account(900, dialect=Dialect(order=order)) as a:
         _, *others = await days(a, f"{tmp_path}/x.jsonl")
 
@@ -106,7 +109,7 @@ async def test_a_change_without_activity_needs_a_full_export(account, tmp_path):
 
 
 async def test_the_first_one_is_full(account, tmp_path):
-    """Without an earlier export or its manifest everything is fetched."""
+    """Without an earlier export or its manifest, everything is fetched."""
     target = tmp_path / "x.jsonl"
     async with account(500) as a:
         for _ in range(2):
@@ -151,7 +154,7 @@ async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
 
 
 async def test_partitions_each_have_a_watermark(account, tmp_path):
-    """By inbox, a new inbox is fetched completely, and only the changes of the others."""
+    """With ``by_inbox``, all of a new inbox is fetched, and only changes of other inboxes."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1200, inboxes=4) as a:
         first, second, third = a.sandbox.inbox_ids[:3]
@@ -179,7 +182,7 @@ async def stop_export(a, target, **options):
 
 
 async def test_a_stopped_full_export_is_resumed_by_an_incremental_one(account, tmp_path):
-    """A nightly run resumes a weekly full export, which contains everything that it needs."""
+    """An incremental run resumes an unfinished full export, which also fetches all changes."""
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
@@ -192,7 +195,7 @@ async def test_a_stopped_full_export_is_resumed_by_an_incremental_one(account, t
 
 
 async def test_a_full_export_replaces_a_stopped_incremental_one(account, tmp_path):
-    """A full export fetches everything, whatever an incremental run has left."""
+    """A full export fetches everything, even after an unfinished incremental export."""
     target = f"{tmp_path}/x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)
@@ -204,7 +207,7 @@ async def test_a_full_export_replaces_a_stopped_incremental_one(account, tmp_pat
 
 
 async def test_an_incremental_one_that_was_stopped_and_a_target_that_is_gone(account, tmp_path):
-    """If the target that it would add to is missing, the export fetches everything."""
+    """If the target is missing, a stopped incremental export fetches everything on its next run."""
     target = tmp_path / "x.jsonl"
     async with account(900) as a:
         await export_conversations(a.client, target)

@@ -13,7 +13,7 @@ from cekat_async.sandbox import Dialect, Fault, Live
 
 
 def records_in(target):
-    """Return the records of a target by id, and check that each id is there once."""
+    """Return the records of a target by id, and check that each id occurs once."""
     found = [(msgspec.json.decode(line)["id"], line) for line in target.read_bytes().splitlines()]
     counts = Counter(id_ for id_, _ in found)
     assert counts.most_common(1)[0][1] == 1
@@ -21,18 +21,18 @@ def records_in(target):
 
 
 def activity(record):
-    """Return the last activity of a conversation, as text that sorts."""
+    """Return the time of a conversation's last activity, as text that sorts by time."""
     message = msgspec.json.decode(record)["last_message"] or {}
     return message.get("created_at") or ""
 
 
-# Moves after each page. The sandbox serves some hundred pages a second, so that the last value is a
-# thousand moves a second and more.
+# Moves after each page. The sandbox serves some hundred pages a second, so the last value means
+# more than a thousand moves a second.
 @pytest.mark.parametrize("messages", [0.05, 1.0, 5.0, 12.0])
 @pytest.mark.parametrize("seed", range(2 * EFFORT))
 @pytest.mark.once
 async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
-    """Each conversation that existed at the start is there once, in that version or a later one."""
+    """The target has each conversation of the start, in that version or a later one."""
     live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
     async with account(700, seed=seed, live=live) as a:
         before = dict(a.sandbox.records())
@@ -59,8 +59,8 @@ async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messa
 )
 @pytest.mark.parametrize("concurrency", [1, 8])
 async def test_nothing_is_lost_in_any_order(account, target, dialect, concurrency):
-    """By activity, by creation or oldest first, each conversation of the start is there once."""
-    # If the oldest are first, conversations move to the end, and a walk may never reach it.
+    """In every order, the target has each conversation that existed at the start once."""
+    # In ascending order, conversations move to the end, so a walk may never reach the end.
     rate = 0.3 if dialect.end == "empty_page" else 1.0
     live = Live(messages=rate, created=rate / 5, seed=5)
     async with account(300, dialect=dialect, live=live) as a:
@@ -71,7 +71,7 @@ async def test_nothing_is_lost_in_any_order(account, target, dialect, concurrenc
 
 
 async def test_the_latest_version_is_kept(account, target):
-    """A conversation that is fetched several times is written in its last version."""
+    """If a conversation is fetched several times, its last version is written."""
     async with account(400, attempts=1) as a:
         ids = [id_ for id_, _ in a.sandbox.records()]
         newest, oldest = ids[0], ids[-1]
@@ -91,12 +91,15 @@ async def test_the_latest_version_is_kept(account, target):
 
 @pytest.mark.parametrize("messages", [0, 2])
 async def test_what_catching_up_costs(account, target, messages):
-    """A quiet account takes three requests. A busy one takes as many as the changes fill pages."""
+    """On a quiet account, three requests are needed besides the pages.
+
+    On a busy account, more are needed, because changes fill additional pages.
+    """
     async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
-        # The account's business, a probe and a look. A hundred moves add a probe, two pages
-        # and a look.
+        # The three requests are for the account's business, a probe and a last look. A hundred
+        # moves add a probe, two pages and another look.
         assert report.requests <= 25 + 3 + (4 if messages else 0)
 
 
@@ -110,7 +113,7 @@ async def test_an_account_that_changes_too_fast_is_not_called_complete(account, 
 
 
 async def test_a_listing_without_an_order_is_reported(account, target, caplog):
-    """A warning is logged for a listing without an order, and not for an ordinary account."""
+    """A listing without an order causes a warning, and an ordinary listing causes none."""
     caplog.set_level(logging.WARNING, "cekat_async")
     async with account(400) as a:
         await export_conversations(a.client, target)

@@ -1,4 +1,4 @@
-"""Servers that an export needs go away and return."""
+"""Exports whose servers are down for some time."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def rows_in(url):
 
 @pytest.mark.once
 async def test_a_database_server_that_stops_and_starts_again(account, postgres, database, tmp_path):
-    """Conversations that were fetched during the outage are written after it."""
+    """Conversations that were fetched while the database was down are written later."""
     checkpoint = tmp_path / "checkpoint"
     async with account(1500) as a:
         stops = [postgres.stop]

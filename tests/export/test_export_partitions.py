@@ -1,4 +1,4 @@
-"""Partitions: each inbox is walked separately, and one that fails does not end the others."""
+"""Partitions: each inbox is walked separately, and a failing inbox does not stop the others."""
 
 from contextlib import suppress
 
@@ -30,7 +30,7 @@ HTML = Fault.raw(body=b"<html>be back soon</html>")
 @pytest.mark.parametrize("fault", [Fault.status(502), HTML, Fault.status(408)], ids=str)
 @pytest.mark.parametrize("at", [4, 9, 15, 20] if EFFORT > 1 else [4, 20])
 async def test_a_temporary_failure_is_resumed(account, target, concurrency, fault, at):
-    """The next run fetches everything that is missing, wherever the first one failed."""
+    """The next run fetches everything that is missing, wherever the first run failed."""
     async with account(500, inboxes=2, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * at, fault)
         # If a constructed cursor fails, the walk continues sequentially and nothing is

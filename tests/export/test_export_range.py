@@ -1,4 +1,4 @@
-"""Exports of a range of time: ``since`` and ``until`` are filters, and are resolved once."""
+"""Exports of a time range: ``since`` and ``until`` are filters, resolved only once per export."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock that gives the beginning of an export. Set ``clock.now``."""
+    """The clock that determines when an export begins. Set ``clock.now``."""
 
     class Clock(datetime):
         moment = LATEST + HOUR
@@ -39,7 +39,7 @@ def clock(monkeypatch):
 
 
 def list_active(sandbox, since, until=None):
-    """Return the ids whose last activity is in a range, according to the sandbox."""
+    """Return the ids of the sandbox's conversations whose last activity is in a range."""
     first, last = (round(bound.timestamp() * 1000) for bound in (since, until or LATEST + HOUR))
     return {id_ for at, id_, _ in sandbox._listing.rows() if first <= at <= last}
 
@@ -53,7 +53,7 @@ class StoppedError(Exception):
 
 
 def stop_after(times):
-    """Return a function that stops an export at the given call."""
+    """Return a progress function that stops the export when it is called for the given time."""
     called = count(1)
 
     def on_progress(_):
@@ -64,7 +64,7 @@ def stop_after(times):
 
 
 async def test_the_manifest_has_the_range_as_written_and_as_moments(account, target, clock):
-    """The manifest has `3d`, and the moment three days before the export began."""
+    """The manifest has a duration as it was given, and the moment to which it was resolved."""
     until = LATEST - 2 * HOUR
     async with account(3_000) as a:
         report = await export_conversations(
@@ -113,7 +113,7 @@ async def test_each_night_replaces_the_last_one(account, target, clock):
     ],
 )
 async def test_another_range_does_not_replace_a_target(account, target, clock, before, after):
-    """The error names both ranges. An incremental export is refused as well."""
+    """An export, even an incremental one, is refused, and the error names both ranges."""
     async with account(500) as a:
         await export_conversations(a.client, target, **before)
         whole = read_target(target)
@@ -132,7 +132,7 @@ async def test_another_range_does_not_replace_a_target(account, target, clock, b
     "order, by_inbox", [("activity", False), ("activity", True), ("created", False)]
 )
 async def test_a_resumed_export_keeps_the_moments(account, target, clock, order, by_inbox):
-    """A relative bound is resolved when the export begins, and not again when it is resumed."""
+    """A relative bound is resolved when the export begins, and not again when it resumes."""
     options = {"since": timedelta(days=4), "until": timedelta(days=1), "by_inbox": by_inbox}
     async with account(4_000, inboxes=3, dialect=Dialect(order=order)) as a:
         for pages in (1, 2, 1, 2):
@@ -165,7 +165,7 @@ async def test_a_checkpoint_of_another_range_is_refused(account, target, clock):
 
 
 async def test_an_incremental_export_of_the_last_days(account, target, clock):
-    """It adds the changes in the range, and keeps conversations that have left the range."""
+    """An incremental export adds the changes in the range and keeps conversations that left it."""
     async with account(3_000) as a:
         await export_conversations(a.client, target, since=timedelta(days=1), incremental=True)
         before = read_ids(target)
@@ -184,7 +184,7 @@ async def test_an_incremental_export_of_the_last_days(account, target, clock):
 
 
 async def test_an_incremental_export_until_some_time_ago(account, target, clock):
-    """A later ``until`` also includes unchanged conversations, so that the whole range is read."""
+    """A later ``until`` also includes unchanged conversations, so the whole range is read."""
     options = {"until": timedelta(hours=3), "incremental": True}
     async with account(400) as a:
         await export_conversations(a.client, target, **options)
@@ -195,7 +195,7 @@ async def test_an_incremental_export_until_some_time_ago(account, target, clock)
 
 
 async def test_a_clock_that_was_set_back(account, target, clock):
-    """An earlier ``since`` needs conversations that the last export lacks, so all are read."""
+    """An earlier ``since`` selects additional conversations, so the whole range is read."""
     options = {"since": timedelta(hours=3), "incremental": True}
     async with account(800) as a:
         await export_conversations(a.client, target, **options)
@@ -220,7 +220,7 @@ async def test_a_live_account(account, target, clock, segments):
 
 
 async def test_a_rotated_key_is_recognized_by_conversations_of_the_range(account, target, clock):
-    """The account is recognized by conversations of the range, not by the newest ones."""
+    """The export recognizes the account by conversations of the range, not by the newest ones."""
     options = {"until": LATEST - 5 * HOUR}
     async with account(600) as a:
         close_inboxes(a.sandbox)

@@ -18,14 +18,14 @@ from cekat_async.export.runner import Export
 from cekat_async.export.sinks.files.json_lines import JsonLinesSink
 from cekat_async.sandbox import Fault, Quota
 
-# The first export asks for the business. If there are several pages, it asks for the newest
-# position after the first page and takes one more look at the front after the last.
+# The first export asks for the business. If there are several pages, the export asks for the newest
+# position after the first page, and looks at the front again after the last page.
 ASK = PROBE = LOOK = 1
 NOW = datetime(2026, 4, 10, tzinfo=UTC)
 
 
 async def test_progress_is_reported_whenever_more_is_durable(account, target):
-    """Progress never decreases, and ends with all records received, repeated ones included."""
+    """Progress never decreases, and in the end it counts all received records and repeats."""
     reported = []
     async with account(1000) as a:
         report = await export_conversations(
@@ -36,7 +36,7 @@ async def test_progress_is_reported_whenever_more_is_durable(account, target):
     for name in ("conversations", "pages", "requests", "retries", "seconds", "malformed_records"):
         values = [getattr(progress, name) for progress in reported]
         assert values == sorted(values)
-    # A slow machine also reports while it writes the target.
+    # On a slow machine, progress is also reported while the target is being written.
     reported = [progress for progress in reported if progress.published is None]
     assert (reported[-1].conversations, reported[-1].pages) == (
         report.manifest.fetched,
@@ -46,7 +46,7 @@ async def test_progress_is_reported_whenever_more_is_durable(account, target):
 
 
 async def test_reported_progress_is_durable(account, target):
-    """Another connection to the checkpoint already sees the reported records."""
+    """When progress is reported, another connection to the checkpoint already sees the records."""
     seen = []
 
     def on_progress(progress):
@@ -109,7 +109,7 @@ async def test_report_and_manifest_agree(account, target, options):
     assert manifest.requests == report.requests == requests
     assert (manifest.retries, manifest.refused) == (report.retries, report.refused) == (2, 1)
     assert manifest.pages == report.pages
-    assert 0 < manifest.seconds <= report.seconds  # it includes the writing of the target
+    assert 0 < manifest.seconds <= report.seconds  # this includes writing the target
     assert manifest.unknown_fields.keys() == {"x_sla"}
     assert manifest.unknown_fields["x_sla"] >= unknown > 0
     assert manifest.checksum == f"sha256:{hashlib.sha256(target.read_bytes()).hexdigest()}"
@@ -146,7 +146,7 @@ async def test_the_numbers_of_all_runs_are_in_the_manifest(account, target):
 
 
 async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
-    """The expected number is that of the last export, or None."""
+    """The expected number is that of the last export with the same filters, or None."""
     reported = []
     async with account(60) as a:
         for options in ({}, {}, {"stage_status": "resolved", "replace": True}):
@@ -167,7 +167,7 @@ async def test_the_next_export_knows_what_to_expect(account, tmp_path, target):
 def test_how_long_it_will_take():
     """``seconds_left`` follows from the speed of this run.
 
-    Without an expected number it is None.
+    Without an expected number, ``seconds_left`` is None.
     """
     progress = ExportProgress(
         fetched=600, conversations=600, resumed=100, expected=850, seconds=50.0
@@ -180,7 +180,7 @@ def test_how_long_it_will_take():
 
 
 async def test_an_account_may_have_a_name(account, target):
-    """The manifest has the account name that was given, and never the key."""
+    """The manifest contains the given account name, and never the key."""
     async with account(5) as a:
         await export_conversations(a.client, target, account="the shop")
         key = a.sandbox.api_key
@@ -190,7 +190,7 @@ async def test_an_account_may_have_a_name(account, target):
 
 
 async def test_the_report_has_the_limit_that_was_found_out(account, target):
-    """The report has the server's quota as it was known at the end."""
+    """The report has the server's quota as it is known at the end of the export."""
     async with account(250, rate_limit=RateLimit(), quota=Quota(120)) as a:
         report = await export_conversations(a.client, target)
 
@@ -199,7 +199,7 @@ async def test_the_report_has_the_limit_that_was_found_out(account, target):
 
 
 async def test_the_report_counts_refusals(account, target):
-    """The report counts each 429 of this export and none from before."""
+    """The report counts the 429 replies of this export, and no earlier ones."""
     refusal = Fault.status(429, headers={"Retry-After": "0"})
     async with account(250) as a:
         a.sandbox.fail_next(refusal)
@@ -211,7 +211,7 @@ async def test_the_report_counts_refusals(account, target):
 
 
 async def test_without_a_pace_there_is_no_share_of_it(account, target):
-    """Without a rate limit the report has no share of the quota."""
+    """Without a rate limit, the report has no quota share."""
     async with account(5) as a:
         report = await export_conversations(a.client, target)
 
@@ -220,7 +220,7 @@ async def test_without_a_pace_there_is_no_share_of_it(account, target):
 
 
 async def test_the_share_begins_with_the_export(account, target):
-    """The share ignores the quota that was unused before the export began."""
+    """The quota share ignores the quota that was unused before the export began."""
     async with account(250, rate_limit=RateLimit(100_000, 60)) as a:
         await a.client.conversations.page(limit=1)
         await asyncio.sleep(0.05)
@@ -231,7 +231,7 @@ async def test_the_share_begins_with_the_export(account, target):
 
 
 def test_conversations_a_minute():
-    """``per_minute`` is the average of this run, including repeats, and 0 before any record."""
+    """``per_minute`` is the average of this run, including repeats, and is 0 before any record."""
     progress = ExportProgress(fetched=600, conversations=300, resumed=100, seconds=20.0)
 
     assert progress.per_minute == 1500
@@ -239,7 +239,7 @@ def test_conversations_a_minute():
 
 
 class Scripted:
-    """A client whose limiter returns the given snapshots."""
+    """A client whose limiter state is set by the test."""
 
     def __init__(self):
         self.limiter = self
@@ -255,11 +255,11 @@ class Scripted:
 
 
 async def test_the_share_follows_a_changing_limit():
-    """Requests are compared with the limit that applied when they were sent."""
+    """The quota share compares requests with the limit that applied when they were sent."""
     client = Scripted()
     tracker = ProgressTracker(client)
     client.traffic.requests = 300 + 50
-    client.earned += 300 + 60  # a minute at a limit of 300, and one at 60
+    client.earned += 300 + 60  # one minute at a limit of 300, and one minute at 60
     client.limit = 60
     progress = tracker.progress()
 
@@ -268,7 +268,7 @@ async def test_the_share_follows_a_changing_limit():
 
 
 async def test_waiting_for_the_limiter_is_measured(monkeypatch):
-    """``waited`` counts the time in which requests wait and none is in flight."""
+    """``waited`` is the time during which requests waited and none was in flight."""
     monkeypatch.setattr("cekat_async.export.progress._SECONDS_BETWEEN_LOOKS", 0.001)
     client = Scripted()
     tracker = ProgressTracker(client)
@@ -283,7 +283,7 @@ async def test_waiting_for_the_limiter_is_measured(monkeypatch):
 
 
 def test_counts_are_added():
-    """Numbers are added, and numbers by field name are added per field."""
+    """Adding two counts adds each number, and adds the numbers of unknown fields by name."""
     one = Counts(pages=1, seconds=0.5, unknown_fields={"x": 1, "y": 2})
     other = Counts(pages=2, seconds=1.0, unknown_fields={"x": 3})
 
@@ -314,14 +314,14 @@ async def test_all_runs_are_summed_up():
     [(0, 0.0, 0.0), (150, 300.0, 0.5), (300, 300.0, 1.0), (3, 0.5, 1.0), (900, 0.0, 1.0)],
 )
 def test_share_of_the_quota(requests, earned, share):
-    """``quota_share`` is the requests sent divided by those that the limit allowed, at most 1."""
+    """``quota_share`` is the number of sent requests divided by the number allowed, at most 1."""
     progress = ExportProgress(requests=requests, earned=earned, limit=300, per=60.0)
 
     assert progress.quota_share == pytest.approx(share)
 
 
 async def test_progress_has_the_number_to_be_written(account, target):
-    """While the target is written, progress has the number of different conversations."""
+    """While the target is being written, progress has the number of different conversations."""
     seen = []
 
     class Watched(JsonLinesSink):

@@ -1,4 +1,4 @@
-"""Sinks: the order of calls, custom sinks, and the thread they run in."""
+"""Sinks: custom sinks, the order of their calls, and the thread in which they run."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ class Memory:
         self._note("publish")
         batches = list(records)
         assert sum(map(len, batches)) == len(records)
-        assert batches == list(records)  # may be called any number of times
+        assert batches == list(records)  # the records can be read any number of times
         self.batches = batches
         self._note("published")
         self.kept = msgspec.structs.replace(manifest, checksum="of my own")
@@ -76,10 +76,9 @@ def temporary(tmp_path, monkeypatch):
 
 
 async def test_a_custom_sink(account):
-    """A class with the six methods is a sink: it is opened, gets each record once, and is
-    closed.
+    """A class with the six methods of a sink is opened, gets each record once, and is closed.
 
-    It receives batches of about a page, in one thread other than the event loop's.
+    The sink receives batches of about a page, in one thread that is not the event loop's.
     """
     sink: Sink = Memory()
     async with account(250) as a:
@@ -98,7 +97,7 @@ async def test_a_custom_sink(account):
 
 @pytest.mark.parametrize("replaces", [False, True])
 async def test_changes_are_added_to_a_custom_sink(account, replaces):
-    """An incremental export gives a sink the new records, and the old ones if it stored them."""
+    """A sink receives the new records, and also the old ones if its ``stored()`` returns them."""
     sink = Memory(replaces=replaces)
     async with account(250) as a:
         await export_conversations(a.client, sink, page_size=20)
@@ -125,7 +124,7 @@ ERRORS = [TargetError("the database has gone"), ValueError("a fault of the sink'
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("fails_at", ["open", "manifest", "publish", "published"])
 async def test_a_sink_that_fails_is_closed(account, fails_at, error):
-    """If a method of a sink fails, its error is raised after ``close``, the last call."""
+    """If a method of a sink fails, ``close`` is called, and then the error is raised."""
     sink = Memory(fails_at=fails_at, error=error)
     async with account(250) as a:
         with pytest.raises(type(error)) as caught:
@@ -139,7 +138,7 @@ async def test_a_sink_that_fails_is_closed(account, fails_at, error):
 
 @pytest.mark.parametrize("fails_at", ["verify", "stored"])
 async def test_a_sink_that_cannot_be_added_to_is_closed(account, fails_at):
-    """If a sink cannot be added to, that error is raised and nothing is published."""
+    """If an export cannot add to a sink, the sink's error is raised, and nothing is published."""
     error = TargetError("somebody has changed it")
     sink = Memory()
     async with account(250) as a:
@@ -154,7 +153,7 @@ async def test_a_sink_that_cannot_be_added_to_is_closed(account, fails_at):
 
 
 async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_path):
-    """With a permanent checkpoint the next run publishes the same records without fetching them."""
+    """With a permanent checkpoint, the next run publishes the records without new requests."""
     place = tmp_path / "x.checkpoint"
     sink = Memory(fails_at="published", error=TargetError("no"), checkpoint=place)
     async with account(250) as a:
@@ -165,7 +164,7 @@ async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_pat
         sink._fails_at = None
         report = await export_conversations(a.client, sink)
 
-        # The only request asks whether anything changed in between.
+        # The export only asks whether anything changed in between.
         assert len(a.sandbox.log.requests) - before <= 2
         assert sorted(sink.records) == sorted(first) == sorted(a.lines().splitlines())
     assert not place.exists()
@@ -173,7 +172,7 @@ async def test_a_sink_that_failed_to_publish_is_given_all_again(account, tmp_pat
 
 
 async def test_a_sink_is_closed_when_the_server_fails(account):
-    """If a request finally fails, the sink is closed and ``publish`` is not called."""
+    """If a request fails for good, the sink is closed and ``publish`` is not called."""
     sink = Memory()
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(Fault.ok(), Fault.ok(), Fault.status(500))
@@ -214,13 +213,13 @@ async def test_without_a_place_the_checkpoint_is_a_temporary_file(account, tempo
             except CekatError:
                 assert list(temporary.iterdir()) == []
 
-    # The checkpoint has no name and ends with the process, so that each run starts empty.
+    # The checkpoint's file has no name and vanishes with the process, so each run starts empty.
     assert seen == {(0,)}
     assert sink.kept.runs == 1
 
 
 async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
-    """With ``checkpoint=`` an export to a sink without a path can be resumed."""
+    """With ``checkpoint=``, an export to a sink without a path can be resumed."""
     place = tmp_path / "anywhere"
     sink = Memory()
     async with account(250, attempts=1) as a:
@@ -236,7 +235,7 @@ async def test_a_place_for_the_checkpoint_may_be_given(account, tmp_path):
 
 
 async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
-    """If the export is cancelled, the records end and the sink can clean up."""
+    """If the export is cancelled, the iterator of records ends, and the sink can clean up."""
     began, seen = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -264,7 +263,7 @@ async def test_a_long_publishing_is_stopped_by_a_cancellation(account):
 
 
 def test_the_name_chooses_the_sink(tmp_path):
-    """``sink_for`` returns the sink for a name, and returns a sink unchanged."""
+    """``sink_for`` returns the sink for a target's name, and returns a given sink unchanged."""
     sink: Sink = sink_for(tmp_path / "x.jsonl")
 
     assert isinstance(sink, JsonLinesSink)

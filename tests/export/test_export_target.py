@@ -1,4 +1,4 @@
-"""Files under the target's name and next to it: an unfinished target never looks finished."""
+"""The target and the files next to it: an unfinished target never looks finished."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -28,8 +28,8 @@ from cekat_async.sandbox import Fault, Sandbox
 
 OLD = b'{"id":"of an earlier export"}\n'
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
-# A first export asks for the account's business before any page, and for the newest position after
-# the first page if there are others.
+# A first export asks for the account's business before any page. If there are several pages, it
+# asks for the newest position after the first page.
 ASK = PROBE = Fault.ok()
 
 
@@ -41,7 +41,7 @@ def checkpoint(tmp_path):
 
 @pytest.fixture
 def new(tmp_path):
-    """The new target while it is written."""
+    """The path of the new target while it is being written."""
     return tmp_path / "conversations.jsonl.new"
 
 
@@ -56,7 +56,7 @@ def _sorted(lines):
 
 
 def _is_whole(target, account):
-    """Return whether the target has all conversations and its manifest matches it."""
+    """Return whether the target has all conversations and a matching manifest."""
     content = target.read_bytes()
     manifest = Manifest.from_json(target.with_name(target.name + ".manifest.json").read_bytes())
     assert manifest.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -64,7 +64,7 @@ def _is_whole(target, account):
 
 
 def _left(folder):
-    """Return the names in a folder, except an empty journal."""
+    """Return the file names in a folder, without an empty journal."""
     return {
         path.name
         for path in folder.iterdir()
@@ -94,7 +94,7 @@ def _kept(checkpoint):
 
 
 async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, target, manifest):
-    """During an export target and manifest are the old ones, also for programs that opened them."""
+    """During an export, target and manifest stay the old ones, even for open files."""
     seen = []
 
     def on_progress(_):
@@ -115,7 +115,10 @@ async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, tar
 
 
 async def test_pages_are_in_the_checkpoint_as_they_arrive(account, tmp_path, target):
-    """Until all pages have arrived only the checkpoint exists. In the end it is removed."""
+    """Until all pages have arrived, only the checkpoint exists.
+
+    The finished export removes the checkpoint.
+    """
     sizes = []
 
     def on_progress(progress):
@@ -134,7 +137,7 @@ async def test_pages_are_in_the_checkpoint_as_they_arrive(account, tmp_path, tar
 
 
 async def test_leftovers_of_a_kill_are_not_used(account, tmp_path, target, new):
-    """The partial target of a killed run is started over, and none of it is in the new one."""
+    """An export discards the partial target that a killed run left, and uses none of it."""
     new.write_bytes(OLD * 9999)
     (tmp_path / "conversations.jsonl.manifest.json.new").write_bytes(b"{")
     async with account(120) as a:
@@ -145,7 +148,7 @@ async def test_leftovers_of_a_kill_are_not_used(account, tmp_path, target, new):
 
 
 async def test_killed_after_the_last_rename(account, tmp_path, target, checkpoint):
-    """The checkpoint of a finished export is dropped, and the next export starts over."""
+    """An export deletes the checkpoint of a finished export and starts over."""
 
     class Killed(JsonLinesSink):
         def publish(self, records, manifest):
@@ -164,7 +167,7 @@ async def test_killed_after_the_last_rename(account, tmp_path, target, checkpoin
 
 
 async def test_another_export_is_not_resumed(account, target, checkpoint):
-    """An unfinished export of something else is reported before any request, and is kept."""
+    """An unfinished export with other options is reported before any request and is kept."""
     async with account(250, attempts=1) as a:
         a.sandbox.fail_next(ASK, Fault.ok(), PROBE, Fault.status(500))
         with pytest.raises(ServerError):
@@ -183,7 +186,7 @@ async def test_another_export_is_not_resumed(account, target, checkpoint):
 
 
 async def test_a_mistake_can_be_corrected(account, tmp_path, target):
-    """An export that fails before its first page leaves no checkpoint that binds the next one."""
+    """After an export failed before its first page, the next export may have other filters."""
     async with account(30, attempts=1) as a:
         a.sandbox.fail_next(ASK, Fault.status(404))
         with pytest.raises(NotFoundError):
@@ -198,7 +201,10 @@ async def test_a_mistake_can_be_corrected(account, tmp_path, target):
 async def test_a_file_of_somebody_elses_in_the_place_of_the_checkpoint(
     account, tmp_path, target, checkpoint, restart
 ):
-    """Another file under the checkpoint's name is reported and kept. ``restart`` replaces it."""
+    """A file that has the checkpoint's name but is no checkpoint is reported and kept.
+
+    ``restart`` replaces that file.
+    """
     checkpoint.write_bytes(OLD * 99)
     async with account(30) as a:
         if restart:
@@ -232,7 +238,10 @@ async def test_a_relative_path_is_the_same_target(account, tmp_path, target, mon
 @posix_only
 @pytest.mark.parametrize("old", [None, OLD], ids=["dangling", "old"])
 async def test_a_link_stays_a_link(account, tmp_path, target, old):
-    """The file that a symbolic link points to is replaced, and all other files are next to that."""
+    """If the target is a symbolic link, the export replaces the file to which the link points.
+
+    All other files are next to that file.
+    """
     elsewhere = tmp_path / "elsewhere" / "real"
     elsewhere.parent.mkdir()
     if old:
@@ -269,7 +278,7 @@ async def test_a_link_in_a_circle(account, target):
 
 @posix_only
 async def test_the_new_target_is_never_a_link(account, tmp_path, target, new):
-    """A link under the new target's name is removed, and the file it points to is unchanged."""
+    """A link with the name of the new target is removed, and the linked file is unchanged."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(OLD)
     new.symlink_to(elsewhere)
@@ -286,7 +295,7 @@ async def test_the_new_target_is_never_a_link(account, tmp_path, target, new):
 async def test_a_link_under_the_checkpoints_name_is_not_followed(
     account, tmp_path, target, checkpoint, restart
 ):
-    """A link under the checkpoint's name changes no other file, even with ``restart``."""
+    """If the checkpoint's name is a link, the linked file is not changed, even with ``restart``."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(OLD)
     checkpoint.symlink_to(elsewhere)
@@ -302,7 +311,7 @@ async def test_a_link_under_the_checkpoints_name_is_not_followed(
 
 @posix_only
 async def test_a_target_that_is_no_regular_file(account, tmp_path, target):
-    """A pipe or a device under the target's name is reported before any request, and stays."""
+    """A target that is a pipe or a device is reported before any request and is kept."""
     os.mkfifo(target)
     async with account() as a:
         with pytest.raises(TargetError, match="not a regular file"):
@@ -314,7 +323,7 @@ async def test_a_target_that_is_no_regular_file(account, tmp_path, target):
 
 
 async def test_a_folder_that_is_not_there(account, tmp_path):
-    """A missing folder is named before any request, and is not created."""
+    """If the target's folder is missing, the error names it, and no request is sent."""
     async with account() as a:
         with pytest.raises(TargetError, match=r"there is no folder .*nowhere") as caught:
             await export_conversations(a.client, tmp_path / "nowhere" / "x.jsonl")
@@ -326,7 +335,7 @@ async def test_a_folder_that_is_not_there(account, tmp_path):
 
 @pytest.mark.parametrize("occupied", ["target", "new", "checkpoint"])
 async def test_a_folder_in_the_place_of_the_file(account, request, tmp_path, target, occupied):
-    """A folder under the name of a target file is reported before any request, and stays."""
+    """A folder that has the name of one of the files is reported before any request and is kept."""
     request.getfixturevalue(occupied).mkdir()
     async with account() as a:
         with pytest.raises((TargetError, ConfigurationError), match=r"cannot (write|export)"):
@@ -337,7 +346,7 @@ async def test_a_folder_in_the_place_of_the_file(account, request, tmp_path, tar
 
 
 async def test_a_target_that_becomes_a_folder_during_the_export(account, tmp_path, target):
-    """If the target's name becomes a folder during the export, the fetched pages are kept."""
+    """If a folder takes the target's name during the export, the fetched pages are kept."""
 
     def on_progress(progress):
         target.mkdir(exist_ok=True)
@@ -369,7 +378,7 @@ async def test_a_folder_one_may_not_write_to(account, tmp_path, target):
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="no sysfs")  # noqa: PTH112 - read at import
 async def test_a_place_where_nobody_may_write(account):
-    """The error has the system's reason in its message and as its cause."""
+    """The error has the system's reason in its message, and the system's error as its cause."""
     async with account() as a:
         with pytest.raises(TargetError, match=r"cannot write /sys/x\.jsonl") as caught:
             await export_conversations(a.client, "/sys/x.jsonl")
@@ -395,7 +404,7 @@ def _mode(path):
 
 
 async def _modes(account, target):
-    """Export, and return the modes of checkpoint, new target, target and manifest."""
+    """Run an export, and return the modes of checkpoint, new target, target and manifest."""
     modes = []
 
     class Watched(JsonLinesSink):
@@ -423,7 +432,10 @@ async def test_a_new_file_is_for_its_owner_alone(account, target, umask):
 @posix_only
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o640, 0o400])
 async def test_a_target_keeps_its_mode(account, target, mode):
-    """A replaced target keeps its mode. While it is written only its owner can read it."""
+    """A replaced target keeps its mode.
+
+    Only its owner can read the new target while it is being written.
+    """
     target.write_bytes(OLD)
     target.chmod(mode)
 
@@ -432,7 +444,7 @@ async def test_a_target_keeps_its_mode(account, target, mode):
 
 @posix_only
 async def test_leftovers_of_a_kill_become_private(account, target, new):
-    """A leftover file that others could read is readable by its owner only when it is reused."""
+    """When a leftover file that others can read is reused, only its owner can read it."""
     new.write_bytes(OLD)
     new.chmod(0o666)
 
@@ -442,7 +454,7 @@ async def test_leftovers_of_a_kill_become_private(account, target, new):
 @posix_only
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
 async def test_a_target_keeps_owner_and_group(account, target, manifest):
-    """A target that root replaces keeps its owner and group."""
+    """If root replaces a target, the target keeps its owner and group."""
     target.write_bytes(OLD)
     os.chown(target, 12345, 54321)
     target.chmod(0o640)
@@ -473,7 +485,7 @@ async def test_a_group_that_cannot_be_kept_gives_no_rights_to_another(account, m
 async def test_a_server_that_fails_for_good_leaves_whole_pages(
     account, tmp_path, target, checkpoint, old
 ):
-    """After a failure the target is unchanged, and the checkpoint has the pages until then."""
+    """After a failure, the target is unchanged, and the checkpoint has all pages fetched so far."""
     if old:
         target.write_bytes(old)
     async with account(500, attempts=1) as a:
@@ -490,7 +502,7 @@ async def test_a_server_that_fails_for_good_leaves_whole_pages(
         report = await export_conversations(a.client, target, concurrency=1)
 
         assert _is_whole(target, a)
-        # the remaining pages and a look at the front
+        # for the remaining pages and for a last look at the front
         assert len(a.sandbox.log.requests) - before == 3 + 1
     assert report.resumed == 200
     assert _left(tmp_path) == FINISHED
@@ -508,7 +520,7 @@ async def test_a_failure_before_the_first_page_leaves_nothing(account, tmp_path,
 
 
 async def test_a_failing_progress_function_ends_the_export_cleanly(account, target, checkpoint):
-    """An error of ``on_progress`` is raised unchanged, and the reported pages are kept."""
+    """An error in ``on_progress`` is raised unchanged, and the reported pages are kept."""
 
     def on_progress(progress):
         raise ZeroDivisionError
@@ -543,7 +555,7 @@ def small_disk():
 
 @posix_only
 async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
-    """On a full disk the old target is unchanged. When there is space the export resumes."""
+    """If the disk is full, the old target is unchanged. Once there is space, the export resumes."""
     target.write_bytes(OLD)
     async with account(1000) as a:
         with pytest.raises(TargetError, match=r"cannot write .*\.checkpoint: ") as caught:
@@ -565,9 +577,9 @@ async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
 
 
 async def _cancelled(export, step, again=None, begins=None):
-    """Cancel an export after that many steps of the loop, and return whether it was running.
+    """Cancel an export after ``step`` steps of the loop, and return whether it was running.
 
-    The steps are counted from its start, or from the event ``begins``.
+    The steps are counted from the start of the export, or from the event ``begins``.
     """
     task = asyncio.ensure_future(export)
     if begins is not None:
@@ -592,8 +604,8 @@ async def _no_thread_is_left():
 
 
 def _no_file_is_open(folder):
-    """Check that this process has no file of a folder open, where the system shows that."""
-    gc.collect()  # a file that Python still has open would warn now, and a warning is an error
+    """Check that this process has no open file in a folder, if the system can show that."""
+    gc.collect()  # a file left open would raise a warning here, and warnings are errors
     descriptors = Path("/proc/self/fd")
     if not descriptors.is_dir():
         return
@@ -601,12 +613,12 @@ def _no_file_is_open(folder):
         try:
             name = os.readlink(link)  # noqa: PTH115 - not a path, for most of them
         except OSError:
-            continue  # the descriptor of this very listing
+            continue  # the descriptor of this directory listing
         assert not name.startswith(str(folder))
 
 
 async def _outcome(target, account):
-    """Return whether the target is old or new, and whether there is a checkpoint. Then resume."""
+    """Return whether the target is old or new and whether there is a checkpoint, then resume."""
     whose = "old" if target.read_bytes() == OLD else "new"
     if whose == "new":
         assert _is_whole(target, account)
@@ -621,7 +633,7 @@ async def _outcome(target, account):
 
 @pytest.mark.once
 async def test_a_cancellation_at_any_moment_can_be_resumed(account, tmp_path, target, manifest):
-    """After a cancellation at any step of the loop the target is the complete old or new one."""
+    """After a cancellation at any step, the target is the complete old or the complete new one."""
     outcomes = set()
     async with account(40) as a:
         step, done = 0, False
@@ -631,9 +643,9 @@ async def test_a_cancellation_at_any_moment_can_be_resumed(account, tmp_path, ta
             done = not await _cancelled(export_conversations(a.client, target, page_size=20), step)
             await _no_thread_is_left()
             outcomes.add(await _outcome(target, a))
-            # How many steps there are depends on the thread and the machine.
+            # The number of steps depends on the thread and the machine.
             step += 1 + step // (10 * EFFORT)
-        # Just after its first page an export has something to keep, and many steps left.
+        # Right after its first page, an export has a page to keep and many steps left.
         for step in range(3):
             target.write_bytes(OLD)
             manifest.unlink(missing_ok=True)
@@ -662,9 +674,9 @@ async def test_a_cancellation_at_any_moment_can_be_resumed(account, tmp_path, ta
     ],
 )
 async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target, moment, outcome):
-    """A cancellation before the renaming leaves the old target.
+    """A cancellation before the final rename leaves the old target.
 
-    One during the renaming waits for it.
+    A cancellation during the rename is raised after the rename.
     """
 
     class Watched(JsonLinesSink):
@@ -681,7 +693,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
             super().write(records, output)
 
     def now(what):
-        """Cancel from the sink's thread, and return when the event loop has done that."""
+        """Cancel the task from the sink's thread, and wait until the event loop has done so."""
         if what == moment:
             cancelled = threading.Event()
             loop.call_soon_threadsafe(lambda: (task.cancel(), loop.call_soon(cancelled.set)))
@@ -707,7 +719,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
         assert task.cancelled()
         await _no_thread_is_left()
         _no_file_is_open(tmp_path)
-        # The export reports whether it can be resumed, and whether it had already finished.
+        # The export reports whether it can be resumed and whether it has finished.
         assert (export.checkpoint is not None) == outcome[1]
         assert (export.report is not None) == (outcome[0] == "new")
         moment = "over"
@@ -715,7 +727,7 @@ async def test_a_cancellation_at_a_moment(account, monkeypatch, tmp_path, target
 
 
 async def test_a_publishing_that_fails_when_cancelled(account, tmp_path, target):
-    """If publishing fails during a cancellation, that is raised and all files are closed."""
+    """If publishing fails while it is cancelled, the cancellation is raised."""
 
     class Watched(JsonLinesSink):
         def write(self, records, output):
@@ -753,7 +765,7 @@ async def test_a_second_cancellation_leaves_no_open_file(
 
 
 async def test_cancelled_while_it_closes_it_leaves_no_thread(account, target):
-    """An export that is cancelled in its last step, while it closes, ends its thread as well."""
+    """An export that is cancelled while it closes, its last step, also ends its thread."""
 
     class Watched(JsonLinesSink):
         def close(self):
@@ -770,7 +782,7 @@ async def test_cancelled_while_it_closes_it_leaves_no_thread(account, target):
 
         assert task.cancelled()
         assert export.report is not None
-        await _no_thread_is_left()  # although the export, and so its thread, is still referenced
+        await _no_thread_is_left()  # although the export still references its thread
         assert _is_whole(target, a)
 
 
@@ -791,7 +803,7 @@ async def test_no_thread_and_no_file_is_left_behind(account, tmp_path, target):
 
 
 async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
-    """Exports to different targets run at the same time on one client, and each is exact."""
+    """One client can run exports to different targets at the same time, and each is exact."""
     targets = [tmp_path / f"{number}.jsonl" for number in range(4)]
     async with account(300) as a:
         await asyncio.gather(
@@ -802,7 +814,7 @@ async def test_two_exports_to_two_targets_share_a_client(account, tmp_path):
 
 
 async def test_a_sink_can_be_used_again(account, target):
-    """A sink can be used for a second export, which replaces the first one's file."""
+    """A sink can be used for a second export, which replaces the file of the first export."""
     sink = JsonLinesSink(target)
     async with account(120) as a:
         await export_conversations(a.client, sink)
@@ -836,7 +848,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.mark.once
 @pytest.mark.parametrize("old", [None, OLD], ids=["absent", "old"])
 def test_killed_in_the_middle(target, checkpoint, old):
-    """After ``kill -9`` the target is unchanged, and the same command resumes."""
+    """After ``kill -9``, the target is unchanged, and the same command resumes the export."""
     if old:
         target.write_bytes(old)
     command = [sys.executable, "-c", EXPORT, str(target)]

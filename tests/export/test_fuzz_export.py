@@ -1,4 +1,4 @@
-"""Exports of records of any shape: each is in the target once, in its last version.
+"""Exports of records of any shape: each record is in the target once, in its last version.
 
 ``CEKAT_TEST_EFFORT=100`` tries more records: see CONTRIBUTING.md.
 """
@@ -47,8 +47,8 @@ def exported(target: Path, pages: list[list[Sent]], **options) -> ExportReport:
             make_client(sandbox, retry=RetryPolicy(attempts=1)) as client,
         ):
             first, *others = [Fault.raw(body=body) for body in bodies(pages)]
-            # A request for the account's business precedes the first page. If there are
-            # several pages, a request for the newest position follows it.
+            # A request for the account's business precedes the first page. If there are several
+            # pages, a request for the newest position follows the first page.
             sandbox.fail_next(Fault.ok(), first, *[Fault.ok()] * bool(others), *others)
             return await export_conversations(
                 client, target, account="fuzz", concurrency=1, **options
@@ -66,7 +66,10 @@ def make_line(sent: Sent) -> bytes:
 
 
 def latest(pages: list[list[Sent]]) -> dict[str | bytes, bytes]:
-    """Return the last version of each record, by its id or its bytes."""
+    """Return the last version of each record.
+
+    Records are identified by their ids or their bytes.
+    """
     return {one.id or make_line(one): make_line(one) for page in pages for one in page}
 
 
@@ -115,7 +118,7 @@ def test_each_record_is_there_once(name, pages):
 @given(first=PAGES, second=PAGES)
 @settings(max_examples=5 * EFFORT)
 def test_a_second_export_replaces_repeated_records(name, first, second):
-    """An export that adds to a target replaces the records that it fetches again, and no others."""
+    """An export that adds to a target replaces only the records that it fetches again."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / name
         exported(target, first)

@@ -1,4 +1,4 @@
-"""Data on disk that version 0.1.0 wrote: see ``golden/README.md``."""
+"""The data that version 0.1.0 wrote can still be read: see ``golden/README.md``."""
 
 import gzip
 import shutil
@@ -17,7 +17,7 @@ from cekat_async.sandbox import Dialect
 
 GOLDEN = Path(__file__).with_name("golden")
 MANIFESTS = sorted(GOLDEN.glob("*.manifest.json"))
-# Keys that were renamed in Python, or can be.
+# The keys in files, which stay the same if a name in Python changes.
 KEYS_OF_COUNTS = [
     *("runs", "conversations", "fetched", "repeats", "odd_records", "unknown_fields"),
     *("pages", "requests", "retries", "refused", "seconds", "waited"),
@@ -52,7 +52,7 @@ def same_account(account):
 
 
 def move(sandbox):
-    """Let the account change as it did while the golden data were made."""
+    """Change the account in the same way as when the golden data were made."""
     for id_ in [id_ for id_, _ in sandbox.records()][40:50:3]:
         sandbox.touch(id_)
     sandbox.create()
@@ -60,7 +60,7 @@ def move(sandbox):
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name.partition(".")[0])
 def test_a_manifest_is_read_and_keeps_its_keys(path):
-    """Every key is read, and is written again under its name with its value."""
+    """Every key of a manifest is read, and is written again with the same name and value."""
     written = msgspec.json.decode(path.read_bytes())
     manifest = Manifest.from_json(path.read_bytes())
     again = msgspec.json.decode(manifest.to_json())
@@ -81,7 +81,7 @@ def test_a_manifest_is_read_and_keeps_its_keys(path):
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize("name", ["whole", "ascending", "incremental"])
 async def test_an_incremental_export_adds_to_an_earlier_one(same_account, restore, name, is_named):
-    """Only changes are fetched. Without a name the account is recognized by its key."""
+    """Only changes are fetched. Without a name, the account is recognized by its key."""
     target = restore(f"{name}.jsonl.gz", f"{name}.jsonl.gz.manifest.json")
     manifest = target.with_name(f"{target.name}.manifest.json")
     async with same_account("ascending" if name == "ascending" else "activity") as here:
@@ -99,7 +99,7 @@ async def test_an_incremental_export_adds_to_an_earlier_one(same_account, restor
 
 
 async def test_an_incremental_export_fetches_an_inbox_that_failed(same_account, restore):
-    """The inbox that failed is fetched completely, and only the changes of the others."""
+    """All of the failed inbox is fetched, and only changes of the other inboxes."""
     target = restore("by-inbox.jsonl.gz", "by-inbox.jsonl.gz.manifest.json")
     last = read_manifest(target)
     failed = [one.inbox_id for one in last.partitions if one.error is not None]
@@ -115,7 +115,7 @@ async def test_an_incremental_export_fetches_an_inbox_that_failed(same_account, 
 
 
 async def test_a_target_is_protected(same_account, restore):
-    """Other filters are refused, and old records of an inbox that fails are carried over."""
+    """An export with other filters is refused, and a failing inbox keeps its old records."""
     target = restore("by-inbox.jsonl.gz", "by-inbox.jsonl.gz.manifest.json")
     before, began = read_target(target), read_manifest(target).began
     async with same_account() as here:
@@ -145,7 +145,7 @@ async def test_another_account_is_refused(same_account, restore, is_named):
 
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
 async def test_a_database_gets_the_next_incremental_export(same_account, restore, kind):
-    """The table keeps its columns; rows that changed are replaced, and no row is added twice."""
+    """The table keeps its columns, changed rows are replaced, and no row is added twice."""
     pytest.importorskip("duckdb" if kind == "duckdb" else "sqlite3")
     target = restore(f"database.{kind}")
     async with same_account() as here:
@@ -173,7 +173,7 @@ def read_raw(path):
 @pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize("name", ["killed", "killed-by-inbox"])
 async def test_a_checkpoint_is_resumed(same_account, restore, tmp_path, name, is_named):
-    """A killed full export is resumed to the result of an uninterrupted run."""
+    """A killed full export can be resumed, with the same result as an uninterrupted run."""
     path = restore(f"{name}.jsonl.checkpoint")
     target = tmp_path / f"{name}.jsonl"
     async with same_account() as here:
@@ -204,7 +204,7 @@ def count_kept(path):
 
 
 async def test_an_incremental_checkpoint_is_resumed(same_account, restore):
-    """An incremental export that was killed is resumed, and added to the target."""
+    """A killed incremental export can be resumed, and its changes are added to the target."""
     target = restore("whole.jsonl.gz", "whole.jsonl.gz.manifest.json", "whole.jsonl.gz.checkpoint")
     async with same_account() as here:
         move(here.sandbox)
@@ -216,7 +216,7 @@ async def test_an_incremental_checkpoint_is_resumed(same_account, restore):
 
 
 def test_a_checkpoint_keeps_the_keys_of_its_counts(restore):
-    """The counts are read, and are written again under the same keys with the same values."""
+    """The counts of a checkpoint are read, and are written again with the same keys and values."""
     path = restore("killed.jsonl.checkpoint")
     with closing(sqlite3.connect(path)) as database:
         (before,) = database.execute("SELECT totals FROM job").fetchone()

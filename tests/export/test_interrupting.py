@@ -1,4 +1,4 @@
-"""Publishing: a cancellation interrupts its long steps, and progress is reported."""
+"""Publishing: a cancellation interrupts long steps, and progress is reported."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ class Began:
 
 
 async def cancel(task, began):
-    """Cancel a task that runs an endless step, and wait until it has ended."""
+    """Cancel a task that runs an endless step, and wait until the task has ended."""
     await began.wait()
     task.cancel()
     await asyncio.wait([task])
@@ -56,7 +56,7 @@ async def cancel(task, began):
 
 
 async def test_work_is_interrupted_until_it_has_ended(worker):
-    """Work that ignores the first interrupts, because they arrived between two steps, ends too."""
+    """Interrupts are repeated until the work ends, because an early one has no effect."""
     began, ended, count = Began(), threading.Event(), 0
 
     def interrupt():
@@ -85,7 +85,7 @@ async def test_work_that_is_not_cancelled_is_not_interrupted(worker):
 
 
 async def test_a_report_that_fails_ends_the_task():
-    """An error of the report function is raised when the job has ended."""
+    """An error in the report function is raised when the job has ended."""
     ended = []
 
     async def work():
@@ -106,7 +106,7 @@ async def test_a_report_that_fails_ends_the_task():
 
 
 async def test_a_long_statement_of_the_checkpoint_is_interrupted(account, target, monkeypatch):
-    """An export cancelled while SQLite sorts ends immediately, and the next one resumes."""
+    """An export that is cancelled while SQLite sorts ends immediately, and the next run resumes."""
     began = Began()
 
     def find_repeats(checkpoint):
@@ -151,7 +151,7 @@ async def test_an_export_that_was_stopped_can_be_run_again_at_once(account, targ
 async def test_a_database_that_failed_while_it_was_written_can_be_written_again(
     account, tmp_path, monkeypatch, name
 ):
-    """The checkpoint is unlocked although the error still exists, and nothing is lost."""
+    """The checkpoint is unlocked even while the error is referenced, and no record is lost."""
     if name == "x.duckdb":
         pytest.importorskip("duckdb")
     target = tmp_path / name
@@ -231,7 +231,7 @@ async def test_a_long_checksum_is_interrupted(account, target, monkeypatch):
 
 
 def test_the_last_sync_of_a_file_is_short(tmp_path, monkeypatch):
-    """A file is synced repeatedly while it is written, because a sync cannot be interrupted."""
+    """A file is synced often while it is written, because a sync cannot be interrupted."""
     monkeypatch.setattr(base, "_UNSYNCED", 1000)
     synced = []
     path = tmp_path / "x"
@@ -295,7 +295,7 @@ async def test_progress_is_reported_while_the_target_is_written(account, target)
 
 
 async def test_an_error_of_on_progress_ends_publishing(account, target):
-    """The error is raised when the target is unchanged or complete and no write is running."""
+    """When the error is raised, the target is unchanged or complete, and no write is running."""
     sink = Waiting(target)
 
     def on_progress(progress):

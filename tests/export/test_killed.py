@@ -1,4 +1,4 @@
-"""An export that is killed at any moment and run again has the result of an uninterrupted one."""
+"""An export that is killed at any moment and run again has the result of an uninterrupted run."""
 
 import os
 import signal
@@ -22,13 +22,13 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="kills as POSIX systems do"),
 ]
 
-# Each example is a run that is killed and one that resumes.
+# Each example has a killed run and a run that resumes.
 RUNS = EFFORT
 FILES = [".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet", ".parquet/"]
 CONVERSATIONS, INBOXES = 150, 3
-# No file may grow larger. The largest limit allows any target, the smallest allows none.
+# The maximum sizes of files. The largest limit allows any target, and the smallest one allows none.
 DISKS = [0, 4096, 30_000, 90_000, 180_000, 230_000, 300_000] if EFFORT > 1 else [0, 90_000]
-# The requests that a run may repeat: those in flight, and a few to find its position.
+# The number of requests that a run may repeat: those in flight, and a few to find its position.
 ONCE_MORE = 16
 
 
@@ -70,7 +70,7 @@ READERS = dict.fromkeys(FILES, in_file) | {".sqlite": in_database, ".duckdb": in
 
 
 class Kills:
-    """Kills exports at a step, or at a moment, drawn from those of an uninterrupted export."""
+    """Kills exports at a random step or moment of an uninterrupted export."""
 
     def __init__(self, zygote, sandbox, how, seeded):
         self._zygote, self._sandbox = zygote, sandbox
@@ -78,25 +78,25 @@ class Kills:
         self.codes = []
 
     def measure(self, target, **options):
-        """Run an export to its end, to count its steps and seconds."""
+        """Run a whole export, count its steps, and measure how long it takes."""
         began = time.monotonic()
         code, self._steps = self._zygote.export(self._sandbox, target, kill_at=0, **options)
         assert code == 0
         self._seconds = time.monotonic() - began
 
     def export(self, target, **options):
-        """Run an export, and kill it unless it ends first."""
+        """Run an export, and kill it if it does not finish first."""
         if self._how == "step":
             kill = {"kill_at": self._seeded.randint(1, self._steps)}
         else:
             kill = {"kill_after": self._seeded.uniform(0, self._seconds)}
         code, _ = self._zygote.export(self._sandbox, target, **options, **kill)
         self.codes.append(code)
-        if code == 0:  # it took less time than the measured run
+        if code == 0:  # this run was faster than the measured one
             self._seconds = kill.get("kill_after", 0)
 
     def are_missing(self, runs):
-        """Return whether another run is needed: enough runs, at least one of them killed."""
+        """Return whether there are too few runs, or none of them was killed."""
         return runs < RUNS or -signal.SIGKILL not in self.codes
 
 
@@ -125,7 +125,8 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
             code, _ = zygote.export(sandbox, target)
 
             assert (code, read(target)) == (0, whole)
-            # A kill in the last moment leaves a finished export, so a new one is run.
+            # After a kill at the last moment, the export is already finished, so another one is
+            # run.
             asked = len(sandbox.log.requests) - before
             assert asked <= needed * (1 + kills) + ONCE_MORE * kills
             left = {path.name for path in tmp_path.iterdir() if path.name.startswith(f"{number}.")}
@@ -136,7 +137,7 @@ def test_killed_once_or_twice_and_run_again(tmp_path, zygote, suffix, how):
 
 @pytest.mark.parametrize("how", ["step", "moment"])
 def test_killed_while_it_writes_to_postgresql(tmp_path, zygote, postgres, database, how):
-    """A server's table has all rows or none, and has all of them after the next run."""
+    """After a kill, a server's table has all rows or none. After the next run, it has all rows."""
     checkpoint = str(tmp_path / "checkpoint")
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, killing = read_account(sandbox), Kills(zygote, sandbox, how, Random(how))
@@ -175,7 +176,7 @@ def test_killed_while_it_adds_to_an_earlier_export(tmp_path, zygote, suffix):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet/"])
 def test_killed_while_it_keeps_what_a_failed_inbox_had(tmp_path, zygote, suffix):
-    """The target is the old one, or has new records and the failed inbox's old ones."""
+    """A killed export leaves the old target, or new records plus the failed inbox's old ones."""
     read, seeded = READERS[suffix], Random(suffix)
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         for number in range(max(RUNS, 2)):
@@ -221,7 +222,7 @@ def test_killed_while_it_is_refused(tmp_path, zygote):
 
 @pytest.mark.parametrize("suffix", READERS)
 def test_a_disk_that_is_full(tmp_path, zygote, suffix):
-    """On a full disk an export fails without a partial target, and resumes when there is space."""
+    """If the disk is full, an export fails without a partial target, and resumes later."""
     read = READERS[suffix]
     with Sandbox(CONVERSATIONS, INBOXES, quota=None, cache=10_000) as sandbox:
         whole, codes = read_account(sandbox), []
@@ -235,7 +236,7 @@ def test_a_disk_that_is_full(tmp_path, zygote, suffix):
 
 
 def in_postgres(url):
-    """Return the records of a table in a server, or None if there is none."""
+    """Return the records of a table on a server, or None if there is none."""
     import psycopg  # noqa: PLC0415 - an extra
 
     with psycopg.connect(url) as connection, suppress(psycopg.errors.UndefinedTable):

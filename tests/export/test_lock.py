@@ -43,13 +43,13 @@ def refused(folder, name, **options):
 
 @each_file
 def test_a_second_export_is_refused_until_the_first_has_ended(tmp_path, name):
-    """No other export opens a target of any kind between its opening and its closing."""
+    """While one export has a target of any kind open, no other export can open that target."""
     with sink_at(tmp_path, name) as first:
         first.open()
         refused(tmp_path, name)
         first.publish(Given(some_records(5)), a_manifest())
         refused(tmp_path, name)
-        refused(tmp_path, name)  # the earlier refusal has not changed it
+        refused(tmp_path, name)  # the earlier refusal has not released the lock
     with sink_at(tmp_path, name) as second:
         second.open()
 
@@ -78,7 +78,7 @@ def test_an_export_that_was_refused_changes_nothing(tmp_path, name):
 @posix_only
 @each_file
 def test_a_kill_releases_the_lock(tmp_path, name):
-    """A killed export blocks no other one, and the next one leaves no lock file."""
+    """A killed export does not block others, and the next export leaves no lock file."""
     command = [sys.executable, "-c", HOLDER, f"{tmp_path}/{name}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"open\n"
@@ -94,7 +94,7 @@ def test_a_kill_releases_the_lock(tmp_path, name):
 
 @pytest.mark.parametrize("options", [{}, {"restart": True}, {"checkpoint": "other"}])
 async def test_from_the_first_request_to_the_last(account, tmp_path, options):
-    """While one export fetches, another one into its target is refused before any request."""
+    """While one export fetches, another export to its target is refused before any request."""
     target, refusals = tmp_path / "x.jsonl", []
     if "checkpoint" in options:
         options = {"checkpoint": tmp_path / "other"}
@@ -132,7 +132,7 @@ async def test_a_restart_does_not_empty_the_checkpoint_of_a_refused_export(accou
 
 
 async def test_one_checkpoint_for_two_targets(account, tmp_path):
-    """A checkpoint in use by another export is refused, whatever the target."""
+    """An export cannot use a checkpoint that another export has open, whatever the target is."""
     checkpoint, attempts = tmp_path / "one", []
 
     async def again():
@@ -148,8 +148,8 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
             checkpoint=checkpoint,
             page_size=20,
             concurrency=1,
-            # One attempt: another at the same time would find the first one's target
-            # locked.
+            # Start only one attempt, because a second one would find the target locked by the
+            # first.
             on_progress=lambda _: attempts or attempts.append(tasks.create_task(again())),
         )
     assert attempts
@@ -158,7 +158,7 @@ async def test_one_checkpoint_for_two_targets(account, tmp_path):
 @posix_only
 @pytest.mark.parametrize("name", ["x.jsonl", "x.parquet/", "x.sqlite"])
 def test_a_target_has_one_lock_under_all_its_names(tmp_path, name):
-    """A link to a target and a link to its folder use the same lock."""
+    """An export through a link to the target, or to the target's folder, uses the same lock."""
     (tmp_path / "real").mkdir()
     (tmp_path / "folder").symlink_to("real")
     with sink_at(tmp_path / "real", name) as sink:
@@ -187,7 +187,7 @@ def test_tables_of_one_file_are_written_one_after_the_other(tmp_path, name):
 @posix_only
 @pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
 def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
-    """On a file system without locks, as some networks have, exports run unlocked."""
+    """On a file system without locks, such as some network file systems, exports run unlocked."""
 
     def flock(*_):
         raise OSError(error, os.strerror(error))
@@ -202,7 +202,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
 @posix_only
 @pytest.mark.parametrize("begins_anew", [False, True], ids=["gone", "another's"])
 def test_a_lock_that_is_released_in_this_very_moment(tmp_path, monkeypatch, begins_anew):
-    """A lock file that is removed between opening and locking is not used."""
+    """If a lock file is removed after it was opened and before it is locked, it is not used."""
     import fcntl  # noqa: PLC0415 - not on every system
 
     first, second, third = (sink_for(f"{tmp_path}/x.jsonl") for _ in range(3))
@@ -232,7 +232,7 @@ def test_a_lock_that_is_released_in_this_very_moment(tmp_path, monkeypatch, begi
 @posix_only
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
 def test_other_things_under_the_locks_name_stay(tmp_path, kind):
-    """Anything but a file under the lock's name is reported, and neither followed nor removed."""
+    """If the lock's name is not a regular file, it is reported and neither followed nor removed."""
     place, elsewhere = tmp_path / "x.jsonl.cekat.lock", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"mine")
     make = {

@@ -12,7 +12,7 @@ from cekat_async.export import export_conversations, sink_for
 from cekat_async.export.checkpoint import Checkpoint
 from cekat_async.redaction import readable
 
-# Drawn from a list, because hypothesis would read a union of characters as a range.
+# These are drawn from a list, because hypothesis would read a union of characters as a range.
 SURROGATES = st.sampled_from([*"\ud800\ud83d\udc80\udce9\udcff\ude00\udfff"])
 ANY_TEXT = st.lists(SURROGATES | st.characters()).map("".join)
 SUFFIXES = [".jsonl", ".jsonl.zst", ".csv", ".parquet", ".parquet/", ".sqlite", ".duckdb"]
@@ -38,7 +38,7 @@ def test_a_file_name_is_shown_as_utf_8(name):
 
 @given(ANY_TEXT)
 def test_every_error_can_be_written(text):
-    """Any error can be printed and logged, also after pickling."""
+    """Any error can be printed and logged, even after pickling."""
     error = TargetError(f"cannot write {text}: no")
 
     str(error).encode()
@@ -57,7 +57,7 @@ def test_names_that_no_file_can_have(tmp_path, suffix, name):
 
 @pytest.mark.parametrize("name", ["a\0b", "a\ud83db"])
 def test_names_that_no_checkpoint_can_have(tmp_path, name):
-    """The same names are refused for a checkpoint."""
+    """A checkpoint's name with a NUL or with unencodable characters is refused."""
     with pytest.raises(ConfigurationError, match=r"cannot|no file can"):
         Checkpoint(tmp_path / name)
 
@@ -66,7 +66,7 @@ def test_names_that_no_checkpoint_can_have(tmp_path, name):
     "options", [{"account": "a\udce9"}, {"inbox_ids": ["a\udce9"]}, {"stage_status": "a\udce9"}]
 )
 async def test_names_that_no_request_can_carry(account, tmp_path, options):
-    """Such an account, inbox or status is refused before any request and leaves no files."""
+    """An account, inbox or status that no request can contain is refused before any request."""
     async with account(20) as a:
         with pytest.raises(ConfigurationError, match="UTF-8"):
             await export_conversations(a.client, tmp_path / "x.jsonl", **options)
@@ -77,7 +77,7 @@ async def test_names_that_no_request_can_carry(account, tmp_path, options):
 
 @pytest.mark.skipif(os.name != "posix", reason="names as POSIX has them")
 async def test_a_file_whose_name_is_not_utf_8(account, tmp_path):
-    """A target named as ``os.fsdecode`` returns it is written, and its name is shown readably."""
+    """A target whose name is not UTF-8 is written, and its name is shown readably."""
     target = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl")
     async with account(20) as a:
         report = await export_conversations(a.client, target)

@@ -1,4 +1,4 @@
-"""In any sequence of exports the target never gets worse without the option that allows it."""
+"""In any sequence of exports, the target never gets worse without the option that allows it."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ REFUSALS = (
 
 exports = st.fixed_dictionaries(
     {
-        # Mostly the usual job, so that most sequences change that job's target.
+        # Most exports are the usual job, so that most sequences change that job's target.
         "account": st.sampled_from([0, 0, 0, 1]),
         "filters": st.sampled_from(["", "", "", *FILTERS]),
         "replace": st.sampled_from([False, False, True]),
@@ -105,7 +105,7 @@ class Model:
         }[filters]
 
     def matching(self, number, filters):
-        """Return an account's conversations that a filter selects, with their inboxes."""
+        """Return the conversations of an account that the filters select, with their inboxes."""
         inboxes = self.accounts[number].inbox_ids
         wanted = {"two inboxes": inboxes[:2], "one inbox": inboxes[:1]}.get(filters, inboxes)
         records = [json.loads(record) for _, record in self.accounts[number].records()]
@@ -138,7 +138,7 @@ class Model:
             getattr(sandbox, event)(ids[number % len(ids)])
 
     async def export(self, job):
-        """Export, and return the refusal or None."""
+        """Run an export, and return the error with which it was refused, or None."""
         number, filters = job["account"], job["filters"] or self.usual
         sandbox = self.accounts[number]
         sandbox.forbid()
@@ -174,7 +174,7 @@ class Model:
                 assert job["incremental"]
                 assert not job["replace"]
             return error
-        # Without a manifest an unlisted inbox is unknown, and so cannot fail.
+        # Without a manifest, an inbox that is not listed is unknown and cannot fail.
         failed = closed | hidden if had_manifest else closed - hidden
         missing = closed | hidden
         self.check(report, number, filters, options, missing, failed, old, had_manifest)
@@ -190,8 +190,7 @@ class Model:
             same = other_filters = False
         else:
             same = (old.account, old.filters) == (number, filters)
-            # Another account's first two inboxes are other filters, because their ids
-            # differ.
+            # The first two inboxes of another account are other filters, because their ids differ.
             arguments = self.arguments(number, filters)
             other_filters = self.arguments(old.account, old.filters) != arguments
             was_empty = not old.ids and not other_filters
@@ -218,7 +217,7 @@ class Model:
             await self.happen(*step)
             return
         error = await self.export(step)
-        # The refusal names the right options: with them the same call succeeds.
+        # The refusals must name the right options: with those options, the same call succeeds.
         allowed = set()
         while isinstance(error, ReplacementRefusedError):
             assert error.option not in allowed, f"refused although {error.option} was given"
@@ -248,8 +247,8 @@ async def run(steps, usual):
 def test_a_target_is_never_worse_without_the_option_for_it(usual, steps):
     """The target never gets worse in any sequence of exports, failures, options and accounts.
 
-    The target never loses a conversation that still exists, never contains one of another
-    account, and is never replaced by another kind of export, unless the matching option is
-    given. A refusal changes nothing, and names the option with which the same call succeeds.
+    Without the matching option, the target never loses a conversation that still exists, never
+    contains a conversation of another account, and is never replaced by an export with other
+    filters. A refusal changes nothing, and names the option with which the same call succeeds.
     """
     asyncio.run(run(steps, usual))

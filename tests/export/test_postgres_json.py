@@ -25,7 +25,7 @@ psycopg = pytest.importorskip("psycopg", reason="no psycopg: it comes with the e
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "table-columns.md"
 
-# Each of these in a single row, stored unchanged, makes a query over all rows fail.
+# Each of these records, stored unchanged in one row, makes a query over all rows fail.
 HARD = {
     "NUL": rb'{"id":"x","notes":"a\u0000b","new":"\\u0000"}',
     "NUL as a name": rb'{"id":"x","\u0000":1,"additional_data":{"\u0000":["\u0000"]}}',
@@ -71,7 +71,7 @@ QUERIES = [
 def test_queries_over_all_rows(database):
     """All JSON functions can read all rows of the table, for any records."""
     records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *some_records(20)]
-    # The names of unknown fields are the server's as well.
+    # The names of unknown fields are also sent by the server and may contain anything.
     publish(PostgresSink(database), records, unknown_fields={"\0": 1, "\ufffd": 2})
 
     for query in QUERIES:
@@ -100,7 +100,7 @@ def test_every_record_is_there_to_the_byte(database):
 
 
 def test_one_bad_character_changes_nothing_else(database):
-    """In a record with one bad character everything else is unchanged and can be queried."""
+    """In a record with one bad character, everything else is unchanged and can be queried."""
     raw = (
         rb'{ "id":"a","bad":"\u0000","n":1.0,"big":1e999,"n":2, "s":"\u00e9\"\\u0000\ud83d\ude00" }'
     )
@@ -141,7 +141,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def nearly_json(draw):
-    """Return JSON that was truncated, or with pieces inserted at random places."""
+    """Return JSON that is truncated or has pieces inserted at random places."""
     text = json.dumps(draw(VALUES), ensure_ascii=draw(st.booleans()))
     for piece in draw(st.lists(PIECES, max_size=3)):
         place = draw(st.integers(0, len(text)))
@@ -171,15 +171,15 @@ def test_any_text_becomes_json_that_can_be_queried(server, text):
 
 
 def _plain(text):
-    """Return whether no number in the JSON is near the server's limits."""
+    """Return whether all numbers in the JSON are far from the server's limits."""
     return not re.search(r"[eE][+-]?\d{4}|\d{5000}", text)
 
 
 @pytest.mark.parametrize("levels, stays", [(999, True), (1_001, False), (20_000, False)])
 @pytest.mark.parametrize("opens, closes", [("[", "]"), ('{"a":', "}")])
 def test_how_deep_json_may_be(server, levels, stays, opens, closes):
-    """The server reads JSON of a thousand levels. Deeper JSON becomes a string."""
-    # Later Pythons can parse deeper JSON themselves.
+    """The server reads JSON of up to a thousand levels. Deeper JSON becomes a string."""
+    # Later versions of Python can parse deeper JSON themselves.
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(5_000)
     text = opens * levels + "1" + closes * levels
@@ -194,7 +194,7 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
 
 
 def test_brackets_in_a_text_are_no_levels():
-    """Thousands of brackets in strings, or in sequence, do not count as levels."""
+    """Thousands of brackets in strings, or one after the other, do not count as levels."""
     for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
         assert make_queryable(text) == text
 
@@ -211,7 +211,7 @@ def test_a_long_text_of_backslashes():
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud83d", "1e10000", "1" * 5_001])
 @pytest.mark.parametrize("shift", range(-12, 13, 3))
 def test_bad_characters_are_found_at_the_border_of_two_pieces(bad, shift):
-    """A text is scanned in pieces, and a bad sequence across two pieces is found as well."""
+    """Text is scanned in pieces, and a bad sequence that spans two pieces is also found."""
     begin, piece = '{"a":"', jsonb._PIECE
     for border in (piece, 2 * piece):
         filling = "x" * (border - len(begin) - len('","b":"') - len(bad) // 2 + shift)
@@ -257,7 +257,10 @@ def statement_in(error):
 
 
 def test_a_table_of_version_0_1(old):
-    """A table of 0.1 is refused. After the statement in the error was run, it is accepted."""
+    """A table of 0.1 is refused.
+
+    After the statement in the error was run, the table is accepted.
+    """
     with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
     assert "\n" not in str(raised.value)
@@ -292,7 +295,7 @@ def test_rows_of_version_0_1(old):
 
 
 def test_the_statement_names_the_table_at_hand(database):
-    """The statement names the table and schema of the target."""
+    """The statement in the error names the table and schema of the target."""
     ask(database, 'CREATE SCHEMA "My crm"')
     ask(database, f'CREATE TABLE "My crm"."All of them" ({OLD_COLUMNS})')
     table = "My crm.All of them"
@@ -304,7 +307,7 @@ def test_the_statement_names_the_table_at_hand(database):
 
 
 def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
-    """A table with any other difference is refused without a statement."""
+    """If a table differs in any other way, it is refused, and the error has no statement."""
     ask(old, "ALTER TABLE conversations DROP COLUMN notes")
     with closing(PostgresSink(old)) as sink, pytest.raises(TargetError) as raised:
         sink.open()
@@ -318,7 +321,7 @@ def test_a_table_that_lacks_more_is_not_one_of_version_0_1(old):
 
 @pytest.mark.parametrize("name", ["x.sqlite", "x.duckdb"])
 def test_malformed_records_in_a_database_file(tmp_path, name):
-    """In SQLite and DuckDB ``json_valid`` excludes malformed records from a query over all rows."""
+    """In SQLite and DuckDB, ``json_valid`` excludes malformed records from queries of all rows."""
     sink = sink_for(tmp_path / name)
     publish(sink, [*set_ids(HARD).values(), *some_records(5)])
     query = "SELECT count(json_extract(raw, '$.notes')) FROM conversations WHERE json_valid(raw)"

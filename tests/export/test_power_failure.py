@@ -1,4 +1,4 @@
-"""After a power failure at any moment a target is the complete old or new one."""
+"""After a power failure at any moment, a target is the complete old or the complete new one."""
 
 import os
 from contextlib import closing
@@ -28,7 +28,7 @@ def records_in(sink):
 
 
 def published(folder, name, first):
-    """Publish once or twice, and return the disk during the last time."""
+    """Publish once or twice, and return the recorded disk of the last time."""
     folder.mkdir()
     if not first:
         with closing(sink_for(f"{folder}/{name}")) as sink:
@@ -50,10 +50,10 @@ each_case = pytest.mark.parametrize(
 
 @each_case
 def test_a_power_failure_at_any_moment(tmp_path, name, first):
-    """The target is the old or the new one with its own manifest, and can be replaced."""
+    """After a power failure, the old or the new target has its own manifest and can be replaced."""
     disk = published(tmp_path / "disk", name, first)
     found, states = set(), disk.states
-    if name == "x.duckdb" and EFFORT == 1:  # opening such a file is slow
+    if name == "x.duckdb" and EFFORT == 1:  # opening a DuckDB file is slow
         states = [*states[:-1:3], states[-1]]
     for number, state in enumerate(states):
         folder = laid_out(state, tmp_path / str(number))

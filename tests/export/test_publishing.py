@@ -1,4 +1,4 @@
-"""The records that a sink receives: which old ones are kept."""
+"""The old records that a sink receives together with the new ones."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from cekat_async.export.sinks.files.json_lines import JsonLinesSink
     [b'{"inbox_id":"X"}', b'{"id":7,"inbox_id":"X"}', b'{"id":"","inbox_id":"X"}'],
 )
 def test_an_old_malformed_record_belongs_to_its_inbox(tmp_path, record):
-    """A complete walk of its inbox replaces a malformed record, even if that has no readable id."""
+    """After a complete walk of an inbox, its old malformed records are dropped."""
     sink = JsonLinesSink(tmp_path / "x.jsonl")
     publish(sink, [record])
     checkpoint = Checkpoint(tmp_path / "x.checkpoint")

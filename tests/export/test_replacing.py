@@ -78,7 +78,7 @@ async def test_a_manifest_that_cannot_be_read_protects_its_target(
 
 @pytest.mark.parametrize("other", OTHERS, ids=str)
 async def test_other_filters_replace_if_that_is_wanted(account, target, other):
-    """With ``replace`` an export with other filters replaces the target."""
+    """With ``replace``, an export with other filters replaces the target."""
     async with account(120) as a:
         await export_conversations(a.client, target)
         report = await export_conversations(a.client, target, replace=True, **other)
@@ -93,7 +93,7 @@ async def test_other_filters_replace_if_that_is_wanted(account, target, other):
 
 
 async def test_the_order_of_inboxes_is_no_other_filter(account, target):
-    """The same inboxes in another order are the same export, also for resuming."""
+    """An export of the same inboxes in another order is the same export, even when it resumes."""
     async with account(120, attempts=1) as a:
         first, second = a.sandbox.inbox_ids[:2]
         await export_conversations(a.client, target, inbox_ids=[first, second])
@@ -109,7 +109,7 @@ async def test_the_order_of_inboxes_is_no_other_filter(account, target):
 
 
 async def test_an_incremental_export_with_other_filters_replaces_if_that_is_wanted(account, target):
-    """With ``replace`` an incremental export with other filters fetches everything and replaces."""
+    """With ``replace``, an incremental export with other filters replaces the whole target."""
     async with account(120) as a:
         await export_conversations(a.client, target, stage_status="open")
         await refused(a, target, incremental=True)
@@ -118,14 +118,14 @@ async def test_an_incremental_export_with_other_filters_replaces_if_that_is_want
         assert read_target(target) == read_account(a.sandbox)
 
         a.sandbox.create()
-        # The next one does add, and the option has no effect.
+        # The next incremental export adds to the target, and ``replace`` has no effect.
         report = await export_conversations(a.client, target, incremental=True, replace=True)
         assert report.manifest.incremental
         assert read_target(target) == read_account(a.sandbox)
 
 
 async def test_a_database_is_merged_into_whatever_the_filters(account, store):
-    """One inbox, then another, into the same table: nothing is lost and nothing is refused."""
+    """Two inboxes can be exported one after the other into the same table, and no row is lost."""
     async with account(120) as a:
         for inbox_id in a.sandbox.inbox_ids:
             report = await export_conversations(a.client, store.sink(), inbox_ids=[inbox_id])
@@ -137,7 +137,7 @@ async def test_a_database_is_merged_into_whatever_the_filters(account, store):
 
 
 async def test_a_target_without_a_manifest_is_replaced(account, target):
-    """A file without a manifest is replaced, if the export has any conversation."""
+    """A file without a manifest is replaced if the export has any conversation."""
     target.write_bytes(b'{"id":"of somebody"}\n')
     async with account(50) as a:
         await export_conversations(a.client, target, stage_status="open")
@@ -161,7 +161,10 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
 
 
 async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
-    """``replace`` is about the target. It does not drop an unfinished export with other filters."""
+    """``replace`` is about the target.
+
+    The option does not discard the unfinished export of other filters.
+    """
     async with account(120) as a:
         await export_conversations(a.client, target)
         with pytest.raises(ZeroDivisionError):
@@ -176,7 +179,7 @@ async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(acco
 
 
 async def test_an_export_that_replaces_needs_replace_to_resume(account, target):
-    """A stopped export that replaces other filters needs ``replace`` again to resume."""
+    """To resume an export that began with ``replace``, ``replace`` must be given again."""
     async with account(120) as a:
         await export_conversations(a.client, target)
         options = {"stage_status": "assigned", "page_size": 20}
@@ -233,7 +236,7 @@ async def test_allow_empty_allows_no_other_filters(account, target):
 async def test_replace_does_not_allow_an_empty_result(account, target):
     """``replace`` allows other filters.
 
-    An empty result with the same filters needs ``allow_empty``.
+    An empty result with the same filters needs ``allow_empty`` instead.
     """
     async with account(50) as a:
         await export_conversations(a.client, target)
@@ -270,7 +273,7 @@ async def test_an_empty_export_may_replace_an_empty_target(account, target, old)
 
 
 async def test_a_target_that_cannot_be_read_is_reported(account, target):
-    """If the content of the target is unreadable, the error has the system's reason. It is kept."""
+    """If the target cannot be read, it is kept, and the error contains the system's reason."""
 
     class Unreadable(JsonLinesSink):
         def checksum(self):
@@ -285,7 +288,7 @@ async def test_a_target_that_cannot_be_read_is_reported(account, target):
 
 
 async def test_a_refused_empty_export_does_not_block_the_next_one(account, target):
-    """When there are conversations again, the same call publishes them."""
+    """After an empty result was refused, the same call publishes once there are conversations."""
     async with account(1) as a:
         await export_conversations(a.client, target)
         empty(a)
@@ -301,7 +304,7 @@ async def test_a_refused_empty_export_does_not_block_the_next_one(account, targe
 
 @pytest.mark.parametrize("name", FILES)
 async def test_an_inbox_that_fails_keeps_its_old_records(account, tmp_path, name):
-    """If an inbox is forbidden, its old records stay and the manifest has their age."""
+    """If an inbox is forbidden, the target keeps its old records and the manifest has their age."""
     target = f"{tmp_path}/{name}"
     async with account(120, inboxes=4) as a:
         closed, good = a.sandbox.inbox_ids[1], a.sandbox.inbox_ids[0]
@@ -349,14 +352,14 @@ async def test_records_that_are_carried_over_again_keep_their_age(account, targe
 
 
 async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
-    """Pages that arrive before an inbox fails replace the old versions of their records."""
+    """Pages that were fetched before an inbox failed replace the old versions of their records."""
     async with account(200, inboxes=2, attempts=1) as a:
         first, second = a.sandbox.inbox_ids
         await export_conversations(a.client, target, inbox_ids=[first, second], page_size=20)
         old = dict(a.sandbox.records())
         for id_ in old:
             a.sandbox.touch(id_)
-        # The probe and two pages of the first inbox succeed, and then it is forbidden.
+        # The probe and two pages of the first inbox succeed, and then the inbox is forbidden.
         a.sandbox.fail_next(*[Fault.ok()] * 3, *[Fault.status(403)] * 1)
         report = await export_conversations(
             a.client, target, inbox_ids=[first, second], page_size=20, concurrency=1
@@ -373,7 +376,10 @@ async def test_pages_of_a_failing_inbox_replace_old_records(account, target):
 
 @pytest.mark.parametrize("why", ["has no manifest", "was changed since the last export"])
 async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_path, target, why):
-    """If old records cannot be kept, the target stays. ``replace`` publishes the other inboxes."""
+    """If old records cannot be carried over, the target is not replaced.
+
+    ``replace`` publishes the other inboxes.
+    """
     async with account(120, inboxes=4) as a:
         closed = a.sandbox.inbox_ids[1]
         await export_conversations(a.client, target, by_inbox=True)
@@ -391,7 +397,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
 
         asked = len(a.sandbox.log.requests)
         report = await export_conversations(a.client, target, by_inbox=True, replace=True)
-        # Each inbox is asked for its changes, and no page is fetched again.
+        # The export requests the changes of each inbox and fetches no page again.
         assert len(a.sandbox.log.requests) - asked <= 1 + 2 * 4
         assert report.manifest.runs == 2
         others = [one for one in a.sandbox.inbox_ids if one != closed]
@@ -402,7 +408,7 @@ async def test_where_nothing_can_be_carried_over_the_target_stays(account, tmp_p
 
 @pytest.mark.parametrize("old", [None, b""], ids=["absent", "without a byte"])
 async def test_a_first_export_is_partial(account, target, old):
-    """Without an earlier target the fetched inboxes are published."""
+    """Without an earlier target, the inboxes that could be fetched are published."""
     if old is not None:
         target.write_bytes(old)
     async with account(120, inboxes=4) as a:
@@ -437,7 +443,7 @@ async def test_an_inbox_that_is_not_listed_any_more_keeps_its_records(account, t
 
 
 async def test_an_empty_inbox_may_disappear(account, target):
-    """An unlisted inbox without conversations is not reported."""
+    """An inbox that has no conversations and is no longer listed is not reported."""
     async with account(3, inboxes=8) as a:
         hidden = next(one for one in a.sandbox.inbox_ids if not a.sandbox.count(one))
         await export_conversations(a.client, target, by_inbox=True)
@@ -462,7 +468,7 @@ async def test_a_table_says_how_old_the_rows_of_a_failed_inbox_are(account, stor
 
 
 async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
-    """For a failed inbox that is new in the account the manifest records no age."""
+    """If a failed inbox is new in the account, the manifest records no age."""
     target = tmp_path / "x.sqlite"
     async with account(120, inboxes=4) as a:
         new = a.sandbox.inbox_ids[1]
@@ -480,7 +486,7 @@ async def test_a_table_has_no_old_rows_of_a_new_inbox(account, tmp_path):
 
 
 class Shelf:
-    """A custom sink that each export replaces."""
+    """A custom sink whose content each export replaces."""
 
     target = "the shelf"
     checkpoint = None
@@ -529,7 +535,7 @@ async def test_a_custom_sink_is_protected_if_it_returns_its_records(account):
 
 
 async def test_a_custom_sink_without_a_manifest_is_not_emptied(account):
-    """Without a manifest filters cannot be compared, but an empty result is still refused."""
+    """Without a manifest, filters cannot be compared, but an empty result is still refused."""
     shelf = Shelf(remembers=False)
     async with account(200, inboxes=2) as a:
         await export_conversations(a.client, shelf, by_inbox=True)
@@ -546,7 +552,7 @@ async def test_a_custom_sink_without_a_manifest_is_not_emptied(account):
 
 @pytest.mark.parametrize("wrong", [{"replace": 1}, {"allow_empty": "no"}], ids=str)
 async def test_the_options_are_switches(account, target, wrong):
-    """A text is refused before any request, because every text would count as true."""
+    """Strings are refused before any request, because any non-empty string would count as true."""
     async with account(5) as a:
         with pytest.raises(ConfigurationError, match="must be True or False"):
             await export_conversations(a.client, target, **wrong)

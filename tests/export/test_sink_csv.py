@@ -1,4 +1,4 @@
-"""CSV: programs read what was written, and spreadsheets run no formula."""
+"""CSV: programs read exactly what was written, and spreadsheets run no formula."""
 
 import csv
 import io
@@ -59,7 +59,7 @@ def target(tmp_path):
 def test_the_columns_are_those_of_every_table(target):
     """The file starts with a byte order mark and the column names.
 
-    Without records it has no rows.
+    Without records, the file has no rows.
     """
     publish(CsvSink(target), [])
 
@@ -68,7 +68,7 @@ def test_the_columns_are_those_of_every_table(target):
 
 
 def test_a_program_reads_the_rows(target):
-    """Rows have the values of every table: unchanged text, ISO 8601 times, and empty for null."""
+    """Rows have the same values as every table: unchanged text, ISO 8601 times, empty for null."""
     publish(CsvSink(target, defuse=False), [*some_records(), *LOSSLESS])
 
     for row, raw in zip(read_rows(target), [*some_records(), *LOSSLESS], strict=True):
@@ -88,7 +88,7 @@ def test_a_program_reads_the_rows(target):
     ],
 )
 def test_times_are_as_the_api_writes_them(target, microsecond, text):
-    """A time has milliseconds, or microseconds if needed, and its zone."""
+    """A time is written with milliseconds, or microseconds if needed, and with its zone."""
     moment = datetime(2026, 4, 10, 5, 47, 16, microsecond, tzinfo=UTC)
     publish(CsvSink(target), [record(created_at=moment)])
 
@@ -97,7 +97,10 @@ def test_times_are_as_the_api_writes_them(target, microsecond, text):
 
 @pytest.mark.parametrize("text", NASTY)
 def test_formulas_become_text(target, text):
-    """A cell that a spreadsheet may run gets an apostrophe. The raw column is unchanged."""
+    """A cell that a spreadsheet might run as a formula gets an apostrophe.
+
+    The raw column is unchanged.
+    """
     nasty = record(id=text, contact_name=text, last_message={"message": text}, labels=[])
     publish(CsvSink(target), [nasty])
 
@@ -111,7 +114,7 @@ def test_formulas_become_text(target, text):
     "text, defuse", [*((t, False) for t in [*NASTY, *HARMLESS]), *((t, True) for t in HARMLESS)]
 )
 def test_text_that_is_left_alone(target, text, defuse):
-    """Other text is unchanged. If defusing is switched off, all text is."""
+    """Text that is no formula is unchanged, and with ``defuse=False`` all text is unchanged."""
     publish(CsvSink(target, defuse=defuse), [record(notes=text)])
 
     assert read_rows(target)[0]["notes"] == text
@@ -121,7 +124,7 @@ def test_text_that_is_left_alone(target, text, defuse):
 @pytest.mark.parametrize("written", [True, False])
 @pytest.mark.parametrize("read", [True, False])
 def test_raw_is_read_back_exactly(target, raw, written, read):
-    """The raw column is read back exactly, even if the setting has changed since."""
+    """The raw column is read back exactly, even if ``defuse`` has changed since."""
     publish(CsvSink(target, defuse=written), [raw])
 
     assert list(CsvSink(target, defuse=read).stored()) == [[raw]]
@@ -129,7 +132,7 @@ def test_raw_is_read_back_exactly(target, raw, written, read):
 
 
 def test_long_records_change_no_limit(target):
-    """A record above Python's field size limit is read back, and the limit is unchanged."""
+    """A record above the field size limit of :mod:`csv` is read, and the limit is unchanged."""
     limit = csv.field_size_limit()
     publish(CsvSink(target), [HUGE, NUL])
 
@@ -147,7 +150,7 @@ def test_bytes_that_are_no_text(target):
 
 @given(st.lists(st.lists(st.text("a,;\"'\r\n\0\ufeff é"), min_size=2, max_size=4), max_size=5))
 def test_cells_are_written_as_python_writes_them(rows):
-    """For any cells the bytes equal those of the writer of :mod:`csv`."""
+    """For any cells, the sink writes the same bytes as :mod:`csv`."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
 
@@ -184,7 +187,7 @@ def test_a_file_of_something_else_is_reported(target, content, reason):
 
 
 def test_a_file_of_other_columns_is_read(target):
-    """The records of a file with fewer columns, as an earlier version made it, are read."""
+    """Records are also read from a file with fewer columns, which an earlier version made."""
     target.write_bytes(b'\xef\xbb\xbfid,"raw"\r\n'.replace(b'"', b"") + b'1,"{""id"":""1""}"\r\n')
 
     assert list(CsvSink(target).stored()) == [[b'{"id":"1"}']]

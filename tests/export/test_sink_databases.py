@@ -1,4 +1,4 @@
-"""All databases: typed rows, merged by id, committed together or not at all."""
+"""All databases: typed rows are merged by id, and committed together or not at all."""
 
 import json
 import random
@@ -57,7 +57,7 @@ WELL = {
 
 
 def read_value(name, value):
-    """Convert a value of a database to the one that Python has."""
+    """Convert a database's value to the equal Python value."""
     if value is None or KIND[name] in ("text", "raw"):
         return value
     if KIND[name] == "json":
@@ -74,7 +74,7 @@ def read_values(store, table="conversations"):
 
 
 def get_expected(raw):
-    """Compute the columns of a documented record in another way than the sinks do."""
+    """Compute the columns of a documented record without using the code of the sinks."""
     c = decode_conversation(raw)
     names = ["inbox_id", "inbox_name", "platform_type", "stage_status", "contact_id"]
     names += ["contact_name", "contact_phone", "handled_by_id", "handled_by_name", "notes"]
@@ -95,7 +95,7 @@ def changed(records):
 
 
 def test_each_column_has_the_records_value(store):
-    """Each column has the value of the decoded record, or null if there is none."""
+    """Each column has the value of the decoded record, or null if the record has none."""
     records = [*some_records(120), RICH, BARE]
     publish(store.sink(), records)
 
@@ -103,7 +103,7 @@ def test_each_column_has_the_records_value(store):
 
 
 def test_records_that_are_hard_to_hold(store):
-    """Unusual records that are valid JSON, or nearly, are stored."""
+    """Unusual records that are valid JSON, or almost valid JSON, are stored."""
     records = set_ids(WELL)
     publish(store.sink(), [BARE, *records.values()])
 
@@ -117,7 +117,7 @@ def test_records_that_are_hard_to_hold(store):
 
 
 def test_malformed_records_are_kept(store):
-    """A malformed record, or invalid JSON, has a row with its id and its raw bytes."""
+    """A record that is malformed or invalid JSON has a row with its id and its raw bytes."""
     records = set_ids(ODD)
     publish(store.sink(), [BARE, *records.values()])
 
@@ -126,7 +126,7 @@ def test_malformed_records_are_kept(store):
     for raw in records.values():
         row = held[build_row(raw)[0]]
         assert store.exact()[row["id"]] == raw.decode(errors="replace")
-        if is_odd(raw):  # the maximum depth of JSON differs between Pythons
+        if is_odd(raw):  # the maximum depth of JSON depends on the version of Python
             assert not any(row[name] for name in NAMES[1:-2])
 
 
@@ -139,7 +139,7 @@ def is_odd(raw):
 
 
 def test_nul_characters(store):
-    """U+0000 causes no failure: the raw record keeps it, and columns have it or U+FFFD."""
+    """U+0000 causes no error: the raw record keeps it, and columns contain U+0000 or U+FFFD."""
     raw = (
         rb'{"id":"a\u0000","notes":"b\u0000","new":"\u0000 \\u0000 \\\u0000","\u0000":1,'
         rb'"additional_data":{"x":["\u0000"]}}'
@@ -169,7 +169,7 @@ def read_manifest(store, **options):
 
 
 def test_rows_are_replaced_and_others_stay(store):
-    """Existing rows are replaced by id, and rows that this export lacks are kept."""
+    """Rows with the same id are replaced, and rows that this export lacks are kept."""
     records = some_records(200)
     publish(store.sink(), records[:150])
     before = read_values(store)
@@ -210,7 +210,7 @@ def test_the_manifest_is_stored_for_each_table(store):
 
 @pytest.mark.parametrize("gone", ["DROP TABLE conversations", "DELETE FROM conversations"])
 def test_the_manifest_of_a_dropped_table(store, gone):
-    """A table that was dropped or emptied has no manifest and is written completely."""
+    """A dropped or emptied table counts as having no manifest and is written completely."""
     manifest = publish(store.sink(), some_records(3), conversations=3)
     store.do(gone)
 
@@ -220,7 +220,7 @@ def test_the_manifest_of_a_dropped_table(store, gone):
 
 
 def test_a_manifest_that_cannot_be_read(store):
-    """A manifest of another version of the package counts as none."""
+    """A manifest that another version of the package wrote counts as missing."""
     publish(store.sink(), some_records(3), conversations=3)
     store.do("UPDATE cekat_exports SET manifest = '{\"format\": 999}'")
 
@@ -234,7 +234,7 @@ def test_a_manifest_that_cannot_be_read(store):
     ],
 )
 def test_a_failure_in_the_middle_leaves_all_as_it_was(store, old, error):
-    """An error of the records is raised, and table and manifest are unchanged."""
+    """An error while reading the records is raised, and table and manifest are unchanged."""
     records = some_records(700)
     if old:
         publish(store.sink(), records[:old], conversations=old)
@@ -254,7 +254,7 @@ def read_state(store):
 
 
 def test_opening_alone_changes_nothing(store, tmp_path):
-    """Opening and closing a sink creates no file or table, and changes none."""
+    """Opening and closing a sink neither creates nor changes a file or a table."""
     assert read_manifest(store) is None
     assert list_names(tmp_path) == []
     assert read_state(store) == (None, None)
@@ -267,7 +267,7 @@ def test_opening_alone_changes_nothing(store, tmp_path):
 
 
 def test_a_reader_sees_the_old_or_the_new(store):
-    """During a write another connection sees the old rows, and then all new ones."""
+    """Another connection sees the old rows during a write, and all new rows after it."""
     records = some_records(1_200)
     publish(store.sink(), records[:700])
     if store.kind == "sqlite":
@@ -331,7 +331,7 @@ def test_a_table_of_another_shape(store, statements, message):
 
 
 def test_a_table_of_manifests_that_is_none(store):
-    """Another table under the name of the manifests' table is refused as well."""
+    """If the table for manifests belongs to another program, the export is refused."""
     store.do("CREATE TABLE cekat_exports (id INTEGER)")
 
     with closing(store.sink()) as sink, pytest.raises(TargetError, match="cekat_exports is not"):
@@ -353,7 +353,7 @@ def test_ones_own_indexes_are_welcome(store):
     "name", ["", " ", "a.b", 'a"b', "a\0b", "cekat_exports", "x" * 64, "caf\udce9", None, 3]
 )
 def test_names_that_no_table_has(name):
-    """A name that is impossible, or in use, is reported when the sink is created."""
+    """A table name that is impossible or reserved is reported when the sink is created."""
     with pytest.raises(ConfigurationError, match="table"):
         require_table_name(name)
 
@@ -395,7 +395,10 @@ class Publishers:
         assert self._process.stdout.readline() == "ready\n"
 
     def publish(self, kill_after=""):
-        """Let a child publish, and kill it after some seconds if given. Return how long it took."""
+        """Publish in a child process, and kill it after ``kill_after`` seconds if that is given.
+
+        Return how long it took.
+        """
         print(kill_after, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
@@ -406,7 +409,7 @@ class Publishers:
 @pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")
 def test_killed_at_any_moment(store):
-    """A kill leaves the old rows or the new ones, and publishing again gives the new ones."""
+    """After a kill, the table has the old or the new rows. Publishing again gives the new rows."""
     moments = random.Random(7)
     old = some_records(120)
     new = changed(some_records(200))

@@ -1,4 +1,4 @@
-"""DuckDB: file modes, types in SQL, and reported failures."""
+"""DuckDB: file modes, SQL types, and reported failures."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ def ask(path, statement):
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_temporary_files_are_private(path):
-    """The log and the spilled data are readable by their owner only."""
+    """Only their owner can read the log and the spilled data."""
     modes, new = {}, path.with_name(f"{path.name}.new")
 
     class Watched(Given):
@@ -53,7 +53,7 @@ def test_temporary_files_are_private(path):
 
 
 def test_sql_reads_its_types(path):
-    """In SQL times are times and JSON is JSON."""
+    """In SQL, times have a time type, and JSON has the type JSON."""
     records = some_records(200)
     publish(DuckdbSink(path), records)
     wanted = [decode_conversation(record) for record in records]
@@ -118,7 +118,10 @@ def test_a_reader_during_the_export(path):
 
 
 def test_another_writer_in_between(path):
-    """Rows that another writer added in the meantime are reported. They and the old rows stay."""
+    """If another writer changes rows during the export, the conflict is reported.
+
+    The changed rows stay as they are.
+    """
     records = some_records(300)
     publish(DuckdbSink(path), records[:100])
     with closing(duckdb.connect(str(path))) as other:

@@ -1,4 +1,4 @@
-"""File targets: all formats hold the same records, and a target is complete or absent."""
+"""File targets: all formats hold the same records, and each target is complete or absent."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -43,7 +43,7 @@ each_sink = pytest.mark.parametrize("kind", SINKS)
 
 
 def tree(folder):
-    """Return everything in a folder, with its content."""
+    """Return the paths of everything in a folder, with the content."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -53,7 +53,7 @@ def tree(folder):
 @lines_only
 @pytest.mark.parametrize("records", [[], some_records(), LOSSLESS, [NOT_UTF_8]])
 def test_lines_are_the_records(tmp_path, kind, records):
-    """A file of lines has each record byte for byte, with any compression."""
+    """A JSON Lines file has each record byte for byte, with any compression."""
     target = tmp_path / "out"
     publish(kind(target), records)
 
@@ -96,7 +96,7 @@ def test_the_same_records_make_the_same_file(tmp_path, kind):
 
 
 def test_the_gzip_header_says_nothing(tmp_path):
-    """The header of a gzip file has no flags, and so no name, and no time."""
+    """The gzip header has no time and no flags, and therefore no file name."""
     publish(GzipJsonLinesSink(tmp_path / "out"), [])
 
     assert (tmp_path / "out").read_bytes()[:8] == b"\x1f\x8b\x08\0\0\0\0\0"
@@ -125,7 +125,7 @@ def test_a_zstd_file_is_one_frame_with_a_checksum(tmp_path):
     ],
 )
 def test_a_missing_extra(monkeypatch, target, module, extra):
-    """Without its library a sink is not created, and the error says what to install."""
+    """If its library is missing, a sink is not created, and the error says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'$"):
@@ -149,7 +149,7 @@ def test_a_failure_changes_nothing(tmp_path, kind, fail_after):
 
 @each_sink
 def test_a_full_disk_is_reported(tmp_path, kind):
-    """The system's error is reported once, and nothing of the new target is left."""
+    """If the disk is full, the system's error is reported once, and no partial file is left."""
     code = f"""
 import resource, signal, sys
 sys.path.insert(0, "tests")
@@ -195,7 +195,7 @@ def test_a_disk_that_is_full_for_a_moment(tmp_path, monkeypatch, kind, nth):
 
 @each_sink
 def test_a_target_that_was_changed_is_reported(tmp_path, kind):
-    """A target that differs from the last export's is reported and not added to."""
+    """A target that differs from what the last export wrote is reported."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(20))
     file = tmp_path / "out"
@@ -209,7 +209,7 @@ def test_a_target_that_was_changed_is_reported(tmp_path, kind):
 
 @each_sink
 def test_a_system_that_opens_no_folders(tmp_path, monkeypatch, kind):
-    """If folders cannot be opened, and so not synced, everything else works."""
+    """If folders cannot be opened and therefore not synced, everything else still works."""
     monkeypatch.delattr(os, "O_DIRECTORY", raising=False)
     sink = kind(tmp_path / "out")
     publish(sink, some_records(5))
@@ -233,7 +233,7 @@ def test_all_of_it_is_for_its_owner(tmp_path, kind):
 @pytest.mark.parametrize("kind", SINKS[:-1])
 @pytest.mark.parametrize("name, reason", [("folder", "it is a folder"), ("no/out", "no folder")])
 def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
-    """A target that is a folder, or is in no folder, is reported before the first request."""
+    """A target that is a folder, or in a missing folder, is reported before the first request."""
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(TargetError, match=reason):
@@ -242,7 +242,7 @@ def test_a_place_for_no_file_is_refused(tmp_path, kind, name, reason):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a matter of POSIX systems")
 def test_a_pipe_is_refused_before_anything_is_read(tmp_path):
-    """Opening does not wait for the pipe's writer, even if a new manifest was left next to it."""
+    """If the target is a pipe, opening it does not wait, even if a new manifest exists."""
     target = tmp_path / "x.jsonl"
     os.mkfifo(target)
     manifest = tmp_path / "x.jsonl.manifest.json.new"
@@ -255,7 +255,7 @@ def test_a_pipe_is_refused_before_anything_is_read(tmp_path):
 
 @each_sink
 def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
-    """If only the manifest's rename fails, the next export repeats it."""
+    """If only the rename of the manifest fails, the next export repeats that rename."""
     sink, replace = kind(tmp_path / "out"), os.replace
     publish(sink, some_records(5))
 
@@ -277,7 +277,7 @@ def test_a_manifest_that_cannot_take_its_name(tmp_path, monkeypatch, kind):
 
 @each_sink
 def test_a_target_without_a_manifest_has_none(tmp_path, kind):
-    """A target that was copied without its manifest cannot be added to."""
+    """An export cannot add to a target that was copied without its manifest."""
     sink = kind(tmp_path / "out")
     publish(sink, some_records(5))
     (tmp_path / "out.manifest.json").unlink()
@@ -289,7 +289,7 @@ CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir", "open")
 
 
 def killed_at(kind, target, call, records):
-    """Publish in a child process, which ends at one of its writes or system calls."""
+    """Publish in a child process, which exits at the given write or system call."""
     if (child := os.fork()) == 0:
         try:
             left = iter(range(call))
@@ -319,9 +319,9 @@ def _die_in_time(left):
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 @pytest.mark.parametrize("first", [True, False], ids=["first", "again"])
 def test_publishing_again_after_a_kill(tmp_path, kind, first):
-    """After one or two kills the target is the old or the new one.
+    """After one or two kills, the target is the old or the new one.
 
-    Publishing again gives the new one.
+    Publishing again gives the new target.
     """
     seeded = random.Random(f"{kind.__name__} {first}")
     old, new = some_records(8), some_records(12)

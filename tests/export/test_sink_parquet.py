@@ -1,4 +1,4 @@
-"""Parquet: all exports have one schema, and a folder is the old one or the new one."""
+"""Parquet: all exports have the same schema, and a folder is completely old or new."""
 
 # ruff: noqa: S603 - the process is our own program
 
@@ -56,7 +56,7 @@ def test_the_schema_is_always_the_same(target, records):
 
 
 def test_the_rows_are_those_of_every_table(target):
-    """Rows have the values of every table: text, UTC moments, labels as structs, JSON as text."""
+    """Rows have the same values as every table: UTC times, label structs, and JSON as text."""
     records = [*some_records(300), *LOSSLESS]
     publish(ParquetSink(target), records)
     table = pq.read_table(target)
@@ -96,14 +96,14 @@ def test_labels_are_structs(target, sent, stored):
     ["0001-01-01T00:00:00+00:00", "1969-12-31T23:59:59.999999+00:00", "9999-12-31T23:59:59+00:00"],
 )
 def test_every_moment_is_exact(target, moment):
-    """A time is exact to the microsecond, also before 1970."""
+    """A time is exact to the microsecond, even before 1970."""
     publish(ParquetSink(target), [record(created_at=moment)])
 
     assert pq.read_table(target)["created_at"][0].as_py().isoformat() == moment
 
 
 def test_a_column_gets_its_first_value_late(target, monkeypatch):
-    """A column that is empty in whole row groups has its values in later ones."""
+    """A column that is empty in the first row groups still has its values in later ones."""
     monkeypatch.setattr(parquet, "_GROUP_ROWS", 100)
     records = [record(id=str(n), notes=None, resolved_at=None) for n in range(250)]
     records.append(record(id="last", notes="x", resolved_at="2026-01-01T00:00:00Z"))
@@ -116,7 +116,7 @@ def test_a_column_gets_its_first_value_late(target, monkeypatch):
 
 
 def test_large_records_make_small_row_groups(target, monkeypatch):
-    """A row group ends at a number of bytes, even if it has few rows."""
+    """A row group ends at a number of bytes, even if the group has few rows."""
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 100_000)
     publish(ParquetSink(target), [record(notes="x" * 1000)] * 250)
 
@@ -124,7 +124,7 @@ def test_large_records_make_small_row_groups(target, monkeypatch):
 
 
 def test_bytes_that_are_no_text(target):
-    """Invalid UTF-8 becomes a replacement character, because a string must be valid."""
+    """Invalid UTF-8 becomes a replacement character, because Parquet strings must be valid."""
     publish(ParquetSink(target), [NOT_UTF_8])
 
     assert read_stored(ParquetSink(target)) == [NOT_UTF_8.replace(b"\xe9", b"\xef\xbf\xbd")]
@@ -132,7 +132,7 @@ def test_bytes_that_are_no_text(target):
 
 @pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
 def test_others_read_it(folder, kind):
-    """DuckDB, pandas and pyarrow read every record, and times as times."""
+    """DuckDB, pandas and pyarrow read every record, and read times as a time type."""
     records = [*some_records(300), HUGE]
     publish(kind(folder), records)
     raws = [raw.decode() for raw in records]
@@ -155,7 +155,7 @@ OTHERS = [
 @pytest.mark.parametrize("kind", [ParquetSink, ParquetFolderSink])
 @pytest.mark.parametrize("content, reason", OTHERS, ids=["another table", "no table"])
 def test_a_file_that_no_export_made_is_refused(folder, kind, content, reason):
-    """Another file is reported before the first request, and is unchanged."""
+    """A file that no export made is reported before the first request and is unchanged."""
     file = folder
     if kind is ParquetFolderSink:
         folder.mkdir()
@@ -194,7 +194,7 @@ def test_different_columns_are_reported(target, change, difference):
 
 
 def test_a_folder_has_parts(folder):
-    """Each part has the given number of records, the last one the rest, and none is empty."""
+    """Each part has the given number of records, the last part has the rest, and none is empty."""
     sink = ParquetFolderSink(folder, rows_per_part=40)
     publish(sink, some_records(120))
 
@@ -209,7 +209,7 @@ def test_a_folder_has_parts(folder):
 
 
 def test_the_checksum_of_a_folder_can_be_made_by_hand(folder):
-    """The checksum of a folder is the checksum of what sha256sum prints for its parts."""
+    """The checksum of a folder is that of the text that ``sha256sum`` prints for its parts."""
     manifest = publish(ParquetFolderSink(folder, rows_per_part=10), some_records(25))
 
     line = "sha256sum part-* | sha256sum"
@@ -239,7 +239,7 @@ def test_other_parts_are_another_folder(folder, change):
 @pytest.mark.parametrize("stranger", ["notes.txt", "part-1.parquet", "part-000001.parquet", "sub/"])
 @pytest.mark.parametrize("where", ["out", "out.new"])
 def test_a_folder_with_other_files_is_refused(folder, stranger, where):
-    """A folder with any other file is reported, and all its files are kept."""
+    """A folder that contains any other file is reported, and all its files are kept."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     path = folder.with_name(where) / stranger
@@ -281,7 +281,7 @@ def test_a_file_that_is_added_during_the_export_stays(folder):
     ],
 )
 def test_a_kill_between_two_names(folder, step, left, count):
-    """After a kill during the swap the next export finds the complete old or new folder."""
+    """After a kill during the swap, the next export finds the complete old or new folder."""
     publish(ParquetFolderSink(folder), some_records(5), runs=5)
     if (child := os.fork()) == 0:
         try:
@@ -301,7 +301,7 @@ def test_a_kill_between_two_names(folder, step, left, count):
 
 
 def die_at(function, name):
-    """End this process when a system function is called for a name."""
+    """End this process when the given function of ``os`` is called for the given name."""
     original = getattr(os, function)
 
     def call(path, *args, **options):
@@ -348,7 +348,10 @@ def test_a_folder_keeps_its_rights(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
-    """The folder that a symbolic link points to is replaced, from a folder next to it."""
+    """If the target is a symbolic link, the folder to which the link points is replaced.
+
+    The checkpoint is next to that folder.
+    """
     real = tmp_path / "elsewhere" / "real"
     real.mkdir(parents=True)
     folder.symlink_to(real)
@@ -366,7 +369,7 @@ def test_a_link_to_a_folder_stays_a_link(folder, tmp_path):
     "name, where", [("out.new", "elsewhere"), ("out.old", "elsewhere"), ("out.old", "out.old")]
 )
 def test_other_things_next_to_the_folder_stay(folder, tmp_path, name, where):
-    """A link or a backup under the name of the new or old folder causes no deletion."""
+    """A link or a backup that has the name of the new or old folder is reported and not deleted."""
     publish(ParquetFolderSink(folder), some_records(5))
     (tmp_path / where).mkdir()
     (tmp_path / where / "part-00000.parquet").write_bytes(b"mine")
@@ -389,7 +392,7 @@ def test_a_folder_that_cannot_be_written_is_refused(folder, monkeypatch):
 
 @pytest.mark.parametrize("name", ["no/such", "file/out", "file"])
 def test_a_place_for_no_folder_is_refused(tmp_path, name):
-    """A target that is a file, or is in no folder, is reported before the first request."""
+    """A target that is a file, or in a missing folder, is reported before the first request."""
     (tmp_path / "file").write_bytes(b"mine")
 
     with pytest.raises(TargetError, match=r"there is no folder|Not a directory"):

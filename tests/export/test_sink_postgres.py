@@ -1,4 +1,4 @@
-"""PostgreSQL: rights, schemas, locks, a server that goes away, and a hidden password."""
+"""PostgreSQL: rights, schemas, locks, lost connections, and the hidden password."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -34,7 +34,7 @@ def chain(error):
 
 
 def test_sql_reads_its_types(database):
-    """Columns have the documented types, and the exact text is stored."""
+    """Columns have the documented types, and the exact text of each record is stored."""
     raw = b'{ "id":"a","created_at":"2026-02-03T04:05:06+07:00","b" : 1.0,"b":2 }'
     publish(PostgresSink(database), [raw])
 
@@ -47,7 +47,7 @@ def test_sql_reads_its_types(database):
 
 @pytest.mark.parametrize("table", ["crm.conversations", "Crm 100%s.Percakapan $1"])
 def test_a_table_in_a_schema(database, table):
-    """A table can be named with its schema, which then has the manifests too."""
+    """A table can be named with its schema, which then also contains the table of manifests."""
     schema, _, name = table.partition(".")
     ask(database, f'CREATE SCHEMA "{schema}"')
     manifest = publish(PostgresSink(database, table=table), some_records(5))
@@ -75,14 +75,14 @@ def test_a_table_on_the_search_path(database):
 
 @pytest.fixture
 def bob(database, postgres):
-    """The URL of a role that may only connect."""
+    """The URL of a role that only has the right to connect."""
     ask(database, "CREATE ROLE bob LOGIN PASSWORD 'pw-of-bob'")
     yield postgres.get_url("bob", "pw-of-bob", database.rpartition("/")[2])
     ask(database, "DROP OWNED BY bob; DROP ROLE bob")
 
 
 def test_rights_that_are_not_there(database, bob):
-    """A role that lacks a right of an export is reported before any request."""
+    """If a role lacks a right that an export needs, this is reported before any request."""
     assert str(refused(bob)).endswith("permission denied for schema public")
     ask(database, "GRANT CREATE ON SCHEMA public TO bob")
     publish(PostgresSink(bob), some_records(3))
@@ -100,7 +100,7 @@ def test_a_table_that_others_made(database, bob):
 
 
 def test_a_second_export(database):
-    """A second export into the same table is refused, one into another table is not."""
+    """A second export into the same table is refused, but one into another table is not."""
     with closing(PostgresSink(database)) as first, closing(PostgresSink(database)) as second:
         first.open()
         with pytest.raises(
@@ -121,7 +121,7 @@ def _little_patience(monkeypatch):
 
 
 def test_a_row_that_is_locked(database):
-    """The export gives up on a row that another transaction keeps locked."""
+    """If another transaction keeps a row locked, the export fails after the lock timeout."""
     records = some_records(5)
     publish(PostgresSink(database), records)
     with closing(psycopg.connect(database)) as other:
@@ -141,7 +141,7 @@ def cut(database):
 
 
 def test_a_connection_that_was_lost_during_the_export(database):
-    """A connection that was lost during the export is reopened, and has the lock again."""
+    """A connection that is lost during the export is reopened, and gets the lock again."""
     with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
         sink.open()
         cut(database)
@@ -155,7 +155,7 @@ def test_a_connection_that_was_lost_during_the_export(database):
 
 
 def test_a_lock_that_was_lost_during_the_export(database):
-    """If another export took the lock while the connection was lost, this one fails."""
+    """If another export took the lock while the connection was lost, the first export fails."""
     with closing(PostgresSink(database)) as sink, closing(PostgresSink(database)) as second:
         sink.open()
         cut(database)
@@ -168,7 +168,7 @@ def test_a_lock_that_was_lost_during_the_export(database):
 
 
 class Interrupted(Given):
-    """Records that do something after some batches."""
+    """Records that call a function after some batches."""
 
     def __init__(self, records, do):
         super().__init__(records)
@@ -182,7 +182,7 @@ class Interrupted(Given):
 
 
 def test_a_connection_that_is_cut_in_the_middle(database):
-    """If the connection is cut during a write, the export fails in one line and can be repeated."""
+    """If a write loses its connection, the export fails in one line and can be repeated."""
     records = some_records(1_200)
     publish(PostgresSink(database), records[:100])
     before = ask(database, "SELECT id, exported_at FROM conversations ORDER BY id")
@@ -199,7 +199,7 @@ def test_a_connection_that_is_cut_in_the_middle(database):
 
 @pytest.mark.once
 def test_a_server_that_stops(database, postgres):
-    """A server that crashes during the write is reported. The next run has the full result."""
+    """A server crash during a write is reported. The next run writes the full result."""
     records = some_records(1_200)
     everything = "SELECT t::text FROM conversations t ORDER BY id"
     publish(PostgresSink(database), records)
@@ -234,7 +234,7 @@ def refused(url, **options):
 
 
 def test_servers_that_do_not_let_one_in(database, postgres):
-    """Wrong passwords, databases, hosts, ports and schemas are reported in one line."""
+    """A wrong password, database, host, port or schema is reported in one line."""
     assert "password authentication failed" in str(refused(postgres.get_url(password="wrong")))
     assert 'database "none" does not exist' in str(refused(postgres.get_url(database="none")))
     assert "Connection refused" in str(refused("postgresql://ada:pw@127.0.0.1:1/x"))
@@ -243,7 +243,7 @@ def test_servers_that_do_not_let_one_in(database, postgres):
 
 
 def test_a_database_in_another_encoding(postgres):
-    """A database that cannot hold all characters is reported before any request."""
+    """A database that cannot store all characters is reported before any request."""
     with postgres.connect() as connection:
         connection.execute("CREATE DATABASE latin ENCODING latin1 TEMPLATE template0")
 
@@ -275,7 +275,7 @@ def test_names_that_no_table_has(table):
     ],
 )
 def test_urls_that_are_none(url):
-    """A URL that is invalid or ambiguous is refused without showing it."""
+    """An invalid or ambiguous URL is refused, and the error does not show the URL."""
     with pytest.raises(ConfigurationError, match=r"^url") as raised:
         PostgresSink(url)
 
@@ -305,7 +305,7 @@ def test_the_target_has_no_secrets(url, shown):
 
 
 def test_the_password_is_in_no_text(database, postgres):
-    """The password is in no error, no chain of errors, no manifest, and nowhere in the database."""
+    """No error, cause of an error, manifest or table contains the password."""
     errors = []
     with closing(PostgresSink(database)) as sink:
         sink.open()
@@ -323,7 +323,7 @@ def test_the_password_is_in_no_text(database, postgres):
 
 
 def test_a_server_that_sends_the_password_back(monkeypatch):
-    """The password is hidden even if the server sends it back."""
+    """The password is hidden even if the server repeats it in an error."""
 
     def connect(**options):
         raise psycopg.OperationalError(f"FATAL: no {options['password']}\nnor a%2Fb%2Bc")

@@ -1,4 +1,4 @@
-"""SQLite: its own functions read the columns, and locked or damaged files are reported."""
+"""SQLite: SQL functions can read the columns, and locked or damaged files are reported."""
 
 import sqlite3
 from contextlib import closing
@@ -23,7 +23,10 @@ def ask(path, statement, *values):
 
 
 def test_sqlites_own_functions_read_it(path):
-    """SQLite's date functions read the times, which sort as text. Its JSON functions read JSON."""
+    """SQLite's date functions can read the times, and times sort correctly as text.
+
+    Its JSON functions read JSON.
+    """
     records = some_records(100)
     publish(SqliteSink(path), records)
 
@@ -43,7 +46,7 @@ def test_sqlites_own_functions_read_it(path):
 
 
 def test_the_journal_is_the_databases_own(path):
-    """A database with a write-ahead log keeps it, and its other content is unchanged."""
+    """A database with a write-ahead log keeps that log, and its other content is unchanged."""
     ask(path, "PRAGMA journal_mode = wal")
     ask(path, "CREATE TABLE mine (a)")
     publish(SqliteSink(path), some_records(5))
@@ -53,7 +56,7 @@ def test_the_journal_is_the_databases_own(path):
 
 
 def test_more_than_fits_into_memory(path, monkeypatch):
-    """A transaction larger than the memory is rolled back from the journal on disk."""
+    """A transaction that does not fit into memory is rolled back from the journal on disk."""
     publish(SqliteSink(path), some_records(50))
     before = ask(path, "SELECT * FROM conversations")
     large = [b'{"id":"%d","notes":"%s"}' % (n, b"x" * 300_000) for n in range(300)]
@@ -65,7 +68,7 @@ def test_more_than_fits_into_memory(path, monkeypatch):
 
 
 def test_a_locked_database(path, monkeypatch):
-    """A database that another program keeps locked is reported in one line and unchanged."""
+    """A database that another program keeps locked is reported in one line and is unchanged."""
     publish(SqliteSink(path), some_records(5))
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -79,7 +82,7 @@ def test_a_locked_database(path, monkeypatch):
 
 
 def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
-    """A reader that never ends makes the export fail at its end, and the old rows stay."""
+    """If a reader never ends, the export fails when it commits, and the old rows stay."""
     publish(SqliteSink(path), some_records(5))
     monkeypatch.setattr(sqlite, "_BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -98,7 +101,7 @@ def test_a_reader_that_keeps_the_new_from_becoming_visible(path, monkeypatch):
 def test_a_database_that_may_not_be_written(path, monkeypatch):
     """A read-only database is reported."""
     publish(SqliteSink(path), some_records(5))
-    connect = sqlite3.connect  # root may do everything, so that a mode does not stop it
+    connect = sqlite3.connect  # for root, who may do everything, a file mode is not enough
     monkeypatch.setattr(
         sqlite3, "connect", lambda p, **o: connect(f"file:{p}?mode=ro", uri=True, **o)
     )
@@ -108,7 +111,7 @@ def test_a_database_that_may_not_be_written(path, monkeypatch):
 
 
 def test_an_error_of_the_records_is_not_the_targets(path):
-    """An error of SQLite from the records themselves is not reported as an error of the target."""
+    """If reading the records raises an SQLite error, the target is not blamed for it."""
     error = sqlite3.OperationalError("the checkpoint's own")
 
     with pytest.raises(sqlite3.OperationalError) as raised:

@@ -25,7 +25,7 @@ publish(StdoutSink(), some_records(250))
 
 
 class Few(io.BytesIO):
-    """A raw stream that accepts three bytes at a time, and then none."""
+    """A raw stream that accepts three bytes per write, and none once it is full."""
 
     def __init__(self, room=1 << 30):
         super().__init__()
@@ -62,7 +62,7 @@ def test_every_record_is_a_line(options):
 
 
 def test_it_writes_to_what_stdout_is_then(capfdbinary):
-    """Standard output is looked up at the first write, and is still open afterwards."""
+    """The sink looks up standard output at its first write, and leaves it open."""
     sink = StdoutSink()
     publish(sink, [])
     publish(sink, [*LOSSLESS, NOT_UTF_8])
@@ -72,7 +72,7 @@ def test_it_writes_to_what_stdout_is_then(capfdbinary):
 
 
 def test_it_keeps_nothing():
-    """Standard output has a display name, no manifest, no checkpoint and no stored records."""
+    """A sink for standard output has a name, but no manifest, checkpoint or stored records."""
     sink = StdoutSink(io.BytesIO())
 
     assert publish(sink, [b"1"]) == a_manifest("standard output")
@@ -82,7 +82,7 @@ def test_it_keeps_nothing():
 
 
 def test_a_stream_that_takes_little_at_a_time_gets_all():
-    """Records are complete even if each write accepts only a part of them."""
+    """All records are written even if each write accepts only a few bytes."""
     stream = Few()
     publish(StdoutSink(stream), some_records(3))
 
@@ -90,7 +90,7 @@ def test_a_stream_that_takes_little_at_a_time_gets_all():
 
 
 def test_a_reader_that_is_gone():
-    """A broken pipe is raised unchanged, because the command line handles it."""
+    """A ``BrokenPipeError`` is raised unchanged, because the command line handles it."""
     reader, writer = os.pipe()
     os.close(reader)
     stream = os.fdopen(writer, "wb", buffering=0)
@@ -109,7 +109,7 @@ def test_a_reader_that_is_gone():
     ids=["not blocking", "full disk", "closed"],
 )
 def test_a_stream_that_fails(stream, reason):
-    """A failing stream raises the package's own error with its cause."""
+    """If the stream fails, the package's own error is raised, with the stream's error as cause."""
     with pytest.raises(TargetError, match=f"cannot write standard output: {reason}") as failed:
         publish(StdoutSink(stream), [b"1234567"])
 
@@ -118,7 +118,7 @@ def test_a_stream_that_fails(stream, reason):
 
 @pytest.mark.parametrize("stdout", ["none", "text alone", "closed"])
 def test_no_standard_output_is_reported_first(monkeypatch, stdout):
-    """A process without standard output fails before any request."""
+    """Without standard output, the export fails before any request."""
     closed = io.TextIOWrapper(io.BytesIO())
     closed.close()
     streams = {"none": None, "text alone": io.StringIO(), "closed": closed}
@@ -129,7 +129,7 @@ def test_no_standard_output_is_reported_first(monkeypatch, stdout):
 
 
 def test_an_error_of_the_records_is_theirs():
-    """An error of the records is raised unchanged, even an ``OSError``."""
+    """An error while reading the records is raised unchanged, even an ``OSError``."""
     error = OSError(errno.EIO, "the checkpoint cannot be read")
 
     with pytest.raises(OSError, match="the checkpoint"):

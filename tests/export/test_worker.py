@@ -1,4 +1,4 @@
-"""The worker runs one job after the other, each to its end, in a thread that ends with it."""
+"""The worker runs each job to its end, one after the other, in a thread that ends with it."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from cekat_async.export.worker import Worker
 
 @pytest.fixture
 async def worker():
-    """A worker, whose thread must have ended after the test."""
+    """A worker. After the test, its thread must have ended."""
     worker = Worker()
     yield worker
     worker.end()
@@ -34,7 +34,7 @@ async def _no_thread_is_left():
 
 
 class Work:
-    """A job that runs until it may end."""
+    """A job that runs until the test lets it end."""
 
     def __init__(self, result=None):
         self.began = asyncio.Event()
@@ -77,7 +77,7 @@ async def test_the_error_of_a_job_is_raised(worker, error):
 
 
 async def test_one_job_at_a_time_in_one_thread(worker):
-    """Jobs run one after the other in the order of the calls, never in the event loop's thread."""
+    """Jobs run one at a time in the order of their calls, never in the event loop's thread."""
     under_way, order, threads = [], [], set()
 
     def work(number):
@@ -98,7 +98,7 @@ async def test_one_job_at_a_time_in_one_thread(worker):
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("result", ["done", ValueError("no")], ids=["done", "failed"])
 async def test_a_cancellation_waits_for_the_end(worker, times, result):
-    """Cancellation, even repeated, is raised after the running job has finished."""
+    """A cancellation, even a repeated one, is raised after the running job has finished."""
     work = Work(result)
     doing = asyncio.create_task(worker.do(work))
     await work.began.wait()
@@ -112,11 +112,11 @@ async def test_a_cancellation_waits_for_the_end(worker, times, result):
 
     assert doing.cancelled()
     assert work.done
-    gc.collect()  # a failure that nobody retrieved would warn now
+    gc.collect()  # an exception that was never retrieved would raise a warning here
 
 
 async def test_cancelled_before_it_begins_nothing_is_done(worker):
-    """A job that is cancelled before it starts does not start."""
+    """A job that is cancelled before it starts is never run."""
     done = []
     doing = asyncio.create_task(worker.do(done.append, 1))
     doing.cancel()
@@ -128,7 +128,7 @@ async def test_cancelled_before_it_begins_nothing_is_done(worker):
 
 
 async def test_a_job_that_checks_is_stopped(worker):
-    """A job that checks for cancellation ends early, as if it were cancelled."""
+    """A job that checks for cancellation stops early, and the task is cancelled."""
     began, caught = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -154,7 +154,7 @@ async def test_a_job_that_checks_is_stopped(worker):
 
 
 async def test_jobs_after_a_cancellation_are_not_stopped(worker):
-    """A cancellation stops the running job only, not the jobs that clean up after it."""
+    """A cancellation stops only the running job, not the jobs that clean up after it."""
     assert await worker.do(worker.check) is None
     work = Work()
     doing = asyncio.create_task(worker.do(work))
@@ -168,7 +168,7 @@ async def test_jobs_after_a_cancellation_are_not_stopped(worker):
 
 
 async def test_the_end_of_the_thread():
-    """When the worker ends, its thread ends. A worker without jobs never starts one."""
+    """When the worker ends, its thread ends. A worker without jobs never starts a thread."""
     idle, busy = Worker(), Worker()
     await busy.do(int)
     assert len(_threads()) == 1

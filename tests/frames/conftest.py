@@ -1,4 +1,4 @@
-"""A context manager that returns the listing of any records."""
+"""A context manager that returns a listing of any given records."""
 
 import re
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from cekat_async import RetryPolicy
 
 @pytest.fixture
 def listed():
-    """A context manager that serves pages of records, each as JSON, and returns a listing of them.
+    """A context manager that serves pages of records as JSON, and returns a listing of them.
 
     Its arguments are the pages, as lists of records, and the options of the listing.
     """
@@ -33,7 +33,7 @@ def listed():
 
 
 def build_page(pages, number):
-    """Return the body of a page, whose cursor is the number of the next one."""
+    """Return the body of a page. The cursor of the page is the number of the next page."""
     cursor = b'"%d"' % (number + 1) if number + 1 < len(pages) else b"null"
     pair = b'{"cursor_id":%b,"cursor_ts":%b}' % (cursor, cursor)
     data = b",".join(pages[number]) if pages else b""

@@ -20,7 +20,7 @@ TIMES = st.lists(st.none() | st.timedeltas(timedelta(-700_000), timedelta(2_900_
 
 @given(TEXTS)
 def test_texts(values):
-    """Texts of any characters, and null, are unchanged."""
+    """Texts of any characters are unchanged, and so is null."""
     for arrays in BOTH:
         built = arrays.build_texts(values)
         built.validate(full=True)
@@ -52,7 +52,7 @@ FIELDS = [column.field for column in COLUMNS[1:] if column.field] + ["new"]
 
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=6), max_size=5))
 def test_records(fields):
-    """The row of a record equals that of every other table, whatever its fields are."""
+    """The row of a record equals its row in every other table, whatever its fields are."""
     records = [json.dumps({"id": "x"} | one, allow_nan=True).encode() for one in fields]
     tables = [ArrowBuilder(arrays).build_batch(records) for arrays in BOTH]
 
@@ -66,7 +66,7 @@ def test_records(fields):
 
 @pytest.mark.parametrize("arrays", BOTH)
 def test_a_mistyped_label(arrays):
-    """Numbers in a label become text, as in the record."""
+    """Numbers in a label become text, as they do in the record."""
     batch = ArrowBuilder(arrays).build_batch([b'{"id":"a","labels":[{"id":5,"name":true}]}'])
 
     assert batch["labels"].to_pylist() == [[{"id": "5", "name": "true", "color": None}]]

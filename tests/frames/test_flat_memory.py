@@ -22,7 +22,10 @@ def resident():
 
 
 class Endless:
-    """Answers with a page of 100 records with new ids and a new cursor, ``PAGES`` times."""
+    """Answers ``PAGES`` times with a page of 100 records.
+
+    Each page has new ids and a new cursor.
+    """
 
     def __init__(self):
         records = (record(id=f"********-{number}") for number in range(100))
@@ -43,7 +46,7 @@ class Endless:
 async def test_batches_do_not_grow():
     """From its tenth batch to its last, a stream of 40,000 records grows by less than 15 MB.
 
-    All of them are more than 80 MB as a table.
+    As a table, the same records take more than 80 MB.
     """
     sizes, rows, size = [], 0, 0
     async with RawServer(Endless()) as server, make_client(server) as client:

@@ -13,7 +13,7 @@ from cekat_async.frames.free_form import expand_json
 
 
 def expand(values, parts=1):
-    """Return a column of values that were JSON, in several chunks."""
+    """Return a column of values in several chunks. The values were JSON."""
     texts = [None if value is None else json.dumps(value) for value in values]
     chunks = [pa.array(texts[part::parts], pa.string()) for part in range(parts)]
     table = pa.table({"x": pa.chunked_array(chunks, pa.string())})
@@ -44,7 +44,10 @@ def expand(values, parts=1):
     ],
 )  # fmt: skip
 def test_types_follow_from_values(values, type_, expected):
-    """A value keeps its type if all values in that place have it. Otherwise it becomes text."""
+    """A value keeps its type if all values in the same place have that type.
+
+    Otherwise it becomes text.
+    """
     column = expand(values)
     column.validate(full=True)
 
@@ -59,7 +62,7 @@ def nest(levels):
 
 
 def test_deep_values_stay_json():
-    """An object that is nested too deeply is JSON text from that level on."""
+    """If an object is nested too deeply, it becomes JSON text from that level on."""
     type_ = expand([nest(500)]).type
     depth = 0
     while pa.types.is_struct(type_):
@@ -89,7 +92,10 @@ JSON = st.recursive(
 
 @given(st.lists(JSON, min_size=1, max_size=6), st.integers(1, 3))
 def test_any_values_become_a_column(values, parts):
-    """Any values become one valid column, in the same order in each chunk."""
+    """Any values become one valid column.
+
+    Each chunk keeps its values in the same order.
+    """
     column = expand(values, parts)
 
     column.validate(full=True)
@@ -97,7 +103,10 @@ def test_any_values_become_a_column(values, parts):
 
 
 async def test_by_choice(listed):
-    """With ``free_form="struct"`` free-form fields are structs in each library, else JSON text."""
+    """With ``free_form="struct"``, free-form fields are structs in each library.
+
+    By default they are JSON text.
+    """
     records = [
         record(id="a", additional_data={"Kota": "Medan", "n": 1}, pipeline={"id": 7}, x=[1, 2]),
         record(id="b", additional_data={"n": 2.5}, pipeline=None),

@@ -1,4 +1,4 @@
-"""Listings as tables: the schema of an export for any records, in any time zone."""
+"""Listings as tables have the schema of an export, for any records and in any time zone."""
 
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -37,7 +37,7 @@ def sort(table):
 
 
 async def test_it_is_the_table_of_an_export(client, tmp_path):
-    """A table has the schema of a Parquet export of the same account, and the same rows."""
+    """A table has the same schema and the same rows as a Parquet export of the account."""
     await export_conversations(client, tmp_path / "x.parquet")
     table = await to_arrow(client.conversations.list())
 
@@ -106,7 +106,7 @@ async def test_inboxes_are_a_table(client):
 
 
 async def test_an_empty_listing_has_all_columns(client):
-    """A table of no records has the same schema."""
+    """A table without records has the same schema."""
     empty = client.conversations.list(stage_status="resolved", inbox_id="no-such-inbox")
     some = await to_arrow(client.conversations.list())
 
@@ -131,7 +131,10 @@ MOMENTS = ["2026-03-08T06:59:59Z", "2026-03-08T07:00:00Z", "2026-11-01T05:30:00Z
 
 @pytest.mark.parametrize("zone, name", ZONES, ids=[name for _, name in ZONES])
 async def test_times_are_local(listed, zone, name):
-    """With ``timezone=`` hours are those of the zone in all libraries, and moments are the same."""
+    """With ``timezone=``, all libraries show the hours of that zone.
+
+    The moments do not change.
+    """
     records = [record(id=moment, created_at=moment) for moment in MOMENTS]
     async with listed(records) as listing:
         table = await to_arrow(listing, timezone=zone)
@@ -151,7 +154,7 @@ async def test_times_are_local(listed, zone, name):
 
 
 async def test_the_ends_of_the_calendar(listed):
-    """In a local zone a time without a datetime there is null, so that every value can be read."""
+    """If a time has no datetime in the local zone, it is null, so that every value can be read."""
     ends = record(created_at="0001-01-01T00:00:00Z", resolved_at="9999-12-31T23:59:59Z")
     async with listed([ends]) as listing:
         table = await to_arrow(listing, timezone="Asia/Jakarta")
@@ -166,7 +169,10 @@ async def test_the_ends_of_the_calendar(listed):
     ["Mars/Olympus", "", "../etc/passwd", "+07:00", timezone(timedelta(minutes=330)), None, 7],
 )
 async def test_an_unknown_time_zone(client, zone):
-    """A zone that one of the libraries does not know is refused before any request, with advice."""
+    """If one of the libraries does not know a zone, an error with advice is raised.
+
+    No request is sent before that.
+    """
     with pytest.raises(ConfigurationError, match="use an IANA name such as 'Asia/Jakarta'"):
         arrow_batches(client.conversations.list(), timezone=zone)
 
@@ -190,7 +196,7 @@ async def test_labels_are_structs_everywhere(listed):
 
 
 async def test_pandas_has_the_types_of_read_parquet(client, tmp_path):
-    """Except for labels, the types are those that pandas reads from an export."""
+    """Except for labels, the types are those that pandas gives to a Parquet export."""
     await export_conversations(client, tmp_path / "x.parquet")
     read = pd.read_parquet(tmp_path / "x.parquet").drop(columns="labels")
     frame = (await to_pandas(client.conversations.list())).drop(columns="labels")
@@ -202,7 +208,7 @@ async def test_pandas_has_the_types_of_read_parquet(client, tmp_path):
 
 
 async def test_pandas_with_arrows_types(client):
-    """With ``dtype_backend="pyarrow"`` every column keeps its Arrow type."""
+    """With ``dtype_backend="pyarrow"``, every column keeps its Arrow type."""
     table = await to_arrow(client.conversations.list())
     frame = await to_pandas(client.conversations.list(), dtype_backend="pyarrow")
 
@@ -230,7 +236,7 @@ WRONG = [
 @EVERY
 @pytest.mark.parametrize("options, message", WRONG)
 async def test_wrong_arguments(sandbox, client, build, options, message):
-    """A wrong argument is refused without a request."""
+    """An error refuses a wrong argument before any request."""
     with pytest.raises(ConfigurationError, match=message):
         await build(client.conversations.list(), **options)
     assert client.traffic.requests == 0
@@ -239,13 +245,13 @@ async def test_wrong_arguments(sandbox, client, build, options, message):
 @EVERY
 @pytest.mark.parametrize("listing", [[], None, "listing"])
 async def test_only_listings_are_tables(build, listing):
-    """Another object is refused, and the error has the method that returns a listing."""
+    """An error refuses any other object, and names the method that returns a listing."""
     with pytest.raises(ConfigurationError, match="must be a Listing, such as client"):
         await build(listing)
 
 
 async def test_a_wrong_dtype_backend(client):
-    """Another ``dtype_backend`` of pandas is refused."""
+    """An error refuses a ``dtype_backend`` that pandas does not have."""
     with pytest.raises(ConfigurationError, match="'pyarrow' or None, not 'numpy_nullable'"):
         await to_pandas(client.conversations.list(), dtype_backend="numpy_nullable")
 
@@ -261,7 +267,7 @@ async def test_a_wrong_dtype_backend(client):
     ],
 )
 async def test_a_missing_extra(client, monkeypatch, build, module, extra):
-    """Without its library nothing is requested, and the error says what to install."""
+    """If the library is missing, no request is sent, and the error says what to install."""
     monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(MissingExtraError, match=rf"pip install 'cekat-async\[{extra}\]'$"):
@@ -273,7 +279,7 @@ MALFORMED = [[record(id="a"), b"17", record(id="b")], [record(id="c")]]
 
 
 async def test_malformed_records_are_those_of_the_listing(listed):
-    """A malformed record is an error, or goes to ``on_malformed`` and leaves the table alone."""
+    """A malformed record is an error, or goes to ``on_malformed`` and is not in the table."""
     async with listed(*MALFORMED) as listing:
         with pytest.raises(MalformedRecordError):
             await to_arrow(listing)
@@ -298,7 +304,10 @@ async def test_a_failure_is_raised(build):
 
 
 async def test_batches_have_the_wanted_rows(client):
-    """Each batch has the given number of rows, and the last one the rest, for any page size."""
+    """Each batch has the given number of rows, for any page size.
+
+    The last batch has the remaining rows.
+    """
     for rows, page_size in [(100, 100), (99, 10), (7, 100), (249, 100), (250, 50), (10_000, 100)]:
         listing = client.conversations.list(page_size=page_size)
         batches = [batch async for batch in arrow_batches(listing, rows=rows)]
@@ -311,13 +320,16 @@ async def test_batches_have_the_wanted_rows(client):
 
 @pytest.mark.parametrize("rows", [0, -1, 1.5, "7"])
 async def test_wrong_rows(client, rows):
-    """A number of rows that is no whole number of at least 1 is refused before any request."""
+    """The number of rows must be a whole number of at least 1.
+
+    An error refuses any other number before any request.
+    """
     with pytest.raises(ConfigurationError, match="rows must be"):
         arrow_batches(client.conversations.list(), rows=rows)
 
 
 async def test_batches_end_before_an_error(listed):
-    """All records before an error are in a batch before it is raised."""
+    """Before an error is raised, all records before it have been yielded in a batch."""
     async with listed(*MALFORMED) as listing:
         batches = arrow_batches(listing, rows=50)
         batch = await anext(batches)
@@ -337,7 +349,10 @@ async def test_break_ends_the_walk(sandbox, client):
 
 
 async def test_large_records_make_smaller_batches(client, monkeypatch):
-    """A batch ends early if its records have that many bytes, so that no text column overflows."""
+    """A batch ends early if its records reach a number of bytes.
+
+    So no text column overflows.
+    """
     monkeypatch.setattr("cekat_async.frames.table_reader._PART_BYTES", 1)
     monkeypatch.setattr("cekat_async.frames.table_reader._BATCH_BYTES", 100_000)
     batches = [

@@ -1,4 +1,4 @@
-"""Requests to a sandbox as any HTTP client sends them, without the package's own client."""
+"""Plain HTTP requests to a sandbox, without the package's own client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Caller:
         return msgspec.json.decode(body)
 
     async def walk(self, after_page=None, **query):
-        """Yield every page's records, following cursors until there is none."""
+        """Yield the records of each page, and follow cursors until there is none."""
         cursor = {}
         while True:
             page = await self.page(**query, **cursor)
@@ -44,7 +44,7 @@ class Caller:
 
 
 async def send_once(request, handler):
-    """Keep aiohttp from sending a GET again by itself, as it does after these two errors."""
+    """Send a request without aiohttp's own retries, which follow these two errors of a GET."""
     try:
         return await handler(request)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

@@ -64,7 +64,7 @@ def test_an_account_can_have_only_added_conversations():
 
 
 def test_other_fields_are_generated_and_agree():
-    """The other fields of a record are generated, and agree with the given status."""
+    """Fields that were not given are generated, and agree with the given status."""
     sandbox = Sandbox(20)
     usual = {name for name in get_record(sandbox, get_ids(sandbox)[0]) if name != "x_sla"}
     for status, handled, resolved in [
@@ -84,7 +84,7 @@ def test_other_fields_are_generated_and_agree():
 
 
 def test_a_complete_conversation_is_sent_unchanged():
-    """A mapping in the API's form is sent unchanged, whatever it lacks or contains."""
+    """A mapping in the API's form is sent unchanged, whatever fields it lacks or contains."""
     sandbox = Sandbox(5)
     assert sandbox.add(WHOLE) == "mine"
     assert get_record(sandbox, "mine") == WHOLE
@@ -127,7 +127,7 @@ def test_a_record_of_a_client_can_be_added():
     ],
 )
 def test_anything_else_is_refused(conversation, fields, message):
-    """The error says what is wrong, and nothing is added."""
+    """For anything else, the error says what is wrong, and nothing is added."""
     sandbox = Sandbox(0)
     sandbox.add(id="there")
     with pytest.raises(ValueError, match=message):
@@ -136,9 +136,9 @@ def test_anything_else_is_refused(conversation, fields, message):
 
 
 def test_without_inboxes_a_conversation_brings_its_own():
-    """An account without inboxes needs ``inbox_id``.
+    """In an account without inboxes, the first conversation needs ``inbox_id``.
 
-    After that generated conversations have an inbox.
+    After that, generated conversations have an inbox.
     """
     sandbox = Sandbox(0, 0)
     with pytest.raises(ValueError, match="inbox_id"):
@@ -151,7 +151,7 @@ def test_without_inboxes_a_conversation_brings_its_own():
 
 
 def test_a_conversation_without_an_inbox_can_be_changed():
-    """It is in no inbox's listing, even after it has a message."""
+    """A conversation without an inbox is in no inbox's listing, even after it gets a message."""
     sandbox = Sandbox(0, 0)
     sandbox.add({"id": "mine", "inbox_id": 7})
     sandbox.touch("mine")
@@ -161,7 +161,7 @@ def test_a_conversation_without_an_inbox_can_be_changed():
 
 
 def test_a_new_inbox_is_in_the_listing_of_inboxes():
-    """It has the name and the platform of the conversation, and later ones join it."""
+    """A new inbox has the name and platform of its first conversation, and later ones join it."""
     sandbox = Sandbox(30, 2)
     sandbox.add(WHOLE)
     second = sandbox.add(inbox_id="shop")
@@ -183,7 +183,7 @@ def test_a_new_inbox_is_in_the_listing_of_inboxes():
 
 
 def test_the_position_is_the_time_of_last_activity():
-    """It is the time of the last message, of creation if that is later, and otherwise now."""
+    """The position is the time of the last message, of a later creation, or otherwise now."""
     sandbox = Sandbox(100)
     made_up = get_ids(sandbox)
     at = {id_: get_record(sandbox, id_)["created_at"] for id_ in made_up}
@@ -193,7 +193,7 @@ def test_the_position_is_the_time_of_last_activity():
     new = sandbox.add(last_message={"message": "no time"})
     ids = get_ids(sandbox)
     assert ids[0] == new
-    # A tie with the 50th, whose id is greater.
+    # The old one ties with the 50th generated conversation, whose id is greater.
     assert ids.index(old) == 51
     after = page["metadata"]["next_cursor"]
     assert get_page(sandbox, limit=1, **after)["data"][0]["id"] == old
@@ -201,13 +201,13 @@ def test_the_position_is_the_time_of_last_activity():
     assert get_ids(sandbox)[-1] == ancient
     late = sandbox.add(created_at="2030-01-01", last_message={"created_at": "2029-01-01"})
     assert get_ids(sandbox)[0] == late
-    # The sandbox's clock follows, so that later events are later.
+    # The sandbox's clock advances with it, so that later events have later times.
     sandbox.touch(ids[60])
     assert get_ids(sandbox)[:2] == [ids[60], late]
 
 
 def test_by_creation_the_position_is_the_time_of_creation():
-    """In that order a message changes no position."""
+    """In creation order, a message changes no position."""
     sandbox = Sandbox(10, dialect=Dialect(order="created"))
     first = sandbox.add(
         created_at="2030-01-01", last_message={"created_at": "2030-06-01T00:00:00Z"}
@@ -222,7 +222,7 @@ def test_by_creation_the_position_is_the_time_of_creation():
 
 @pytest.mark.parametrize("is_added", [True, False])
 def test_an_update_replaces_fields_and_keeps_the_position(is_added):
-    """Other fields keep their values, and filters use the new ones."""
+    """An update leaves other fields unchanged, and filters use the new values."""
     sandbox = Sandbox(20)
     if is_added:
         sandbox.add(created_at="2026-04-10T09:20:00", last_message=None)
@@ -239,7 +239,7 @@ def test_an_update_replaces_fields_and_keeps_the_position(is_added):
 
 
 def test_an_update_can_move_to_another_inbox():
-    """The conversation moves to the other inbox's listing, at the same time."""
+    """The conversation moves to the other inbox's listing and keeps its time."""
     sandbox = Sandbox(60, 3)
     ids, (first, second, _) = get_ids(sandbox), sandbox.inbox_ids
     moved = next(row["id"] for row in walk(sandbox, inbox_id=first)[2:])
@@ -287,7 +287,10 @@ def test_events_change_given_fields():
 
 
 def test_an_agent_has_one_id():
-    """Assigning sets status and agent without moving. A name has the same id everywhere."""
+    """Assigning sets status and agent, and moves nothing.
+
+    An agent's name has the same id everywhere.
+    """
     sandbox = Sandbox(200)
     ids = get_ids(sandbox)
     records = [json.loads(raw) for _, raw in sandbox.records()]
@@ -309,7 +312,7 @@ def test_an_agent_has_one_id():
 
 
 def test_an_unknown_conversation_is_an_error():
-    """The error names the id, and an id cannot be changed."""
+    """If an id is unknown, the error names it. An id cannot be changed."""
     sandbox = Sandbox(3)
     for change in (sandbox.update, lambda id_: sandbox.assign(id_, "Dewi")):
         with pytest.raises(KeyError, match="no conversation 'nobody'"):
@@ -326,7 +329,7 @@ def test_an_id_in_use_is_not_generated_again():
     sandbox.add(json.loads(other.record(copied)))
     made_up = {sandbox.create() for _ in range(5)}
     assert copied not in made_up
-    # The live mode draws numbers, and a skipped number is no conversation.
+    # The live mode draws conversation numbers, and a skipped number has no conversation.
     assert [sandbox._listing.nth(number) for number in (6, 7, 8)] == [6, None, 8]
     assert len(set(get_ids(sandbox))) == sandbox.count() == 11
     sandbox.delete(copied)
@@ -347,7 +350,7 @@ def test_an_account_can_be_copied():
 
 
 def test_added_conversations_take_part_in_the_live_mode():
-    """The live mode sends them messages and resolves them like any other."""
+    """The live mode sends messages to added conversations and resolves them like any others."""
     sandbox = Sandbox(0, live=Live(messages=2.0, resolved=1.0))
     ids = [sandbox.add(contact_name=f"Sari {number}") for number in range(4)]
     before = [get_record(sandbox, id_) for id_ in ids]
@@ -412,7 +415,7 @@ def change(sandbox, step, index, new):
     steps,
 )
 def test_walks_among_changes_yield_each_conversation_once(size, order, tie, limit, history):
-    """A walk among changes has each unchanged conversation once, and the next walk has all."""
+    """A walk during changes yields each unchanged conversation once, and the next yields all."""
     sandbox = Sandbox(size, 2, dialect=Dialect(order=order, tie=tie))
     untouched, changed = set(get_ids(sandbox)), set()
     seen, cursor = [], {}

@@ -21,7 +21,7 @@ async def sandbox():
 )
 @pytest.mark.parametrize("path", ["/api/conversations?limit=0", "/api/inboxes", "/nowhere"])
 async def test_a_wrong_key_gets_a_401(sandbox, caller, header, path):
-    """Any other key gets the documented 401, before any other check."""
+    """A wrong key gets the documented 401, before any other check."""
     given = {"Authorization": header.format(key=sandbox.api_key)}
     status, headers, body = await caller.get(path, headers=given)
     assert status == 401
@@ -43,7 +43,7 @@ async def test_only_the_configured_key_works(calling):
 
 
 async def test_a_page_is_ten_of_the_newest_and_a_cursor(sandbox, caller):
-    """Without parameters a page has ten records, the newest first, and a cursor to the last one."""
+    """Without parameters, a page has the ten newest records and a cursor to the last of them."""
     page = await caller.page()
     newest = list(sandbox.records())[:10]
     assert page == {
@@ -91,7 +91,7 @@ async def test_filters_choose_and_combine(sandbox, caller):
     "query", [{"inbox_id": "nobody"}, {"inbox_id": ""}, {"stage_status": "gone"}]
 )
 async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
-    """An unknown value is no error: the page is empty and the last one."""
+    """An unknown value is no error: the first page is empty and is the last page."""
     assert await caller.page(**query) == {"success": True, "data": [], "metadata": NOWHERE}
     assert sandbox.count(**query) == 0
 
@@ -137,7 +137,7 @@ async def test_bad_parameters_get_the_validation_error(caller, query, field):
 
 
 async def test_constructed_cursors_are_positions(sandbox, caller):
-    """A valid timestamp with any id is a position, in any format."""
+    """A timestamp of any valid format, together with any id, is a position."""
     rows = [id_ for id_, _ in sandbox.records()]
     fifth = (await caller.page(limit=5))["metadata"]["next_cursor"]
     ts = fifth["cursor_ts"]
@@ -156,7 +156,7 @@ async def test_constructed_cursors_are_positions(sandbox, caller):
 
 
 async def test_inboxes_come_in_numbered_pages(sandbox, caller):
-    """Ten inboxes by default, with totals, and nothing after the last page."""
+    """A page has ten inboxes by default, with totals, and pages after the last one are empty."""
     _, _, body = await caller.get("/api/inboxes")
     raws = [raw for _, raw in sandbox.inbox_records()]
     assert body.startswith(b'{"success":true,"data":[' + b",".join(raws) + b"]")
@@ -170,7 +170,7 @@ async def test_inboxes_come_in_numbered_pages(sandbox, caller):
 
 
 async def test_inbox_pages_have_limits(calling):
-    """The default is 10, the maximum is 100, and invalid values are refused."""
+    """The default page size is 10, the maximum is 100, and invalid values are refused."""
     async with Sandbox(200, 130) as sandbox, calling(sandbox) as caller:
         for query, shown in (({}, 10), ({"limit": 100}, 100), ({"limit": 500}, 100)):
             _, _, body = await caller.get("/api/inboxes", **query)
@@ -180,7 +180,10 @@ async def test_inbox_pages_have_limits(calling):
 
 
 async def test_a_forbidden_inbox_gets_a_403_until_it_is_allowed_again(sandbox, caller):
-    """Only requests for that inbox are refused. The listing of all still contains it."""
+    """Only requests for the forbidden inbox are refused.
+
+    The listing of all conversations still contains the inbox's conversations.
+    """
     first, second, *_ = sandbox.inbox_ids
     sandbox.forbid(first)
     status, _, body = await caller.get(inbox_id=first)

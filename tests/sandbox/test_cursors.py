@@ -1,4 +1,4 @@
-"""Cursors that the server never issued, over HTTP."""
+"""Cursors over HTTP, among them cursors that the server never issued."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def get_ids(sandbox):
 
 
 def read_invalid_fields(status, body):
-    """Return the fields in a validation error."""
+    """Return the fields that a validation error names."""
     reply = msgspec.json.decode(body)
     assert (status, reply["error"]["code"]) == (400, "VALIDATION_ERROR")
     return [detail["field"] for detail in reply["error"]["details"]]
@@ -62,7 +62,7 @@ async def make_cursors(caller):
 
 
 async def test_ignored_cursors_give_the_front_page(calling):
-    """A cursor that was never issued in this form gets the same bytes as no cursor."""
+    """A cursor that the server never issued exactly like this gets the same bytes as no cursor."""
     async with make_sandbox("ignore") as sandbox, calling(sandbox) as caller:
         for filters in ({}, {"inbox_id": sandbox.inbox_ids[0]}, {"stage_status": "assigned"}):
             front = await caller.get(limit=5, **filters)
@@ -72,14 +72,14 @@ async def test_ignored_cursors_give_the_front_page(calling):
 
 
 async def test_an_ignored_cursor_is_not_echoed(calling):
-    """An empty front page ends with nulls, whatever unknown cursor was sent."""
+    """An empty front page has null cursors, whatever unknown cursor was sent."""
     async with make_sandbox("ignore", end="echo") as sandbox, calling(sandbox) as caller:
         page = await caller.page(inbox_id="nobody", cursor_id="any", cursor_ts=TS)
         assert page["metadata"] == {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
 
 
 async def test_rejected_cursors_get_the_validation_error(calling):
-    """A cursor that was never issued in this form gets a 400 on ``cursor_id``."""
+    """A cursor that the server never issued exactly like this gets a 400 for ``cursor_id``."""
     async with make_sandbox("reject") as sandbox, calling(sandbox) as caller:
         for id_, ts in await make_cursors(caller):
             status, _, body = await caller.get(cursor_id=id_, cursor_ts=ts)
@@ -113,7 +113,7 @@ async def test_by_id_the_timestamp_does_not_count(calling, rows):
 
 
 async def test_by_id_an_unknown_id_is_refused(calling):
-    """Unknown ids and those of deleted conversations get a 400 on ``cursor_id``."""
+    """The id of an unknown or deleted conversation gets a 400 for ``cursor_id``."""
     async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         gone = get_ids(sandbox)[20]
         sandbox.delete(gone)
@@ -123,7 +123,7 @@ async def test_by_id_an_unknown_id_is_refused(calling):
 
 
 async def test_by_id_a_walk_continues_from_the_current_position_of_its_row(calling):
-    """After its row has moved to the front, the walk continues from the front."""
+    """If the cursor's row has moved to the front, the walk continues from the front."""
     async with make_sandbox("by_id") as sandbox, calling(sandbox) as caller:
         ids = get_ids(sandbox)
         cursor = (await caller.page(limit=20))["metadata"]["next_cursor"]
@@ -147,7 +147,7 @@ async def test_a_moved_row_leaves_its_cursor_where_it_was(calling, way):
 
 
 async def test_cursors_are_remembered_only_where_it_matters(calling):
-    """The sandbox stores issued cursors only in dialects that treat others differently."""
+    """The sandbox stores issued cursors only in dialects that treat other cursors differently."""
     for way in WAYS:
         async with make_sandbox(way) as sandbox, calling(sandbox) as caller:
             await caller.ids(limit=7)

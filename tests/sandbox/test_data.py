@@ -34,7 +34,7 @@ def rows():
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_gives_others():
-    """Two sandboxes with one seed are equal byte for byte. Different seeds share no record."""
+    """Two sandboxes with the same seed are equal byte for byte. Different seeds share no record."""
     assert list(Sandbox(200, 5, 7).records()) == list(Sandbox(200, 5, 7).records())
     assert not set(Sandbox(200, 5, 7).records()) & set(Sandbox(200, 5, 8).records())
     assert list(Sandbox(9, 5, 7).inbox_records()) == list(Sandbox(9, 5, 7).inbox_records())
@@ -55,7 +55,7 @@ def unsettled(seed, dialect):
 
 
 def test_a_seed_gives_the_same_bytes_in_every_version():
-    """A seed has the same data in every version and dialect, also after changes."""
+    """A seed gives the same data in every version and dialect, even after changes."""
     digest = hashlib.sha256()
     for seed, order in ((1, "activity"), (-7, "created"), (2**40, "ascending")):
         for timestamps in ("offset", "z", "micro", "naive", "space"):
@@ -67,7 +67,7 @@ def test_a_seed_gives_the_same_bytes_in_every_version():
 
 
 def test_a_conversation_does_not_depend_on_their_number():
-    """The n-th conversation of a small and of a large account are equal, except for the inbox."""
+    """The n-th conversation is the same in a small and a large account, except for its inbox."""
     small, large = decoded(Sandbox(500)), decoded(Sandbox(900))
     assert [row["id"] for row in small] == [row["id"] for row in large][:500]
     assert [row["contact_id"] for row in small] == [row["contact_id"] for row in large][:500]
@@ -122,7 +122,7 @@ def test_text_is_utf_8_and_not_escaped():
 
 
 def test_without_unknown_fields_there_are_none():
-    """``unknown_fields=False`` leaves the documented fields, in labels too."""
+    """``unknown_fields=False`` leaves only the documented fields, even in labels."""
     for row in decoded(Sandbox(500, dialect=Dialect(unknown_fields=False))):
         assert row.keys() == DOCUMENTED
         assert all(label.keys() == {"id", "name"} for label in row["labels"] or ())
@@ -149,7 +149,7 @@ def test_inbox_sizes_are_skewed_and_none_is_empty():
     "conversations, inboxes", [(10_000, 10_000), (12_345, 10_000), (100, 1), (50_001, 300)]
 )
 def test_every_inbox_has_a_conversation_when_there_are_enough(conversations, inboxes):
-    """With as many conversations as inboxes no inbox is empty."""
+    """If there are as many conversations as inboxes, no inbox is empty."""
     sandbox = Sandbox(conversations, inboxes)
     sizes = [sandbox.count(inbox) for inbox in sandbox.inbox_ids]
     assert min(sizes) >= 1
@@ -157,7 +157,7 @@ def test_every_inbox_has_a_conversation_when_there_are_enough(conversations, inb
 
 
 def test_inboxes_have_the_documented_fields_and_unique_names():
-    """Ids and names differ between inboxes, and conversations contain them."""
+    """Each inbox has a different id and name, and its conversations contain both."""
     sandbox = Sandbox(500, 40)
     inboxes = {id_: msgspec.json.decode(raw) for id_, raw in sandbox.inbox_records()}
     assert list(inboxes) == sandbox.inbox_ids
@@ -179,7 +179,7 @@ def test_small_accounts_work(conversations, inboxes, count):
 
 
 def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
-    """Starting takes the same work for any number, and reading takes the memory of a page."""
+    """Starting takes constant work, and reading takes memory for one page, whatever the size."""
     Sandbox(1)
     few = calls_in(lambda: Sandbox(1000, 8))
     assert calls_in(lambda: Sandbox(1_000_000, 8)) < few + 20_000
@@ -197,7 +197,7 @@ def test_a_million_conversations_cost_nothing_to_start_and_little_to_read():
 
 
 def test_a_cache_changes_no_byte():
-    """Cached records equal rendered ones, also after changes and with a small cache."""
+    """Cached records equal rendered records, even after changes and with a small cache."""
     for cache in (1, 50, 1000):
         plain, cached = (Sandbox(200, cache=cache) for cache in (0, cache))
         for _ in range(3):
@@ -211,7 +211,7 @@ def test_a_cache_changes_no_byte():
 
 
 def test_a_cache_is_bounded():
-    """The cache never has more than the given number, and without a cache nothing is stored."""
+    """The cache never exceeds the given number of records, and it can be switched off."""
     sandbox = Sandbox(500, cache=120)
     for _ in range(2):
         assert sum(1 for _ in sandbox.records()) == 500
@@ -220,7 +220,7 @@ def test_a_cache_is_bounded():
 
 
 def test_a_record_is_found_by_its_id():
-    """``record(id)`` returns that conversation's bytes, and raises for an unknown id."""
+    """``record(id)`` returns that conversation's bytes, and raises an error for an unknown id."""
     sandbox = Sandbox(1_000_000)
     for id_, raw in islice(sandbox.records(), 0, 500, 50):
         assert sandbox.record(id_) == raw

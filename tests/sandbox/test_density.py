@@ -34,7 +34,7 @@ def get_times(density, size, **options):
 
 
 def find_bursts(times):
-    """Split falling timestamps where a gap is much longer than usual."""
+    """Split decreasing timestamps wherever a gap is much longer than usual."""
     usual = median(a - b for a, b in pairwise(times))
     bursts = [times[:1]]
     for before, at in pairwise(times):
@@ -50,7 +50,7 @@ def find_bursts(times):
 @example("recent", 1, 0, 1)
 @example("recent", 9, 0, 1)
 def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
-    """For any density the newest is the documented one, ``tie`` share each, and all fall."""
+    """For any density, times start at the documented one and fall, and ``tie`` rows share each."""
     times = get_times(density, size, seed=seed, tie=tie)
     assert times[:1] in ([], [NEWEST])
     assert all((a == b) if n % tie else (a > b) for n, (a, b) in enumerate(pairwise(times), 1))
@@ -60,7 +60,7 @@ def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
 @pytest.mark.parametrize("tie", [1, 7, 1000])
 @pytest.mark.parametrize("size", [500, 40_000, 1_000_000, 100_000_000])
 def test_every_place_in_a_large_account_is_found_at_once(density, tie, size):
-    """Rank and timestamp are inverse functions, also at the edges of every period."""
+    """Rank and timestamp are inverse functions, even at the edges of every period."""
     account = make_account(density, size, tie=tie)
     timeline, of = account.timeline, account.ids.encode
     edges = {first * tie + near for first in timeline._firsts for near in (-2, -1, 0, 1, tie)}
@@ -94,7 +94,7 @@ def test_bursts_are_few_and_unequal_and_gaps_are_long(size, least, most):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_most_are_recent(size):
-    """Nine in ten are within a hundredth of the time, and the others are spread over the rest."""
+    """Nine in ten conversations are in the latest hundredth of the time, and the rest before."""
     times = get_times("recent", size)
     whole = times[0] - times[-1]
     recent = sum(times[0] - at <= whole / 100 for at in times)
@@ -116,13 +116,13 @@ def test_the_whole_time_does_not_depend_on_the_density(size):
 
 
 def test_another_seed_has_other_bursts():
-    """The seed determines the sizes of the bursts, as all other data."""
+    """The seed determines the sizes of the bursts, like all other data."""
     shapes = [[len(b) for b in find_bursts(get_times("bursty", 2000, seed=s))] for s in (1, 1, 2)]
     assert shapes[0] == shapes[1] != shapes[2]
 
 
 async def test_a_cursor_in_a_gap_points_to_the_next_burst(calling):
-    """A constructed cursor between two bursts continues with the older burst, from its start."""
+    """A constructed cursor between two bursts continues with the whole older burst."""
     bursts = find_bursts(get_times("bursty", 400))
     dialect = Dialect(density="bursty")
     async with Sandbox(400, dialect=dialect) as sandbox, calling(sandbox) as caller:

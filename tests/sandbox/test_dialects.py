@@ -27,7 +27,7 @@ NULLS = {"next_cursor": {"cursor_id": None, "cursor_ts": None}}
 )
 @pytest.mark.parametrize("limit", [10, 12])
 async def test_the_last_page_ends_the_walk(calling, end, rest, limit):
-    """The last page, full or not, ends the listing in the dialect's way."""
+    """The last page, full or not, ends the listing in the way that the dialect defines."""
     async with Sandbox(20, dialect=Dialect(end=end)) as sandbox, calling(sandbox) as caller:
         first = await caller.page(limit=limit)
         last = await caller.page(limit=limit, **first["metadata"]["next_cursor"])
@@ -76,7 +76,7 @@ async def test_timestamps_follow_the_dialect_and_cursors_do_not(calling, timesta
 
 @pytest.mark.parametrize("order", ["activity", "created", "ascending"])
 async def test_the_order(calling, order):
-    """The cursors' timestamps fall or rise, and by creation they are the times of creation."""
+    """The cursors' timestamps fall or rise, and by creation, they are creation times."""
     async with Sandbox(60, dialect=Dialect(order=order)) as sandbox, calling(sandbox) as caller:
         times, cursor = [], {}
         for _ in range(59):
@@ -101,7 +101,7 @@ async def test_the_order(calling, order):
 async def test_bodies_are_compressed_for_those_who_accept_it(
     calling, how, unpack, accepted, packed
 ):
-    """Bodies, also of errors, are compressed exactly if the client's header allows it."""
+    """All bodies, even those of errors, are compressed only if the client's header allows it."""
     headers = {"Accept-Encoding": accepted.format(how)}
     dialect = Dialect(compress=how)
     async with (
@@ -115,14 +115,14 @@ async def test_bodies_are_compressed_for_those_who_accept_it(
 
 
 def test_compressed_bytes_do_not_depend_on_the_time():
-    """The same request gets the same bytes, because gzip's header has no time."""
+    """The same request gets the same bytes, because the gzip header contains no time."""
     packed, _ = compress_body(b"{}", "gzip", accepted="gzip")
     assert packed[:2] == b"\x1f\x8b"
     assert packed[4:8] == bytes(4)
 
 
 async def test_the_maximum(calling):
-    """``max_limit`` sets the maximum, and the default if it is below ten."""
+    """``max_limit`` sets the maximum, and also the default if the maximum is below ten."""
     async with Sandbox(300, dialect=Dialect(max_limit=3)) as sandbox, calling(sandbox) as caller:
         assert len((await caller.page())["data"]) == 3
         assert len((await caller.page(limit=50))["data"]) == 3

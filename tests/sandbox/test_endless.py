@@ -10,7 +10,7 @@ from cekat_async.sandbox import Dialect, Sandbox
 
 
 async def walk(caller, pages, **query):
-    """Return the ids and the cursor of that many pages."""
+    """Return the ids and the cursor of each page, for the given number of pages."""
     found, cursor = [], {}
     for _ in range(pages):
         page = await caller.page(**query, **cursor)
@@ -24,7 +24,7 @@ async def walk(caller, pages, **query):
     [("empty", [[]] * 5), ("repeat", ["abcd"] * 5), ("cycle", ["abcd", "efgh", "ij"] * 2)],
 )
 async def test_pages_after_the_end(calling, endless, after_the_end):
-    """They are empty, the first page, or all of the listing, and no cursor is repeated."""
+    """Pages after the end are empty, or repeat the first or all pages, with new cursors."""
     async with Sandbox(10, 1, dialect=Dialect(endless=endless)) as sandbox:
         letter = dict(zip((id_ for id_, _ in sandbox.records()), "abcdefghij", strict=True))
         async with calling(sandbox) as caller:
@@ -48,7 +48,7 @@ async def test_pages_after_the_end(calling, endless, after_the_end):
     ],
 )
 async def test_the_times_of_their_cursors(calling, order, sign, times, first, step):
-    """They are constant, rise or fall, are in the far past or future, or are no times."""
+    """The times of these cursors stay, rise or fall, are very early or late, or are no times."""
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with Sandbox(10, 1, dialect=dialect) as sandbox, calling(sandbox) as caller:
         found = [cursor["cursor_ts"] for _, cursor in await walk(caller, 5, limit=10)]
@@ -62,7 +62,7 @@ async def test_the_times_of_their_cursors(calling, order, sign, times, first, st
 
 
 async def test_each_listing_has_pages_after_its_own_end(calling):
-    """An inbox's listing repeats only its own conversations. An empty one has empty pages."""
+    """An inbox's listing repeats only its own conversations. An empty inbox has empty pages."""
     async with Sandbox(60, 3, dialect=Dialect(endless="cycle")) as sandbox:
         inbox = sandbox.inbox_ids[1]
         async with calling(sandbox) as caller:
@@ -80,7 +80,7 @@ async def test_each_listing_has_pages_after_its_own_end(calling):
     [("empty", [2, 1, 0, 0, 0]), ("repeat", [2, 1, 2, 2, 2]), ("cycle", [2, 1, 2, 1, 2])],
 )
 async def test_inboxes_never_end_either(calling, endless, lengths):
-    """Each page of inboxes reports another page, and one more inbox than there are."""
+    """Each page of inboxes announces another page, and a total of one inbox too many."""
     async with (
         Sandbox(0, 3, dialect=Dialect(endless=endless)) as sandbox,
         calling(sandbox) as caller,

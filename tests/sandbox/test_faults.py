@@ -23,7 +23,7 @@ async def sandbox():
 
 @pytest.mark.parametrize("wrong", ["503", 503, Faults(), None])
 async def test_what_is_no_fault_is_refused(sandbox, caller, wrong):
-    """Anything but a fault raises at once, and the next requests succeed."""
+    """Scripting anything but a fault raises an error, and the next requests succeed."""
     for add in (sandbox.fail_next, FaultInjector(sandbox).add):
         with pytest.raises(ValueError, match=r"a fault must be a Fault such as .*, not "):
             add(wrong)
@@ -32,7 +32,7 @@ async def test_what_is_no_fault_is_refused(sandbox, caller, wrong):
 
 
 async def test_the_script_is_played_first_and_in_order(sandbox, caller):
-    """Scripted faults apply to the next requests, one each, and to no other."""
+    """Each scripted fault applies to one of the next requests, and to no other request."""
     sandbox.fail_next(Fault.status(500), Fault.ok(), Fault.status(503))
     sandbox.fail_next(Fault.status(504))
     assert [(await caller.get())[0] for _ in range(5)] == [500, 200, 503, 504, 200]
@@ -54,7 +54,7 @@ async def test_the_script_is_played_first_and_in_order(sandbox, caller):
     ],
 )
 async def test_an_error_status_has_one_of_three_bodies(sandbox, caller, body, kind, start):
-    """The body is JSON, HTML or empty, with additional headers."""
+    """The body of a faulty reply is JSON, HTML or empty, and the reply has additional headers."""
     sandbox.fail_next(Fault.status(503, body=body, headers={"Retry-After": "7"}))
     status, headers, got = await caller.get()
     assert status == 503
@@ -66,7 +66,7 @@ async def test_an_error_status_has_one_of_three_bodies(sandbox, caller, body, ki
 
 
 async def test_a_drop_closes_the_connection_before_any_byte(sandbox, caller):
-    """The client sees a disconnection, and the log a request without a status."""
+    """The client sees a disconnection, and the log has a request without a status."""
     sandbox.fail_next(Fault.drop())
     with pytest.raises(aiohttp.ClientConnectionError):
         await caller.get()
@@ -76,7 +76,7 @@ async def test_a_drop_closes_the_connection_before_any_byte(sandbox, caller):
 
 
 async def test_a_drop_on_a_used_connection_is_sent_again_by_some_clients(sandbox, calling):
-    """aiohttp then repeats a GET by itself, and the log has both requests."""
+    """After a drop on a used connection, aiohttp repeats a GET by itself, and both are logged."""
     async with calling(sandbox, middlewares=()) as caller:
         await caller.get()
         sandbox.fail_next(Fault.drop())
@@ -101,7 +101,7 @@ async def test_a_drop_in_mid_body_sends_a_part(sandbox, caller, keep):
 
 
 async def test_a_truncated_body_is_a_whole_reply_with_half_a_json(sandbox, caller):
-    """The HTTP reply is complete, and its JSON is not."""
+    """The HTTP reply is complete, but its JSON is not."""
     whole = (await caller.get())[2]
     sandbox.fail_next(Fault.truncate())
     status, headers, body = await caller.get()
@@ -114,7 +114,7 @@ async def test_a_truncated_body_is_a_whole_reply_with_half_a_json(sandbox, calle
 
 
 async def test_a_truncated_body_can_be_compressed_as_well(calling):
-    """The JSON is truncated, and the compression is complete."""
+    """The JSON is truncated before compression, so the compressed body is complete."""
     async with Sandbox(20, dialect=Dialect(compress="gzip")) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.truncate(0.25))
         _, headers, body = await caller.get()
@@ -134,7 +134,10 @@ async def test_a_delay_sends_the_reply_late(sandbox, caller):
 
 
 async def test_a_hang_never_answers(sandbox, caller):
-    """The request is logged without a status, and its end closes the connection."""
+    """A hanging request is logged without a status.
+
+    When the client gives up, the connection closes.
+    """
     sandbox.fail_next(Fault.hang())
     asking = asyncio.create_task(caller.get())
     await until(lambda: sandbox.log.requests)
@@ -146,7 +149,7 @@ async def test_a_hang_never_answers(sandbox, caller):
 
 
 async def test_a_trickle_arrives_in_small_pieces(sandbox, caller):
-    """The body is complete in the end, and arrives in many pieces."""
+    """The body is complete in the end, but arrives in many pieces."""
     usual = (await caller.get(limit=1))[2]
     sandbox.fail_next(Fault.trickle(0.001, size=100))
     async with caller.session.get("/api/conversations?limit=1") as reply:
@@ -205,14 +208,14 @@ async def test_random_faults_spare_refused_requests(calling):
 
 
 def test_random_faults_are_the_same_for_the_same_seed():
-    """A seed determines the sequence, and another seed has another one."""
+    """The seed determines the sequence of faults, and another seed gives another sequence."""
     one, two = (list(islice(Faults(error=0.3, drop=0.3, seed=4).draws(), 50)) for _ in range(2))
     assert one == two
     assert one != list(islice(Faults(error=0.3, drop=0.3, seed=5).draws(), 50))
 
 
 def test_random_faults_have_the_given_chances():
-    """The shares in ten thousand draws are near the chances, and all others are normal replies."""
+    """In ten thousand draws, the shares are near the chances, and all others are normal replies."""
     faults = Faults(drop=0.05, drop_mid_body=0.1, error=0.2, truncate=0.05, too_many=0.1, slow=0.15)
     drawn = Counter(fault.name for fault in islice(faults.draws(), 10_000))
     for name, chance in [*faults.probabilities(), ("", 0.35)]:
@@ -248,7 +251,7 @@ async def test_a_429_without_a_reason_has_a_retry_after(calling, after, said):
     ],
 )
 async def test_each_random_fault_happens_and_is_named(calling, faults, status):
-    """Each chance causes its fault, which has its name in the log."""
+    """Each chance causes its fault, and the log has the name of that fault."""
     name = next(name for name, probability in faults.probabilities() if probability)
     async with (
         Sandbox(5, faults=faults) as sandbox,

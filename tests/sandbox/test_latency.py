@@ -1,4 +1,4 @@
-"""The latency of replies, and the moment at which the account is read for them."""
+"""The latency of replies, and the moment at which a reply reads the account."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REQUEST = SimpleNamespace(
 
 
 class SlowApi:
-    """An API that takes some time of the virtual clock for each reply."""
+    """An API whose replies take some time on the virtual clock."""
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -59,7 +59,7 @@ def test_the_whole_takes_the_latency(latency, making, expected):
 
 
 def test_every_kind_of_answer_takes_the_latency():
-    """Errors and hangs have the latency too, and a delay is added to it."""
+    """Replies with faults also take the latency, and a delay is added to it."""
     faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
     assert measure(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
 
@@ -77,9 +77,9 @@ def test_replies_wait_concurrently():
 
 @pytest.mark.parametrize("latency, faults", [(0.2, [Fault.ok()]), (0.0, [Fault.delay(0.2)])])
 async def test_a_reply_shows_the_account_at_the_arrival(calling, latency, faults):
-    """A reply does not have changes made during its latency.
+    """A reply does not contain changes that were made during its latency.
 
-    The log has its status when it is sent.
+    The log has the status of a reply when the reply is sent.
     """
     async with Sandbox(30, latency=latency) as sandbox, calling(sandbox) as caller:
         before = [id_ for id_, _ in sandbox.records()]
@@ -108,7 +108,7 @@ async def test_live_events_happen_at_the_arrival(calling):
 
 
 async def test_requests_meet_the_account_in_the_order_of_the_log(calling):
-    """Each of several concurrent replies has the changes of the requests before it."""
+    """Each of several concurrent replies contains the changes that earlier requests caused."""
     live = Live(created=1.0)
     async with Sandbox(30, latency=0.05, live=live, quota=None) as sandbox:
         async with calling(sandbox) as caller:

@@ -1,4 +1,4 @@
-"""Starting and stopping sandboxes, also several at the same time."""
+"""Starting and stopping sandboxes, even several at the same time."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cekat_async.sandbox import Fault, Quota, Sandbox
 
 
 async def test_it_has_an_address_when_it_runs(calling):
-    """Before the start the address raises an error with advice.
+    """Before the start, reading the address raises an error with advice.
 
-    After the end nothing listens there.
+    After the end, nothing listens at that address.
     """
     sandbox = Sandbox(5)
     with pytest.raises(RuntimeError, match="async with"):
@@ -35,7 +35,7 @@ async def test_it_has_an_address_when_it_runs(calling):
 
 
 async def test_it_is_entered_once():
-    """A sandbox cannot be entered again, neither while it runs nor later."""
+    """A sandbox cannot be entered a second time, either while it runs or later."""
     sandbox = Sandbox(5)
     async with sandbox:
         with pytest.raises(RuntimeError, match="once"):
@@ -45,7 +45,7 @@ async def test_it_is_entered_once():
 
 
 async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
-    """The given ``port`` is used. If it is in use, the system's error is raised."""
+    """The given ``port`` is used. If that port is in use, the system's error is raised."""
     async with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
@@ -80,7 +80,7 @@ async def test_closing_waits_for_nobody_and_leaves_nothing(calling, fault):
 async def test_closing_in_the_moment_of_a_connection_loses_no_socket():
     """Connections that are just being accepted are closed too.
 
-    An open one would cause a warning.
+    A connection that is left open would cause a warning.
     """
     for turns in range(12):
         sandbox = Sandbox(5)

@@ -34,7 +34,7 @@ def get_listing(size, inboxes, seed, order, tie, density="even"):
 
 
 def make_model(account, order):
-    """Return every row, sorted by the definition alone."""
+    """Return all rows, sorted only by the definition of the order."""
     rows = [(account.timeline.get_time(n), account.ids.encode(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
 
@@ -77,12 +77,12 @@ def test_a_walk_yields_exactly_the_matching_rows_once(
 @settings(max_examples=50 * EFFORT)
 @given(sizes, seeds, orders, ties, densities, st.data())
 def test_rows_after_any_sort_key(size, seed, order, tie, density, data):
-    """Any timestamp with any id is a sort key, and exactly the rows after it follow."""
+    """Any timestamp with any id is a sort key, and the listing continues with the rows after it."""
     account, listing = get_listing(size, 4, seed, order, tie, density)
     model = make_model(account, order)
     known = [row[0] for row in model] or [NEWEST]
     nearby = st.sampled_from(known).flatmap(lambda at: st.integers(at - 2, at + 2))
-    # In a gap between two bursts, or before or after all rows.
+    # The drawn time may be in a gap between two bursts, or before or after all rows.
     anywhere = st.integers(min(known) - 10**10, NEWEST + 10**6)
     ids = st.text(max_size=3) | st.sampled_from([row[1] for row in model] or [""])
     for ts in (data.draw(nearby), data.draw(anywhere)):
@@ -118,7 +118,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
         having = [row for row in rows if account.status(row[2], listing.change(row[2])) == status]
         assert list(listing.rows(status=status)) == having
         assert listing.count(None, status) == len(having)
-    # Rows that a change inserted are at one end.
+    # Rows that a change inserts are at one end of the listing.
     ends = {*range(len(rows))[:3], *range(len(rows))[-3:]}
     for at in ends | {data.draw(st.integers(0, len(rows) - 1)) for _ in rows[:1]}:
         assert list(listing.rows(rows[at][:2])) == rows[at + 1 :]
@@ -127,7 +127,7 @@ def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, t
 @often
 @given(st.integers(1, 120), seeds, ties, st.integers(1, 20), st.integers(0, 10_000))
 def test_an_untouched_conversation_is_seen_exactly_once(size, seed, tie, limit, salt):
-    """While others change, a walk returns each unchanged conversation exactly once."""
+    """While other conversations change, a walk returns each unchanged one exactly once."""
     _, listing = get_listing(size, 3, seed, "activity", tie)
     events = LiveEvents(Live(messages=1.5, created=0.5, resolved=0.5, seed=salt), listing)
     seen, after = [], None

@@ -17,7 +17,7 @@ def get_ids(sandbox):
 
 
 def test_a_message_moves_a_conversation_to_the_front():
-    """It has a new last message, later than all others, and is the first of the listing."""
+    """The conversation gets a new last message, later than all others, and is listed first."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     old = get_record(sandbox, before[30])
@@ -43,7 +43,7 @@ def test_two_messages_are_two_different_messages():
 
 
 def test_a_new_conversation_appears_at_the_front():
-    """It is pending, the newest, in one of the inboxes, and counted."""
+    """A new conversation is pending, is the newest, is in one of the inboxes, and is counted."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     new = sandbox.create()
@@ -72,7 +72,7 @@ def test_resolving_changes_the_record_and_not_the_place():
 
 
 def test_a_deleted_conversation_is_nowhere():
-    """It is not listed, found or counted, and cannot be changed any more."""
+    """A deleted conversation is not listed, found or counted, and can no longer be changed."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     sandbox.delete(before[10])
@@ -84,7 +84,7 @@ def test_a_deleted_conversation_is_nowhere():
 
 
 def test_by_creation_a_message_moves_nothing():
-    """In that order only the creation determines the position.
+    """In creation order, only the time of creation determines the position.
 
     New conversations are still first.
     """
@@ -99,7 +99,7 @@ def test_by_creation_a_message_moves_nothing():
 
 
 def test_ascending_a_message_moves_to_the_end():
-    """With the oldest activity first, the newest is last."""
+    """In ascending order, the conversation with the newest message is last."""
     sandbox = Sandbox(50, dialect=Dialect(order="ascending"))
     before = get_ids(sandbox)
     assert before == get_ids(Sandbox(50))[::-1]
@@ -133,7 +133,7 @@ def test_in_an_empty_account_conversations_can_appear():
     ],
 )
 async def test_events_happen_after_each_page(calling, live, moved, created, resolved):
-    """Ten pages cause ten times the expected events, and only pages of conversations do."""
+    """Ten pages cause ten times the expected events, and other replies cause none."""
     async with Sandbox(600, live=live) as sandbox, calling(sandbox) as caller:
         before = dict(sandbox.records())
         unresolved = sandbox.count(None, "resolved")
@@ -162,7 +162,7 @@ async def test_in_an_account_without_inboxes_nothing_happens(calling):
 
 
 async def test_a_fraction_is_a_probability(calling):
-    """0.25 created per page is one in about a quarter of the pages."""
+    """With ``created=0.25``, about a quarter of the pages create one conversation."""
     async with Sandbox(10, live=Live(created=0.25), quota=None) as sandbox:
         async with calling(sandbox) as caller:
             for _ in range(200):
@@ -171,7 +171,7 @@ async def test_a_fraction_is_a_probability(calling):
 
 
 async def test_events_are_the_same_for_the_same_seed(calling):
-    """Two live walks return the same bytes, and another seed of events other ones."""
+    """Two live walks with one seed return the same bytes, and another seed gives other bytes."""
     walks = []
     for seed in (1, 1, 2):
         live = Live(messages=2.0, created=0.5, resolved=0.5, seed=seed)

@@ -29,7 +29,7 @@ def test_the_most_in_any_window_is_counted(gaps, seconds):
 
 
 async def test_a_request_is_logged_as_it_was_sent(calling):
-    """Method, path, query, agent and encoding are those that were sent, byte for byte."""
+    """The log has method, path, query, agent and encoding byte for byte as they were sent."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         query = "cursor_ts=2026-04-10T09%3A51:19.885&cursor_id=%41b+c&x"
         url = URL(f"{sandbox.base_url}/api/conv%65rsations?{query}", encoded=True)
@@ -49,7 +49,7 @@ async def test_a_request_is_logged_as_it_was_sent(calling):
 
 
 async def test_the_key_is_nowhere_in_the_log(calling):
-    """Neither the log nor any of its records contains the key, right or wrong."""
+    """Neither the log nor any of its records contains a key, whether right or wrong."""
     async with Sandbox(5, api_key="top-secret-key") as sandbox:
         for key in ("top-secret-key", "wrong-secret-key"):
             async with calling(sandbox, key=key) as caller:
@@ -73,7 +73,7 @@ async def test_each_request_is_logged_in_one_line_without_private_values(calling
 
 
 async def test_answers_are_counted(calling):
-    """``served`` counts complete 200s, and ``refused`` counts 429s."""
+    """``served`` counts complete 200 replies, and ``refused`` counts 429 replies."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         sandbox.fail_next(Fault.ok(), Fault.status(429), Fault.truncate(), Fault.status(500))
         for _ in range(5):
@@ -84,9 +84,9 @@ async def test_answers_are_counted(calling):
 
 
 async def test_connections_are_counted(calling):
-    """A reused connection counts once, and each parallel or dropped one counts.
+    """A reused connection counts once, and parallel or dropped connections count separately.
 
-    Closed ones are not open.
+    Closed connections do not count as open.
     """
     async with Sandbox(5, latency=0.02) as sandbox:
         async with calling(sandbox) as caller:
@@ -104,7 +104,7 @@ async def test_connections_are_counted(calling):
 
 
 async def test_the_log_can_be_cleared(calling):
-    """Clearing removes requests and closed connections, and keeps open ones."""
+    """Clearing the log removes requests and closed connections, and keeps open connections."""
     async with Sandbox(5) as sandbox, calling(sandbox) as caller:
         await caller.get()
         sandbox.log.clear()

@@ -76,7 +76,7 @@ def test_invalid_options_are_refused_by_name(build, options, named):
 
 @pytest.mark.parametrize("value", [Quota(), Dialect(), Live(), Faults(), Fault.ok()])
 def test_options_are_values(value):
-    """They compare by content and cannot be changed."""
+    """Option objects compare by content and cannot be changed."""
     assert value == type(value)(**{name: getattr(value, name) for name in value.__struct_fields__})
     with pytest.raises(AttributeError):
         setattr(value, value.__struct_fields__[0], 1)
@@ -89,7 +89,7 @@ def test_chances_that_fill_the_whole_are_allowed():
 
 
 def test_the_default_key_is_long_and_obviously_fake():
-    """The key is the same in every sandbox and says that it is one of a sandbox."""
+    """The default key is the same in every sandbox, and says that it is not a real key."""
     assert Sandbox(1).api_key == Sandbox(2).api_key
     assert len(Sandbox(1).api_key) > 40
     assert "not-a-real-key" in Sandbox(1).api_key

@@ -1,4 +1,4 @@
-"""Quotas: the counters on a simulated clock, their headers, and one quota over sockets."""
+"""Quotas: counters on a simulated clock, their headers, and a quota over sockets."""
 
 from __future__ import annotations
 
@@ -29,32 +29,35 @@ gaps = st.lists(st.floats(0.0, 20.0), max_size=60)
 
 
 def find_granted(quota, times):
-    """Return the times at which a fresh counter grants."""
+    """Return those of the given times at which a new counter grants a request."""
     counting = build_counter(quota)
     return [now for now in times if counting.take(now).granted]
 
 
 def count_most(times, seconds):
-    """Return the most times in any half-open window that starts with one, by definition."""
+    """Return the most times in any half-open window that starts with one of the times."""
     return max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
 
 
 def test_a_fixed_window_is_aligned_to_the_clock():
-    """Windows start at the phase and then every ``per`` seconds, independent of requests."""
+    """Windows start at the phase and then every ``per`` seconds, independently of requests."""
     quota = Quota(2, per=10.0, phase=3.0)
     times = [11.0, 12.0, 12.9, 13.0, 22.9, 22.95, 23.0]
     assert find_granted(quota, times) == [11.0, 12.0, 13.0, 22.9, 23.0]
 
 
 def test_a_fixed_window_lets_double_through_across_its_edge():
-    """Around the edge of two windows twice the quota is granted, unlike with a sliding window."""
+    """Around the edge of two windows, twice the quota is granted.
+
+    A sliding window prevents that.
+    """
     times = [9.0, 9.0, 9.0, 10.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0), times) == [9.0, 9.0, 10.0, 10.0]
     assert find_granted(Quota(2, per=10.0, window="sliding"), times) == [9.0, 9.0]
 
 
 def test_a_first_hit_window_starts_with_the_first_request():
-    """A window starts with the first request after the end of the last one."""
+    """A window starts with the first request after the end of the previous window."""
     quota = Quota(2, per=10.0, window="first_hit")
     times = [4.0, 5.0, 13.9, 14.0, 20.0, 23.9, 24.0]
     assert find_granted(quota, times) == [4.0, 5.0, 14.0, 20.0, 24.0]
@@ -75,7 +78,7 @@ def test_a_bucket_starts_full_and_refills_evenly():
 
 
 def test_a_daily_limit_applies_in_addition_to_the_window():
-    """A used-up daily quota refuses, and reports the time until the end of the day."""
+    """A used-up daily quota refuses requests, and reports the time until the end of the day."""
     counting = build_counter(Quota(10, per=1.0, per_day=3))
     states = [counting.take(100.0 + 2 * step) for step in range(4)]
     assert [state.granted for state in states] == [1, 1, 1, 0]
@@ -94,7 +97,7 @@ def test_requests_that_the_window_refuses_do_not_count_for_the_day():
 @settings(deadline=None)
 @given(quotas, gaps)
 def test_a_counter_never_grants_more_than_its_window_allows(quota, gaps):
-    """A sliding window grants N in any window. The others grant at most 2 N."""
+    """A sliding window grants N requests in any window. The other kinds grant at most 2 N."""
     times = [sum(gaps[:end]) for end in range(1, len(gaps) + 1)]
     most = count_most(find_granted(quota, times), quota.per)
     assert most <= quota.requests * (1 if quota.window == "sliding" else 2)

@@ -16,7 +16,7 @@ from cekat_async.sandbox import Fault, FaultInjector, Quota, Sandbox
 
 
 def get(sandbox, path="/api/conversations?limit=100"):
-    """Send a request as synchronous code does."""
+    """Send a request from synchronous code."""
     connection = http.client.HTTPConnection(urlsplit(sandbox.base_url).netloc, timeout=60)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {sandbox.api_key}"})
@@ -31,7 +31,10 @@ def get_threads():
 
 
 def test_synchronous_code_can_use_it():
-    """``with`` runs it until the end of the block. After that thread and connections are gone."""
+    """``with`` runs the sandbox until the end of the block.
+
+    After the block, its thread and connections are gone.
+    """
     with Sandbox(5) as sandbox:
         assert get(sandbox)[0] == 200
         assert "cekat-sandbox" in get_threads()
@@ -50,7 +53,7 @@ async def test_it_runs_next_to_an_event_loop():
 
 
 def test_a_start_that_fails_leaves_no_thread():
-    """The error is the same as with ``async with``."""
+    """If the start fails, the error is the same as with ``async with``."""
     with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
@@ -61,7 +64,7 @@ def test_a_start_that_fails_leaves_no_thread():
 
 
 def test_a_request_that_hangs_ends_with_it():
-    """The end of the block does not wait for replies."""
+    """The end of the ``with`` block does not wait for replies."""
     with ThreadPoolExecutor() as pool, Sandbox(5) as sandbox:
         FaultInjector(sandbox).no_reply()
         hanging = pool.submit(get, sandbox)
@@ -71,7 +74,7 @@ def test_a_request_that_hangs_ends_with_it():
 
 
 def test_changes_from_another_thread_are_atomic():
-    """No page has half of a change: each has every conversation once."""
+    """No page shows half of a change: each page has every conversation once."""
     with Sandbox(90, quota=None) as sandbox, ThreadPoolExecutor() as pool:
         everything = {id_ for id_, _ in sandbox.records()}
         pages = [pool.submit(get, sandbox) for _ in range(40)]
@@ -88,7 +91,7 @@ def test_changes_from_another_thread_are_atomic():
 
 
 def test_a_quota_can_be_used_from_another_thread():
-    """``take`` counts at the time of the sandbox's own loop, before it returns."""
+    """``take`` uses the clock of the sandbox's own loop, and has counted when it returns."""
     with Sandbox(5, quota=Quota(3, 3600.0, window="first_hit")) as sandbox:
         assert sandbox.take(2) == 2
         assert [get(sandbox)[0] for _ in range(2)] == [200, 429]
@@ -96,7 +99,7 @@ def test_a_quota_can_be_used_from_another_thread():
 
 @pytest.mark.parametrize("quota", [None, Quota(10), Quota(10, per_day=50)])
 def test_a_day_can_be_used_up(quota):
-    """Until the day ends each request gets the API's refusal, which says when it ends."""
+    """Until the day ends, each request gets the API's refusal, which says when the day ends."""
     with Sandbox(5, quota=quota) as sandbox:
         faults = FaultInjector(sandbox)
         faults.exhaust_daily_quota(7200.0)
@@ -110,7 +113,7 @@ def test_a_day_can_be_used_up(quota):
 
 
 def test_a_day_can_be_used_up_before_the_sandbox_runs():
-    """Its first reply is then a refusal, wherever it runs."""
+    """If the day is used up before the sandbox runs, its first reply is a refusal."""
     sandbox = Sandbox(5)
     sandbox.exhaust_daily_quota(7200)
     with sandbox:
@@ -118,7 +121,7 @@ def test_a_day_can_be_used_up_before_the_sandbox_runs():
 
 
 def test_a_used_up_day_ends():
-    """After that time, requests are granted again."""
+    """After the given time, requests are granted again."""
     with Sandbox(5) as sandbox:
         sandbox.exhaust_daily_quota(1e-6)
         assert get(sandbox)[0] == 200
@@ -152,7 +155,10 @@ def test_faults_have_names():
 
 @pytest.mark.parametrize("conversations", [0, 3])
 def test_a_malformed_record_is_one_more(conversations):
-    """It is the first of its page and has no id. All other records and replies stay the same."""
+    """The malformed record is the first of its page and has no id.
+
+    All other records and replies stay the same.
+    """
     with Sandbox(conversations, inboxes=1, quota=None) as sandbox:
         faults = FaultInjector(sandbox)
         usual = json.loads(get(sandbox)[2])

@@ -1,4 +1,4 @@
-"""The documentation site, built once for all tests that look at it."""
+"""The documentation site, which is built once for all tests of the site."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# All that the site is built from.
+# Everything that the site is built from.
 SOURCES = (".ci/site", "cekat_async", "docs", "examples")
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -26,7 +26,7 @@ def build(project: Path) -> subprocess.CompletedProcess[str]:
 
 
 def require_generator() -> None:
-    """Skip a test where the site cannot be built."""
+    """Skip a test if the site cannot be built."""
     missing = [name for name in ("zensical", "mkdocstrings_handlers") if find_spec(name) is None]
     if missing:
         pytest.skip("the dependency group docs is not installed")
@@ -34,7 +34,10 @@ def require_generator() -> None:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site. It is built from a copy, so that a build of a developer is not disturbed."""
+    """The built site.
+
+    It is built from a copy, so that it does not disturb a developer's own build.
+    """
     require_generator()
     project = tmp_path_factory.mktemp("project")
     ignored = shutil.ignore_patterns("__pycache__", ".venv")

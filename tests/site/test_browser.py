@@ -1,4 +1,4 @@
-"""The site in a browser: no page fails, leaves the host, or is wider than a phone."""
+"""The site in a browser: no page fails, loads from another host, or is wider than a phone."""
 
 import http.server
 import shutil
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Root in a container has no sandbox of its own. The browser is not to send requests of its own.
+# For root in a container, Chromium has no sandbox. And it must not send requests of its own.
 FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -27,7 +27,7 @@ FLAGS = (
 )
 WIDTHS = (1280, 390)  # pixels: a desktop and a phone
 NAME = "MalformedRecordError"
-TIMEOUT = 30_000  # milliseconds, for a page that is loaded from this machine
+TIMEOUT = 30_000  # milliseconds, enough for a page that is loaded from this machine
 
 pytestmark = pytest.mark.once
 
@@ -39,7 +39,7 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def base_url(site: Path) -> Iterator[str]:
-    """The address of the site on a server of this machine."""
+    """The address of the site on a server that runs on this machine."""
     handler = partial(_Silent, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -64,7 +64,7 @@ def browser() -> Iterator["Browser"]:
 
 
 def open_page(browser: "Browser", base_url: str) -> tuple["Page", list[str]]:
-    """Return a new page of the browser, and the list in which it collects what goes wrong."""
+    """Return a new page of the browser, and a list that collects its errors."""
     context = browser.new_context(base_url=base_url)
     page = context.new_page()
     page.set_default_timeout(TIMEOUT)
@@ -77,7 +77,7 @@ def open_page(browser: "Browser", base_url: str) -> tuple["Page", list[str]]:
 
 
 def is_local(url: str, base_url: str) -> bool:
-    """Return whether a request stays on the host of the site."""
+    """Return whether a request goes to the host of the site."""
     return url.startswith((base_url, "data:", "blob:"))
 
 
@@ -89,9 +89,9 @@ def find_paths(site: Path) -> list[str]:
 
 
 def test_each_page_opens(site: Path, browser: "Browser", base_url: str) -> None:
-    """Each page opens without an error or a request to another host, and fits the window.
+    """Each page opens without an error and without a request to another host.
 
-    Tables and code may be wider: they scroll by themselves.
+    It also fits the window. Tables and code may be wider, because they scroll by themselves.
     """
     page, problems = open_page(browser, base_url)
     for path in find_paths(site):
@@ -108,7 +108,7 @@ def test_each_page_opens(site: Path, browser: "Browser", base_url: str) -> None:
 
 
 def test_the_search_finds_a_page(browser: "Browser", base_url: str) -> None:
-    """The search finds a class by its name, without a request to another host."""
+    """The search finds a class by its name and sends no request to another host."""
     page, problems = open_page(browser, base_url)
     page.goto("")
     page.locator("dialog").wait_for(state="attached")  # the search is ready, and handles keys

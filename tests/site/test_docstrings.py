@@ -1,4 +1,4 @@
-"""Docstrings become Markdown: roles become links, and examples become code that can be copied."""
+"""Docstrings become Markdown, with links for roles and with examples that can be copied."""
 
 import importlib.util
 
@@ -9,7 +9,7 @@ from .conftest import ROOT, require_generator
 
 @pytest.fixture(scope="module")
 def rewriting():
-    """The extension, and the package as griffe has read it."""
+    """The extension, and the package as griffe read it."""
     require_generator()
     import griffe  # noqa: PLC0415 - a dependency of the site
 
@@ -47,9 +47,10 @@ def rewriting():
     ids=["path", "member", "of a class", "standard", "builtin", "unknown", "code", "citation"],
 )
 def test_a_reference_becomes_a_link(where, text, expected, rewriting):
-    """A role becomes a link to its object, and a citation a link to its page.
+    """A role becomes a link to its object, and a citation becomes a link to its page.
 
-    The name of another library becomes plain code. A typo stays a link, which fails the build.
+    A name from another library becomes plain code. A misspelt name remains a link, which fails the
+    build.
     """
     module, package = rewriting
 
@@ -73,7 +74,7 @@ def test_a_reference_becomes_a_link(where, text, expected, rewriting):
     ids=["doctest", "literal", "text", "section"],
 )
 def test_examples_become_code(text, expected, rewriting):
-    """An example becomes a block without prompts, and other literal text stays as it is."""
+    """An example becomes a block without prompts. Other literal text does not change."""
     module, package = rewriting
 
     assert module.to_markdown(text, package) == expected

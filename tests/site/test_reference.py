@@ -31,12 +31,12 @@ MODULES = [
     )
 ]
 FIXTURES = ("cekat_sandbox", "cekat_client", "cekat_faults", "cekat_sandbox_options")
-# Names without a page of their own: the version, and the module with all errors.
+# These names have no page of their own: the version, and the module with all errors.
 NO_OBJECTS = {"cekat_async.__version__", "cekat_async.errors"}
 
 
 def find_objects() -> dict[str, object]:
-    """Return everything public under its path."""
+    """Return all public objects by their paths."""
     public = {
         f"{module.__name__}.{name}": getattr(module, name)
         for module in MODULES
@@ -85,7 +85,10 @@ def test_each_public_name_is_documented(path: str, site: Path) -> None:
 
 @pytest.mark.parametrize("path", CLASSES)
 def test_each_public_member_is_documented(path: str, site: Path) -> None:
-    """Each method, property and field of a public class is documented there, or where inherited."""
+    """The reference has each method, property and field of a public class.
+
+    An inherited one may be documented at the base class.
+    """
     inventory = read_inventory(site)
     missing = [
         name
@@ -104,12 +107,15 @@ def test_each_public_member_is_documented(path: str, site: Path) -> None:
 
 
 def test_internal_methods_are_not_shown(site: Path) -> None:
-    """The reference has no method that only the package itself can call."""
+    """The reference leaves out each method that only the package itself can call."""
     assert {f"cekat_async.{name}" for name in INTERNAL} & read_inventory(site) == set()
 
 
 def test_nothing_of_the_source_is_left(site: Path) -> None:
-    """No page shows a role, a prompt, a private name, or a reference or citation without a link."""
+    """No page shows a role, a prompt or a private name.
+
+    Each reference and each citation is a link.
+    """
     left = re.compile(
         r":(?:class|meth|func|attr|exc|mod|data):|</code>\]\[|>&gt;&gt;&gt; |```"
         r"|docs/\w+\.md|>_[A-Z]\w+<"
@@ -125,7 +131,7 @@ def test_nothing_of_the_source_is_left(site: Path) -> None:
 
 @pytest.mark.parametrize("command", [None, *app.commands])
 def test_each_option_is_documented(command: str | None, site: Path) -> None:
-    """The reference of the command line has each command, and an anchor for each option."""
+    """The reference of the command line has each command. It has an anchor for each option."""
     text = (site / "reference" / "cli" / "index.html").read_text(encoding="utf-8")
     anchor = "cekat" if command is None else f"cekat-{command}"
     parameters = app.params if command is None else app.commands[command].params
@@ -138,7 +144,7 @@ def test_each_option_is_documented(command: str | None, site: Path) -> None:
 
 
 def test_the_errors_are_one_page(site: Path) -> None:
-    """Each error is on the page of errors."""
+    """The page of errors has each error."""
     text = (site / "reference" / "python" / "errors" / "index.html").read_text(encoding="utf-8")
 
     for name in cekat_async.errors.__all__:

@@ -1,1 +1,1 @@
-"""Helpers that several test files share, such as a virtual clock and a scripted transport."""
+"""Helpers that several test files use, such as a virtual clock and a scripted transport."""

@@ -1,6 +1,6 @@
-"""Changes of an account in tests: its key is rotated, its inboxes are hidden."""
+"""Changes to an account during a test, such as a rotated key or hidden inboxes."""
 
-# It changes a running sandbox in ways that no method of it offers.
+# These functions change private attributes, because the sandbox has no methods for this.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ INBOXES = "/api/inboxes"
 
 
 def rotate_key(sandbox: Sandbox, key: str) -> None:
-    """Make a sandbox accept another key, and only that one."""
+    """Replace the key that a sandbox accepts."""
     sandbox.api_key = key
     sandbox._handler._options = sandbox._handler._options._replace(api_key=key)
 
 
 def close_inboxes(sandbox: Sandbox, status: int = 403) -> None:
-    """Forbid the listing of inboxes, so that the business is unknown."""
+    """Refuse the listing of inboxes, so that clients cannot find out the account's business."""
     sandbox._api._routes[INBOXES] = lambda given: build_error(status, f"HTTP_{status}", "no")
 
 
 def open_inboxes(sandbox: Sandbox) -> None:
-    """Make the listing of inboxes as it was at first."""
+    """Restore the original listing of inboxes."""
     sandbox._api._routes[INBOXES] = sandbox._api._inboxes
 
 
 def change_inboxes(
     sandbox: Sandbox, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 ) -> None:
-    """Let a function change the list of inboxes before it is sent."""
+    """Apply a function to the list of inboxes in each reply."""
 
     def answer(given: Mapping[str, str]) -> Reply:
         reply = sandbox._api._inboxes(given)
@@ -52,10 +52,10 @@ def change_inboxes(
 
 
 def hide_inboxes(sandbox: Sandbox, *inbox_ids: str) -> None:
-    """Remove some inboxes from the list."""
+    """Remove these inboxes from the listing of inboxes."""
     change_inboxes(sandbox, lambda data: [one for one in data if one["id"] not in inbox_ids])
 
 
 def asked_for(sandbox: Sandbox, path: str = INBOXES) -> int:
-    """Return the number of requests for a path."""
+    """Return the number of requests that a sandbox has received for a path."""
     return sum(seen.path == path for seen in sandbox.log.requests)

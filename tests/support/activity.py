@@ -1,4 +1,4 @@
-"""An account listed by activity or in another order, as a scripted transport."""
+"""A model of the API that lists conversations by activity or in another order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from cekat_async._api.requests import Request
 
 Key: TypeAlias = "tuple[float, str]"
-"""What the listing is sorted by, and the id."""
+"""The sort key of a conversation: a number and the conversation's id."""
 Pair: TypeAlias = "tuple[str, str]"
-"""The strings of a cursor: its id and its timestamp."""
+"""The two strings of a cursor: id and timestamp."""
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 MINUTE = 60_000
@@ -31,12 +31,12 @@ HOUR = 60 * MINUTE
 
 
 def moment(milli: float) -> datetime:
-    """Return the time that many milliseconds after the epoch."""
+    """Return the time that is ``milli`` milliseconds after ``EPOCH``."""
     return EPOCH + timedelta(milliseconds=milli)
 
 
 class Row:
-    """A conversation. Its times are milliseconds after the epoch."""
+    """A conversation whose times are in milliseconds after ``EPOCH``."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Row:
         self.message, self.resolved = message, resolved
 
     def shown_times(self) -> list[int]:
-        """Return the times in the record."""
+        """Return the times that the API shows in the record."""
         return [t for t in (self.created, self.message, self.resolved) if t is not None]
 
     def to_json(self) -> dict[str, object]:
@@ -67,19 +67,20 @@ class Row:
 
 
 class ActivityServer:
-    """Answers as the API does.
+    """Answers requests like the API.
 
     Args:
         rows: The conversations.
-        order: "activity", "ascending", "created", "random" (by times unrelated to the rest), or
-            "shuffled" (cursors have the times of activity, in no order).
-        zone: The hours by which the clock of cursors is ahead of UTC. They have the offset only if
-            ``shows_zone``.
-        digits: The fractional digits of the seconds in a cursor.
-        made_up: How it treats a cursor that it did not send: "honour", "ignore", "reject",
-            "empty" (an empty page), "by_id", or "later" (as half an hour later).
-        unreadable: Whether the cursors have timestamps that are no times.
-        every: A function that is called after each page.
+        order: The order of the listing: "activity", "ascending", "created", "random" (by unrelated
+            numbers), or "shuffled" (in random order, with times of activity in the cursors).
+        zone: The number of hours by which the timestamps of cursors are ahead of UTC.
+        shows_zone: Whether the timestamps include that offset.
+        digits: The number of fractional digits of the seconds in a cursor.
+        made_up: How the server treats a cursor that it did not send: "honour", "ignore", "reject",
+            "empty" (return an empty page), "by_id" (use only the id), or "later" (add half an hour
+            to the timestamp).
+        unreadable: Whether the timestamps of cursors cannot be read as times.
+        every: A function that the server calls after each page.
     """
 
     def __init__(
@@ -102,12 +103,12 @@ class ActivityServer:
         self._places: dict[str, int] = {}
 
     def open(self, **options: Any) -> Conversations:
-        """Return the conversations resource of a client of this server."""
+        """Return the conversations resource of a new client that uses this server."""
         pipeline, _ = make_pipeline(itertools.repeat(self._answer), **options)
         return Conversations(pipeline, Inboxes(pipeline).list)
 
     def full_walk(self) -> list[Row]:
-        """Return the rows in the order of the listing."""
+        """Return all conversations in the order of the listing."""
         return sorted(self.rows.values(), key=self._key, reverse=self.order != "ascending")
 
     def _key(self, row: Row) -> Key:
@@ -174,15 +175,15 @@ def make_rows(
     ties: int = 1,
     quiet: float = 0.1,
 ) -> list[Row]:
-    """Return conversations that were active within some days.
+    """Return conversations with random times of activity in a period of some days.
 
     Args:
         n: The number of conversations.
         random: The source of random numbers.
-        days: The days over which they are spread.
-        lag: The maximum milliseconds from the last message to the last activity.
-        ties: The number of conversations that share one moment of activity.
-        quiet: The share of conversations without a message.
+        days: The length of that period.
+        lag: The longest time from the last message to the last activity, in milliseconds.
+        ties: The number of conversations that have the same time of activity.
+        quiet: The fraction of conversations without a message.
     """
     rows: list[Row] = []
     active = 0

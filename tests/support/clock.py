@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer, so that minutes pass in milliseconds."""
+"""An event loop whose clock jumps to the next timer, so tests of long waits take milliseconds."""
 
 import asyncio
 import functools
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never waits, but tells the loop how long it would have waited."""
+    """Returns immediately, and adds the time it was asked to wait to ``waited``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class _JumpingSelector(selectors.DefaultSelector):
             return events
         if timeout is None:
             raise RuntimeError("nothing is scheduled and nothing is ready: the test would hang")
-        # At least a nanosecond passes, so that a wait that is rounded to zero also ends.
+        # Add at least a nanosecond. Otherwise a wait that rounds to zero would never end.
         self.waited += max(timeout, 1e-9)
         return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop for tests of waiting. It ignores sockets and threads, which it cannot wait for."""
+    """An event loop with a virtual clock, which cannot wait for sockets or threads."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -38,18 +38,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.waited
 
     def block(self, seconds: float) -> None:
-        """Let time pass without running anything, as a callback does that blocks the loop."""
+        """Advance the clock without running anything, like a callback that blocks the loop."""
         self._jumping.waited += seconds
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on a virtual clock that starts at 0. It must end all its tasks."""
+    """Run a coroutine on a virtual clock that starts at 0, and fail if it leaves tasks behind."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_leaving_nothing(main))
 
 
 def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a virtual clock that starts at 0."""
+    """Decorate a coroutine test so that it runs on a virtual clock that starts at 0."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -65,9 +65,10 @@ async def _leaving_nothing(main: Coroutine[Any, Any, T]) -> T:
 
 
 async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
-    """Give ending tasks some iterations of the loop, and fail if any is left.
+    """Let the loop run ``turns`` times, and fail if any other task still exists.
 
-    Tasks whose coroutine's name contains ``but`` may stay, such as those of a running server.
+    A task may still exist if the repr of its coroutine contains ``but``, such as a task of a
+    running server.
     """
     left: set[asyncio.Task[Any]] = set()
     for _ in range(turns):
@@ -80,7 +81,7 @@ async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
 
 
 async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
-    """Start a task, cancel it after that many iterations of the loop, and wait for its end."""
+    """Start a task, cancel it after ``turns`` iterations of the loop, and wait until it ends."""
     task = asyncio.create_task(work)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -89,14 +90,14 @@ async def cancelled_after(turns: int, work: Coroutine[Any, Any, Any]) -> None:
 
 
 def skip(seconds: float) -> None:
-    """Advance the clock of the running loop. Timers that are due by then fire immediately."""
+    """Advance the clock of the running loop. Timers before the new time fire immediately."""
     loop = asyncio.get_running_loop()
     time = loop.time
     loop.time = lambda: time() + seconds  # type: ignore[method-assign]
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return when a condition is met that no event signals, such as a request in a server's log."""
+    """Wait until a condition is true. It polls, for conditions that have no event to wait for."""
     while not condition():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.001)
 
@@ -111,7 +112,7 @@ def most_in_any(times: list[float], seconds: float) -> int:
     most = first = 0
     ordered = sorted(times)
     for last, time in enumerate(ordered):
-        # A millionth less than the window, because times are sums of floats.
+        # Subtract a millionth, because times are sums of floats and have rounding errors.
         while time - ordered[first] >= seconds - 1e-6:
             first += 1
         most = max(most, last - first + 1)

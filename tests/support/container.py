@@ -1,8 +1,8 @@
-"""Containers without a container runtime: what the Dockerfile sets, in namespaces of Linux.
+"""Runs commands with the Dockerfile's settings in Linux namespaces, without a container runtime.
 
-The root is a read-only view of this machine. It has no folder for temporary files: ``/tmp`` is
-missing, or read-only if the project is in it. Only ``/data`` is writable. The command is process 1,
-without any capability, under the image's user id.
+The root folder is a read-only view of this machine, and only ``/data`` is writable. There are no
+temporary files: ``/tmp`` is missing, or it is read-only if it contains the project. The command is
+process 1. It has the image's user id and no capabilities.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
 
-# Arguments: an empty folder, the folder to show as /data, the working folder, the number of folders
-# to show read-only and their names, the command. A folder in one that is shown is shown already.
+# Arguments: an empty folder for the root, the folder for /data, the working folder, the number of
+# read-only folders, their names, and the command. The script skips a folder that exists already
+# because its parent is mounted.
 _ENTER = """
 set -e
 root=$1 data=$2 work=$3 count=$4
@@ -55,17 +56,17 @@ _SYSTEM = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64")
 
 
 def read_instructions(name: str) -> list[str]:
-    """Return the values of an instruction in the last stage of the Dockerfile."""
+    """Return all values that the last stage of the Dockerfile gives to an instruction."""
     text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
     last = text[text.rindex("\nFROM ") :]
     return re.findall(rf"^{name} (.*)$", last, re.MULTILINE)
 
 
 class Container:
-    """Runs commands as the image would.
+    """Runs commands like a container of the image.
 
     Args:
-        folder: An empty folder.
+        folder: An empty folder for the container's files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +78,7 @@ class Container:
         self._environment = dict(
             setting.split("=", 1) for line in read_instructions("ENV") for setting in line.split()
         )
-        # The environment of these tests has the program that the image has in /opt/cekat.
+        # In the image, the program is in /opt/cekat. Here it is in this Python's environment.
         self._environment["PATH"] = f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         self._work = read_instructions("WORKDIR")[0]
         self._entrypoint: list[str] = json.loads(read_instructions("ENTRYPOINT")[0])
@@ -89,7 +90,7 @@ class Container:
         env: Mapping[str, str] | None = None,
         work: str | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a command of ``cekat``, or another entry point."""
+        """Start the image's entry point, or another one, with these arguments."""
         shown = [*_SYSTEM, sys.base_prefix, str(ROOT), sys.prefix]
         environment = self._environment | {"LANG": "C.UTF-8"} | dict(env or {})
         user = ["--user", f"--map-user={self.user}", f"--map-group={self.group}", "--keep-caps"]
@@ -105,17 +106,17 @@ class Container:
         )
 
     def run(self, *command: str, **options: Any) -> tuple[int, str, str]:
-        """Run a command to its end; return its exit code, its output, and its messages."""
+        """Run a command, and return its exit code, standard output and standard error."""
         with self.start(*command, **options) as process:
             out, err = process.communicate(timeout=300)
         return process.returncode, out.decode(), err.decode()
 
     def names(self) -> list[str]:
-        """Return the names in the data folder, in alphabetical order."""
+        """Return the sorted names of the files in the data folder."""
         return sorted(path.name for path in self.data.iterdir())
 
     def find_reason_against(self) -> str | None:
-        """Return why this machine has no such containers; ``None`` if it has."""
+        """Return why this machine cannot run such containers, or None if it can."""
         if shutil.which("unshare") is None:
             return "there is no unshare"
         code, _, err = self.run(entrypoint=["true"])
@@ -123,5 +124,5 @@ class Container:
 
 
 def find_first_process(process: subprocess.Popen[bytes]) -> int:
-    """Return the id, outside of the container, of its process 1."""
+    """Return the id that the container's process 1 has on the host."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])

@@ -1,4 +1,4 @@
-"""Counts the work of a function instead of timing it, and scales how much the tests do."""
+"""Counts a function's work instead of timing it, and sets how often tests repeat slow checks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EFFORT = int(os.environ.get("CEKAT_TEST_EFFORT", "1"))
-"""A factor for tests whose repetitions take long, such as kills at random moments.
+"""Multiplies the number of repetitions in slow tests, such as kills at random moments.
 
-1 is for every day. ``.ci/run all`` and a search for something rare set more.
+Everyday runs use 1. ``.ci/run all`` uses more, and so does a search for a rare failure.
 """
 
 
 def run_in_steps(steps: Steps[T]) -> tuple[T, int]:
-    """Return the result of work in steps, and the number of its pauses."""
+    """Run all steps, and return the result and the number of pauses between steps."""
     pauses = 0
     while True:
         try:
@@ -33,7 +33,7 @@ def run_in_steps(steps: Steps[T]) -> tuple[T, int]:
 
 
 def calls_in(work: Callable[[], object]) -> int:
-    """Return the number of function calls of ``work()``, including those into C."""
+    """Return the number of function calls that ``work()`` makes, including C functions."""
     count = 0
 
     def look(_frame: FrameType, event: str, _called: object) -> None:

@@ -1,4 +1,4 @@
-"""Readers of targets, accounts and manifests, for tests of exports."""
+"""Functions that read targets, accounts and manifests, for tests of exports."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def read_target(target: str | Path) -> list[bytes]:
-    """Return the records in a file or a folder, sorted."""
+    """Return the sorted records of a target, which is a file or a folder."""
     return sorted(line for batch in sink_for(str(target)).stored() or () for line in batch)
 
 
 def read_account(sandbox: Sandbox, *inbox_ids: str) -> list[bytes]:
-    """Return the records of all inboxes of a sandbox, or of some, sorted."""
+    """Return a sandbox's records, sorted. If inbox ids are given, return only their records."""
     found = sorted(record for _, record in sandbox.records())
     if inbox_ids:
         found = [record for record in found if json.loads(record)["inbox_id"] in inbox_ids]
@@ -34,7 +34,7 @@ def read_manifest(target: str | Path) -> Manifest:
 
 
 def read_files(folder: Path) -> dict[Path, bytes]:
-    """Return all files of a folder with their content, except an empty journal."""
+    """Return the content of each file in a folder, by path. Omit empty journals."""
     return {
         path.relative_to(folder): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Requests that hang, without waiting for them."""
+"""Lets tests of requests that hang run without real waiting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def hangs_skipped(sandbox: Sandbox, seconds: float) -> AsyncGenerator[None]:
-    """Move the clock ahead by ``seconds`` whenever a request to the sandbox hangs."""
+    """Advance the loop's clock by ``seconds`` each time a request to the sandbox hangs."""
 
     def hangs() -> int:
         return sum(seen.fault == "hang" for seen in sandbox.log.requests)

@@ -1,4 +1,4 @@
-"""Strategies for records and bodies of any shape, and the results to expect."""
+"""Hypothesis strategies for records and bodies of any shape, with the expected results."""
 
 import json
 from dataclasses import dataclass
@@ -49,12 +49,12 @@ IDS = st.sampled_from([f"id-{number}" for number in range(9)]) | TEXTS.filter(bo
 
 @dataclass(frozen=True)
 class Sent:
-    """A record as it is sent.
+    """A record that a server sends.
 
     Attributes:
-        raw: Its bytes.
-        id: Its id, or None if it has no readable one.
-        is_malformed: Whether the client must report it as malformed.
+        raw: The bytes of the record.
+        id: The record's id, or None if the record has no readable id.
+        is_malformed: Whether the client must report the record as malformed.
     """
 
     raw: bytes
@@ -64,7 +64,7 @@ class Sent:
 
 @st.composite
 def records(draw: st.DrawFn) -> Sent:
-    """Return any record. Most of them have an id."""
+    """Return a record of any shape. Most records have an id."""
     if draw(st.integers(0, 9)) == 0:
         raw = draw(st.sampled_from([b"17", b"null", b"[]", b'"x"', b"{}", b"NaN"]))
         return Sent(raw, id=None, is_malformed=True)
@@ -79,7 +79,7 @@ def records(draw: st.DrawFn) -> Sent:
 
 
 def make_body(sent: list[Sent], rest: bytes = b"") -> bytes:
-    """Return the body of a page of records."""
+    """Return the body of a page with these records, followed by the bytes in ``rest``."""
     return b'{"success":true,"data":[%s]%s}' % (b",".join(one.raw for one in sent), rest)
 
 

@@ -1,7 +1,8 @@
-"""Exports as processes that are killed at any moment, cheap enough for hundreds of them.
+"""Runs exports in child processes that can be killed at any moment.
 
-Run as a program it is the process that they are forked from: it has imported everything, and has
-one thread, so that a fork takes some milliseconds and copies no lock that is held.
+If this module runs as a program, it imports everything, and then forks a process for each export.
+A fork takes only some milliseconds, so a test can kill hundreds of exports. The program has a
+single thread, so a fork never copies a lock that another thread holds.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ if TYPE_CHECKING:
 
     from cekat_async.sandbox import Sandbox
 
-# Calls that reach the disk, a database or another process, and ``run``, which runs the event loop's
-# callbacks: each step of a coroutine is one.
+# Calls that reach the disk, a database or another process. ``run`` is also in the list: the event
+# loop calls it once for each step of a coroutine.
 _STEPS = frozenset(
     {"execute", "executemany", "commit", "write", "fsync", "flush", "replace", "rename", "unlink"}
     | {"rmdir", "mkdir", "truncate", "close", "copy", "write_batch", "write_table", "append", "run"}
 )
 
-# A fork copies one thread only, so that importing numpy and pyarrow must not start others.
+# A fork copies a single thread, so imports of numpy and pyarrow must not start other threads.
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class Zygote:
-    """Starts exports. Use it in a ``with``."""
+    """Starts exports in child processes. Use it in a ``with`` statement."""
 
     def __enter__(self) -> Self:
         process = subprocess.Popen(  # noqa: S603 - our own program
@@ -64,15 +65,16 @@ class Zygote:
         self._results.close()
 
     def export(self, sandbox: Sandbox, target: str | Path, **job: Any) -> list[int]:
-        """Run an export, and return its exit code and its number of steps, if they were
-        counted.
+        """Run an export, and return its exit code and the number of counted steps.
 
         Args:
             sandbox: The source.
             target: The target.
-            job: ``kill_at`` is the step to be killed at, counted from 1. 0 only counts
-                the steps. ``kill_after`` is a number of seconds. ``largest_file`` is
-                the maximum size of a file. All others are arguments of the export.
+            job: Arguments of the export, and these options: ``kill_at`` is the step at
+                which the export is killed, counted from 1. With 0 the steps are only counted,
+                and without ``kill_at`` they are not counted. ``kill_after`` is the number of
+                seconds after which the export is killed. ``largest_file`` is the maximum size of
+                a file.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
         self._jobs.write(json.dumps(job) + "\n")
@@ -82,9 +84,12 @@ class Zygote:
 
 
 def steps_counted(kill_at: int | None, steps: Container[str] = _STEPS) -> list[int]:
-    """Count the steps in all threads, and die at the given one. None counts nothing."""
+    """Count the steps in all threads, and kill this process at step ``kill_at``.
+
+    With None, it counts nothing.
+    """
     count = [0]
-    if kill_at is None:  # counting takes most of the time
+    if kill_at is None:  # an export is much faster if its steps are not counted
         return count
 
     def look(_frame: FrameType, event: str, called: Any) -> None:
@@ -126,7 +131,7 @@ def _forked(job: dict[str, Any]) -> tuple[int, int]:
             os.close(reader)
             _run(job, out)
             code = 0
-        except BaseException:  # noqa: BLE001 - a process ends here, whatever it was
+        except BaseException:  # noqa: BLE001 - the child process ends here after any exception
             traceback.print_exc()
         finally:
             sys.stderr.flush()
@@ -141,7 +146,7 @@ def _forked(job: dict[str, Any]) -> tuple[int, int]:
 
 
 def _import_all() -> None:
-    """Import everything that an export may need, which would take a child most of its time."""
+    """Import everything that an export may need, because imports in each child would be slow."""
     import cekat_async  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(cekat_async.__path__, "cekat_async."):
@@ -150,11 +155,11 @@ def _import_all() -> None:
     for extra in ("duckdb", "psycopg", "pyarrow.parquet", "zstandard"):
         with suppress(ModuleNotFoundError):
             importlib.import_module(extra)
-    gc.freeze()  # imported modules are never garbage
+    gc.freeze()  # imported modules never become garbage
 
 
 def main() -> None:
-    """Fork an export for each line of the input."""
+    """Fork a process that runs an export for each line of standard input."""
     _import_all()
     print("ready", flush=True)  # noqa: T201
     for line in sys.stdin:

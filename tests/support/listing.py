@@ -1,4 +1,4 @@
-"""A listing to walk without a network: ordered rows, cursors, and rows that move."""
+"""A model of a listing, for walks without a network. Its rows can move during a walk."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def spelled(milli: int) -> str:
-    """Format a time as the API's cursors do."""
+    """Format a time in the format of the API's cursors."""
     moment = (_EPOCH + timedelta(milliseconds=milli)).replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds")
 
 
 def read(timestamp: str) -> int:
-    """Parse the timestamp of a cursor to milliseconds."""
+    """Convert the timestamp of a cursor to milliseconds."""
     return (datetime.fromisoformat(timestamp).replace(tzinfo=UTC) - _EPOCH) // timedelta(
         milliseconds=1
     )
@@ -48,13 +48,14 @@ def make_page(ids: Iterable[str], cursor: Cursor | None = None) -> ConversationP
 
 
 class ModelListing:
-    """Rows of (milliseconds, id), newest or oldest first, served as the API does.
+    """Rows of (milliseconds, id), newest or oldest first, in pages like those of the API.
 
-    ``made_up`` is how it treats a cursor that it did not send: "honour" it, "ignore" it,
-    "reject" it, return an empty page ("empty"), or use its id only ("by_id"). ``end`` is the
-    cursor of the last page: none ("null"), one to an empty page ("empty"), or the same one
-    again ("echo"). A page has only those of its ``limit`` rows that ``shows`` accepts, as if
-    the server filtered each page after reading it.
+    ``made_up`` says how the listing treats a cursor that it did not send: "honour", "ignore",
+    "reject", "empty" (return an empty page), or "by_id" (use only the id). ``end`` says which
+    cursor the last page has: "null" (none), "empty" (a cursor that leads to an empty page), or
+    "echo" (a cursor that leads to an empty page with the same cursor). The listing reads ``limit``
+    rows for a page, and then removes those that ``shows`` rejects, like a server that filters after
+    reading.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class ModelListing:
         self.requests: list[Cursor | None] = []
 
     def move(self, id_: str | None = None) -> None:
-        """Add a message to a conversation, so that it becomes the newest."""
+        """Add a message to a conversation, which makes it the newest one."""
         id_ = id_ or self._random.choice(list(self.times))
         self._rows.remove((self.times[id_], id_))
         self._now += self._random.choice([1, 1000])
@@ -85,7 +86,7 @@ class ModelListing:
         insort(self._rows, (self._now, id_))
 
     def add(self, id_: str) -> None:
-        """Add a conversation as the newest."""
+        """Add a conversation, which becomes the newest one."""
         self._now += 1000
         self.times[id_] = self._now
         insort(self._rows, (self._now, id_))
@@ -111,7 +112,7 @@ class ModelListing:
         return make_page(shown, following)
 
     def _after(self, cursor: Cursor | None) -> list[tuple[int, str]]:
-        """Return the rows after a cursor, one more than fit on a page."""
+        """Return the rows after a cursor: those of a page, and one more."""
         if cursor is None:
             place = None
         elif self.made_up == "by_id":
@@ -132,10 +133,11 @@ class ModelListing:
 
 
 class EndlessListing(ModelListing):
-    """A listing whose end is followed by ``kinds`` of pages, repeated in turn without end.
+    """A listing that continues forever after its last page.
 
-    They are empty, the first page ("repeat") or one page of the listing after another
-    ("cycle"). Each has a different cursor, whose timestamps ``moments`` chooses.
+    ``kinds`` names the further pages, in turn: "empty", "repeat" (the first page again) or
+    "cycle" (all pages of the listing, one after another). Each of these pages has a new cursor,
+    and ``moments`` has the timestamps of these cursors, in turn.
     """
 
     def __init__(
@@ -169,7 +171,7 @@ class EndlessListing(ModelListing):
 
 
 def spread(n: int, shape: str, random: Random) -> list[int]:
-    """Return times in ten days that are even, in bursts, mostly late, or at few moments."""
+    """Return ``n`` times within ten days, with a distribution that ``shape`` names."""
     match shape:
         case "even":
             return [random.randrange(10 * DAY) for _ in range(n)]
@@ -200,17 +202,22 @@ def replay(
     most: float = inf,
     pages: list[ConversationPage] | None = None,
 ) -> tuple[list[ConversationPage], float]:
-    """Run a walk to its end, reply by reply, and call ``between`` after each.
+    """Run a walk to its end without a network, and return its pages and its duration.
 
     Args:
-        finish: Turns a page of the walk into the yielded one. The default is a tracked
-            page.
-        random: Makes a reply take from 0.2 to 3 seconds. The default is a second.
-        most: Stop after this many replies, and discard those in flight.
-        pages: A list for the pages, which is also filled if the walk raises in the end.
+        walk: The walk.
+        listing: The listing that replies to the walk's requests.
+        walkers: The maximum number of requests in flight.
+        finish: A function that converts each page before it is returned. The default makes a
+            tracked page.
+        random: If given, each reply takes a random time from 0.2 to 3 seconds. Otherwise each
+            reply takes a second.
+        between: A function that is called after each reply.
+        most: The walk stops after this many replies, and replies in flight are discarded.
+        pages: A list to which the pages are added, even if the walk then raises an error.
 
     Returns:
-        The pages in the order of arrival, and the seconds.
+        The pages in the order of arrival, and the duration in seconds.
     """
     finish, pages = finish or walk.tracked, [] if pages is None else pages
     in_flight: list[tuple[float, int, Segment]] = []

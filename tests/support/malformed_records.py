@@ -1,4 +1,4 @@
-"""Records that are not as documented or hard to write, in one list for all sinks."""
+"""Records that are undocumented or hard to write. The tests of all sinks use them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _VALUES: dict[str, Any] = msgspec.json.decode(next(Sandbox(1).records())[1])
 
 
 def record(**values: object) -> bytes:
-    """Return a documented record with other values in some fields."""
+    """Return a documented record in which these values replace those of the same fields."""
     return msgspec.json.encode(_VALUES | values)
 
 
 def set_ids(records: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the named records. An id of ``"x"`` is replaced by the record's name."""
+    """Return the records, with each id ``"x"`` replaced with the record's name."""
     return {name: raw.replace(b'"x"', f'"{name}"'.encode()) for name, raw in records.items()}
 
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry in memory: the reports of a hook as trees of spans and as numbers."""
+"""Records the spans and metrics of the OpenTelemetry hook in memory."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Attributes: TypeAlias = "dict[str, Any]"
 
 
 class Recorded:
-    """A hook, its providers, and what they have recorded.
+    """A hook, its providers, and everything that they have recorded.
 
     Attributes:
         hook: The hook.
         tracer_provider: The provider of its spans.
         meter_provider: The provider of its metrics.
-        events: The events that another hook, :meth:`keep`, has received.
+        events: The events that :meth:`keep`, another hook, has received.
     """
 
     def __init__(self) -> None:
@@ -58,21 +58,21 @@ class Recorded:
 
     @property
     def metrics_json(self) -> str:
-        """All metrics as text."""
+        """All metrics as JSON text."""
         data = self._reader.get_metrics_data()
         return data.to_json() if data else ""
 
     @property
     def spans(self) -> list[ReadableSpan]:
-        """All ended spans, in the order of their start."""
+        """All finished spans, ordered by start time."""
         return sorted(self._exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
     def named(self, name: str) -> list[ReadableSpan]:
-        """Return the spans with a name."""
+        """Return the finished spans with this name."""
         return [span for span in self.spans if span.name == name]
 
     def path(self, span: ReadableSpan) -> str:
-        """Return the names of a span and of its ancestors, from the root."""
+        """Return the names of all ancestors of a span and its own name, from the root."""
         by_id = {one.context.span_id: one for one in self.spans if one.context}
         names = [span.name]
         while span.parent is not None:
@@ -86,7 +86,7 @@ class Recorded:
         return [self.path(span) for span in self.spans]
 
     def points(self, name: str) -> list[tuple[Attributes, float]]:
-        """Return the points of a metric, as pairs of attributes and a value."""
+        """Return the data points of a metric as pairs of attributes and value."""
         data = self._reader.get_metrics_data()
         return [
             (
@@ -101,9 +101,9 @@ class Recorded:
         ]
 
     def total(self, name: str, **wanted: object) -> float:
-        """Return the sum of the points of a metric with the given attributes.
+        """Return the sum of a metric over all data points that have the given attributes.
 
-        The last part of an attribute's name is enough: ``reason`` for
+        Attributes are given by the last part of their names, such as ``reason`` for
         ``cekat.wait.reason``.
         """
         return sum(
@@ -114,7 +114,7 @@ class Recorded:
 
 
 def get_events(span: ReadableSpan) -> list[tuple[str, Attributes]]:
-    """Return the events of a span, as pairs of a name and attributes."""
+    """Return the events of a span as pairs of name and attributes."""
     return [(event.name, dict(event.attributes or {})) for event in span.events]
 
 
@@ -122,7 +122,7 @@ def get_events(span: ReadableSpan) -> list[tuple[str, Attributes]]:
 async def account(
     conversations: int, inboxes: int = 8, *, live: Live | None = None, **options: Any
 ) -> AsyncGenerator[tuple[Sandbox, CekatClient]]:
-    """Open a sandbox without a quota, and a client of it with these options."""
+    """Open a sandbox without a quota, and a client with these options that uses the sandbox."""
     async with (
         Sandbox(conversations, inboxes, quota=None, live=live) as sandbox,
         make_client(sandbox, **options) as client,

@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP, which decodes the requests of an exporter like a collector."""
+"""A server that receives OTLP over HTTP, and decodes an exporter's requests like a collector."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Receives spans and metrics on loopback.
+    """Receives spans and metrics on a loopback address.
 
     Attributes:
-        traces: The decoded requests at ``/v1/traces``.
-        metrics: The decoded requests at ``/v1/metrics``.
-        bodies: All bodies, decompressed.
+        traces: The decoded requests to ``/v1/traces``.
+        metrics: The decoded requests to ``/v1/metrics``.
+        bodies: The decompressed bodies of all requests.
     """
 
     daemon_threads = True
@@ -42,7 +42,7 @@ class Receiver(ThreadingHTTPServer):
 
     @property
     def spans(self) -> list[Span]:
-        """All spans, in the order of their start."""
+        """All received spans, ordered by start time."""
         found = [
             span
             for request in self.traces
@@ -84,12 +84,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
-        """Print nothing."""
+        """Do nothing, so that the server prints nothing."""
 
 
 @contextmanager
 def receiving() -> Generator[Receiver]:
-    """Run a receiver in a thread."""
+    """Run a receiver in a thread until the ``with`` block ends."""
     with Receiver() as receiver:
         thread = threading.Thread(target=receiver.serve_forever, args=(0.01,))
         thread.start()

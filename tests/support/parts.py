@@ -1,4 +1,4 @@
-"""A client and its parts, built by hand with options for tests."""
+"""Functions that build a client, or single parts of a client, with options for tests."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -19,11 +19,11 @@ from .scripted import ScriptedTransport, reply
 T = TypeVar("T")
 
 PATIENT = Timeout(request=None)
-"""For tests in which no time limit of a call is to play a part."""
+"""Timeouts for tests in which no call may reach its deadline."""
 
 
 def make_client(server: Any, **options: Any) -> CekatClient:
-    """Return a client of a server, without a rate limit and with almost no backoff."""
+    """Return a client for this server, without a rate limit and with almost no backoff."""
     quick: dict[str, Any] = {"rate_limit": None, "retry": RetryPolicy(backoff=0.001)}
     key = getattr(server, "api_key", "a-made-up-key")
     return CekatClient(key, base_url=server.base_url, **quick | options)
@@ -39,7 +39,7 @@ def make_config(
     max_page_bytes: int = DEFAULT_MAX_PAGE_BYTES,
     trust_env: bool = False,
 ) -> ClientConfig:
-    """Return the options of a client, without reading the environment."""
+    """Return the config of a client with these options. The environment is not read."""
     return build_client_config(
         api_key=api_key,
         base_url=base_url,
@@ -61,7 +61,7 @@ def make_pipeline(
     hooks: Hooks | None = None,
     **options: Any,
 ) -> tuple[Pipeline, ScriptedTransport]:
-    """Return a pipeline whose transport plays ``steps``, and that transport."""
+    """Return a pipeline and its transport, which replies with one of ``steps`` after another."""
     transport = ScriptedTransport(steps, latency)
     config, limiter = make_config(**options), limiter or Limiter(None)
     if hooks:
@@ -70,7 +70,7 @@ def make_pipeline(
 
 
 def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:
-    """Return a decoder as a pipeline needs it, which works in a single step."""
+    """Wrap a function as a decoder for a pipeline. It decodes a reply in a single step."""
 
     def steps(answer: Reply) -> Steps[T]:
         yield from ()
@@ -80,23 +80,23 @@ def in_one_step(decode: Callable[[Reply], T]) -> Callable[[Reply], Steps[T]]:
 
 
 def page_body(ids: Sequence[str], cursor: str | None = None, **changes: Any) -> bytes:
-    """Return the JSON of a page. ``cursor`` is its ``cursor_id``."""
+    """Return the JSON body of a page whose next cursor has the id ``cursor``."""
     pair = {"cursor_id": cursor, "cursor_ts": cursor and "2026-04-10T09:51:19.885"}
     body = {"success": True, "data": [{"id": i} for i in ids], "metadata": {"next_cursor": pair}}
     return json.dumps(body | changes).encode()
 
 
 def page_reply(ids: Sequence[str], cursor: str | None = None) -> Reply:
-    """Return the reply with that page."""
+    """Return a reply whose body is :func:`page_body` of these arguments."""
     return reply(body=page_body(ids, cursor))
 
 
 async def collect(items: Any) -> list[Any]:
-    """Return everything that an async iterator yields."""
+    """Return a list of everything that an async iterator yields."""
     return [item async for item in items]
 
 
 async def collect_ids(items: Any, found: list[str]) -> None:
-    """Add the ids that an async iterator yields to a list, even if it raises in the end."""
+    """Add the id of each yielded item to ``found``, which keeps them if the iterator raises."""
     async for item in items:
         found.append(item.id)  # noqa: PERF401 - a comprehension keeps nothing when it raises

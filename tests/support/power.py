@@ -1,4 +1,4 @@
-"""The content of a disk after a power failure at any moment of a program."""
+"""A model of what is on a disk after a power failure at any moment of a program."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -6,37 +6,36 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 Names: TypeAlias = dict[int, dict[str, int | None]]
-"""Of each folder, by its inode: the inode of each name, or None if it was removed."""
+"""For each folder's inode, the inodes of the names in it. A removed name has None."""
 Change: TypeAlias = list[tuple[int, str, int | None]]
-"""Folders, names in them, and their new inodes."""
+"""For each changed name: the inode of its folder, the name, and its new inode."""
 State: TypeAlias = dict[str, bytes | None]
-"""The content of each file by its name, None for a folder."""
+"""The content of each file, by name. A folder has None."""
 
 _CALLS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")
 
 
 class Disk:
-    """A watched folder, which knows what of it has reached the disk.
+    """Watches a folder, and computes what a power failure would leave of it on the disk.
 
-    A file has the content of its last ``fsync``, and is empty without one. A folder has the
-    names of its last ``fsync``. The names that were renamed, created or
-    removed since then are there all, none, one, or all but one: a file system may write them in
-    any order.
+    On the disk, a file has the content of its last ``fsync``, or no content before the first
+    one. A folder has the names of its last ``fsync``. Later creations, renames and removals
+    may reach the disk in any order. The model tries four cases: the disk has all of these
+    changes, none of them, a single one, or all except one.
 
-    Use it in a ``with``. The content of the folder at that time is on the disk.
+    Use it in a ``with`` statement. The folder's content at entry counts as written to the disk.
 
     Attributes:
-        states: The possible states at each moment: the content of each file by its name,
-            ``None`` for a folder.
-        last: The possible states at the end.
+        states: All states of the disk that were possible at any moment.
+        last: The states of the disk that are possible at the end.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._originals: dict[str, Callable[..., Any]] = {}
         self._contents: dict[int, bytes] = {}
-        self._names: Names = {}  # as they are on the disk
-        self._changes: list[Change] = []  # since then
+        self._names: Names = {}  # The names that are on the disk.
+        self._changes: list[Change] = []  # Later changes, which may not be on the disk.
         self._seen: Names = {}
         self._folders = set[int]()
         self._kept: dict[int, int] = {}
@@ -69,7 +68,7 @@ class Disk:
         return call
 
     def _look(self) -> None:
-        """Record the states that are possible now."""
+        """Record the states of the disk that are possible now."""
         now = self._names_now()
         if change := _difference(self._seen, now):
             self._changes.append(change)
@@ -80,7 +79,7 @@ class Disk:
         self.states += [state for state in self.last if state not in self.states]
 
     def _left(self, changes: Iterable[Change]) -> State:
-        """Return the state of the disk if these changes have reached it."""
+        """Return the state of the disk after these changes have reached it."""
         names = {folder: dict(inodes) for folder, inodes in self._names.items()}
         for folder, name, inode in (one for change in changes for one in change):
             names.setdefault(folder, {})[name] = inode
@@ -122,13 +121,13 @@ class Disk:
         if path.is_dir():
             self._folders.add(inode)
         if inode not in self._kept:
-            # Keep it open, so that no other file gets its inode number.
+            # Keep the file open, so that no other file gets the same inode number.
             self._kept[inode] = os.open(path, os.O_RDONLY)
         return inode
 
 
 def _difference(before: Names, now: Names) -> Change:
-    """Return the names, by folder, that changed."""
+    """Return the names that changed, with their folders and their new inodes."""
     return [
         (folder, name, now.get(folder, {}).get(name))
         for folder in before.keys() | now.keys()
@@ -138,7 +137,7 @@ def _difference(before: Names, now: Names) -> Change:
 
 
 def laid_out(state: State, folder: Path) -> Path:
-    """Create a folder with a state of the disk, and return it."""
+    """Create a folder with the content that ``state`` describes, and return the folder."""
     folder.mkdir()
     for name, content in state.items():
         path = folder / name

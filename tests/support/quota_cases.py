@@ -1,6 +1,6 @@
-"""Runs the named cases of the limiter, and counts the results.
+"""Runs the limiter's named cases, and counts granted and refused requests.
 
-Everything is on a virtual clock, with the package's own pipeline.
+Each case uses the package's own pipeline and a virtual clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _REQUEST = Request("/api/conversations", "limit=100")
 _DECODE = in_one_step(lambda reply: reply)
-# not at time zero
+# The client starts after some time, because time zero is a special moment.
 _WARM_UP = 180.0
 _MINUTE = 60.0
 _START = 10.0
@@ -36,19 +36,22 @@ class CaseResult(NamedTuple):
     """The result of a case.
 
     Attributes:
-        used: The part of the quota that was granted, to the client and to strangers.
-        later: The same from the second minute on (with periods above a minute: the second period);
-            not a number if the run ends before.
-        ours: The part of the quota that was granted to the client.
-        refused: Replies of 429 to the client, without those that are faults.
-        after_start: Those of them after the first ten seconds.
-        after_minute: Those of them after the first minute (or the first period, likewise).
-        refused_share: The part of the client's requests after the first ten seconds that was
-            refused.
-        faults: Random refusals.
-        wanted: Requests of strangers.
-        strangers_refused: Those of them that were refused.
-        worst: The most of the client's requests that arrived in any window of the longest quota.
+        used: The fraction of the quota that the client and strangers used together.
+        later: The used fraction of the quota without the first minute. If a period of the case is
+            longer than a minute, it is the fraction without the first period. NaN if the run is too
+            short.
+        ours: The fraction of the quota that the client used.
+        refused: The number of the client's requests that were refused, without random refusals.
+        after_start: The number of these refusals after the first ten seconds.
+        after_minute: The number of these refusals after the first minute, or after the first
+            period if that is longer.
+        refused_share: The fraction of the client's requests that were refused, without random
+            refusals and without the first ten seconds.
+        faults: The number of random refusals.
+        wanted: The number of requests that strangers sent.
+        strangers_refused: The number of strangers' requests that were refused.
+        worst: The largest number of the client's requests that arrived in a window of the longest
+            quota.
     """
 
     used: float
@@ -65,12 +68,12 @@ class CaseResult(NamedTuple):
 
     @property
     def at_start(self) -> float:
-        """Replies of 429 in the first ten seconds."""
+        """The number of requests that were refused in the first ten seconds."""
         return self.refused - self.after_start
 
     @property
     def strangers_refused_share(self) -> float:
-        """The part of the strangers' requests that was refused."""
+        """The fraction of the strangers' requests that were refused."""
         return self.strangers_refused / max(1, self.wanted)
 
 
@@ -83,10 +86,10 @@ def run_case(
     """Run one case on a virtual clock.
 
     Args:
-        name: One of ``CASES``.
-        limiter_options: Arguments for ``RateLimit`` in place of those of the case.
-        periods: How long, in periods of the case; ``None`` for as long as the case says.
-        seed: For what happens at random.
+        name: The name of the case, a key of ``CASES``.
+        limiter_options: Arguments for ``RateLimit`` that replace those of the case.
+        periods: The length of the run, as a number of periods. The default is that of the case.
+        seed: The seed for random events.
     """
     case = CASES[name]
     options = case.options if limiter_options is None else limiter_options
@@ -103,7 +106,7 @@ def run_seeds(
     periods: int | None = None,
     seeds: Iterable[int] = range(1, 4),
 ) -> CaseResult:
-    """Run one case with several seeds; return the means, and the worst window of all."""
+    """Run one case with several seeds, and return the means. ``worst`` is the maximum."""
     results = [run_case(name, limiter_options, periods, seed) for seed in seeds]
     means = CaseResult._make(map(fmean, zip(*results, strict=True)))
     return means._replace(worst=max(result.worst for result in results))
@@ -132,7 +135,7 @@ async def _send_requests(pipeline: Pipeline) -> None:
         try:
             await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
-            continue  # a script would stop here
+            continue  # a user's program would stop here
 
 
 async def _block_loop(stall: Stall) -> None:

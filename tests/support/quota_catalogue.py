@@ -1,6 +1,6 @@
-"""Named cases for the limiter: how the server and its client behave in each.
+"""The limiter's named cases: how the server and its client behave.
 
-The names are built of parts, as ``stall/5 in 10/sliding/none/300``; the first is the family.
+A name has several parts, as in ``stall/5 in 10/sliding/none/300``. The first part is the family.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MINUTE = 60.0
 
 
 class Stall(NamedTuple):
-    """The event loop is blocked for ``seconds`` at the end of each ``every`` seconds."""
+    """Something blocks the event loop for the last ``seconds`` of each ``every`` seconds."""
 
     seconds: float
     every: float
@@ -29,13 +29,13 @@ class Case:
     """A server and its client.
 
     Attributes:
-        server: How the server behaves.
+        server: The behaviour of the server.
         options: The arguments of the client's ``RateLimit``.
-        workers: How many workers of the client send requests, one after another.
-        stranger: Requests per second that a stranger sends at random.
-        stall: How the client's event loop is blocked.
-        period: Seconds of a period of the run.
-        periods: How many periods the case takes unless the caller says otherwise.
+        workers: The number of the client's workers. Each worker sends one request after another.
+        stranger: The number of requests per second that a stranger sends at random times.
+        stall: How often and how long the client's event loop is blocked.
+        period: The length of a period in seconds.
+        periods: The default number of periods of a run.
     """
 
     server: ServerSpec
@@ -64,7 +64,7 @@ def _alone() -> Iterator[tuple[str, Case]]:
 
 
 def _reported_size() -> Iterator[tuple[str, Case]]:
-    """A bucket of 10 that is refilled at 30 per second, and reports its size."""
+    """A bucket of 10 tokens, refilled at 30 per second. The server reports the bucket's size."""
     window = Window("bucket", 30, 1.0, size=10, reports_size=True)
     forms = {"no reset": "no reset", "until full": "delta", "until next": "next"}
     for reset, (label, options) in product(forms, _options((30, 1.0), (1800, 60.0))):
@@ -73,7 +73,7 @@ def _reported_size() -> Iterator[tuple[str, Case]]:
 
 
 def _short_and_long() -> Iterator[tuple[str, Case]]:
-    """10 per second and 300 per minute; the headers are about the second."""
+    """The server grants 10 per second and 300 per minute. Its headers describe the former."""
     variants = product(("phase", "sliding"), (True, False), _options((300, 60.0), (10, 1.0)))
     for kind, retry_after, (label, options) in variants:
         spec = ServerSpec(
@@ -84,7 +84,7 @@ def _short_and_long() -> Iterator[tuple[str, Case]]:
 
 
 def _unstated_window() -> Iterator[tuple[str, Case]]:
-    """A window of 5 seconds or 5 minutes whose length no header states."""
+    """The server has windows of 5 seconds or 5 minutes, and no header states their length."""
     windows = ((25, 5.0, _MINUTE, 5), (60, 5.0, _MINUTE, 5), (1500, 300.0, 300.0, 4))
     for (limit, per, period, periods), kind, form in product(
         windows, ("phase", "sliding"), ("epoch", "no reset")
@@ -96,7 +96,7 @@ def _unstated_window() -> Iterator[tuple[str, Case]]:
 
 
 def _overload() -> Iterator[tuple[str, Case]]:
-    """1 % of all requests are refused whatever the quota."""
+    """The server refuses 1 % of all requests at random, even if quota remains."""
     variants = product((429, 503), (True, False), ("epoch", "none"), ((300, 60.0), (60, 5.0)))
     for status, counted, form, (limit, per) in variants:
         spec = ServerSpec(
@@ -126,7 +126,7 @@ def _stalls() -> Iterator[tuple[str, Case]]:
 
 
 def _catching_up() -> Iterator[tuple[str, Case]]:
-    """After each stall, a part of the limit is sent as a burst. Is it refused, or unused?"""
+    """After each stall, the client sends missed requests, up to a fraction of the limit."""
     for burst, stall in product((0.01, 0.1, 0.25, 0.5), (Stall(5, 10), Stall(15, 60))):
         told = f"burst {burst:g}/{stall.seconds:g} in {stall.every:g}"
         hidden = ServerSpec(
@@ -142,7 +142,7 @@ def _catching_up() -> Iterator[tuple[str, Case]]:
 
 
 def _strangers() -> Iterator[tuple[str, Case]]:
-    """A stranger wants 90 of 300 requests per minute, at random, and does not retry."""
+    """A stranger sends 90 of 300 requests per minute at random times, and does not retry."""
     for kind, share in product(_KINDS, (None, 0.5)):
         spec = ServerSpec(windows=(Window(kind, 300),))
         options = {} if share is None else {"share": share}
@@ -172,7 +172,7 @@ def _starts() -> Iterator[tuple[str, Case]]:
 
 
 def _believed_too_much() -> Iterator[tuple[str, Case]]:
-    """The caller believes 300 in 5 seconds, the server grants 60 and has no headers."""
+    """The caller configures 300 in 5 seconds. The server grants 60, and sends no headers."""
     for kind, retry_after in product(("phase", "sliding"), (True, False)):
         spec = ServerSpec(
             windows=(Window(kind, 60, 5.0),), headers=_says("none"), retry_after=retry_after
@@ -197,7 +197,7 @@ def _changes() -> Iterator[tuple[str, Case]]:
 
 
 def _options(*limits: tuple[int, float]) -> list[tuple[str, dict[str, Any]]]:
-    """Return labels and arguments of ``RateLimit``: none, and each of the limits."""
+    """Return pairs of label and ``RateLimit`` arguments: no arguments, and each of the limits."""
     told = [(f"{n} in {per:g} s", {"requests": n, "per": per}) for n, per in limits]
     return [("RateLimit()", {}), *(told)]
 

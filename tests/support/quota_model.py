@@ -1,7 +1,7 @@
-"""A server that counts requests, strangers who use it too, and clients that read pages of it.
+"""Measures limiters: a server counts requests that clients and strangers send.
 
-Everything is on a virtual clock. The counting and the headers are the sandbox's. The clients are
-the package's own pipeline (retry, limiter, verdict), with its limiter or a rival's in it.
+Everything runs on a virtual clock. The sandbox's code counts the requests and makes the headers.
+Each client is the package's own pipeline, with the package's limiter or another library's.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _REQUEST = Request("/api/conversations", "limit=100")
 
 
 class Cell(NamedTuple):
-    """One place of the matrix."""
+    """One combination of conditions to measure."""
 
     window: str
     headers: str
@@ -60,7 +60,7 @@ class Cell(NamedTuple):
 
     @property
     def mean_trip(self) -> float:
-        """Seconds that a round trip takes on average."""
+        """The mean duration of a round trip, in seconds."""
         return _FASTEST_WAY + _SLOWEST_WAY if isinstance(self.trip, str) else self.trip
 
     def quota(self) -> Quota:
@@ -83,7 +83,7 @@ class Cell(NamedTuple):
 
 
 class Server:
-    """Counts requests and answers after a while. It is the exchanger of a pipeline."""
+    """A model server that counts requests, and takes the place of a pipeline's transport."""
 
     def __init__(self, cell: Cell, seed: int) -> None:
         self.granted = self.refused = self.taken = self.wanted = 0
@@ -93,21 +93,21 @@ class Server:
         self._draw = random.Random(f"{cell} {seed}")
 
     def with_timeout(self, _timeout: object) -> Self:
-        """Return the same server for any time limits."""
+        """Return this server, which has no timeouts."""
         return self
 
     def require_usable(self) -> None:
         """Accept requests at any time."""
 
     async def exchange(self, request: Request) -> Reply:
-        """Receive and count a request, and return its reply."""
+        """Receive a request after a delay, count it, and return the reply after another delay."""
         await asyncio.sleep(self._way())
         reply = self._answer()
         await asyncio.sleep(self._way())
         return reply
 
     async def strangers(self) -> None:
-        """Use up quota as other programs on the same address do."""
+        """Use up quota, like other programs that share the client's quota."""
         limit = self._cell.limit
         while True:
             if self._cell.strangers == "bursts":
@@ -153,22 +153,22 @@ def _lies(cell: Cell) -> dict[str, str]:
 
 
 class Rival:
-    """A limiter that ignores pauses and replies."""
+    """Adapts another library's limiter, which ignores pauses and replies."""
 
     def __init__(self, acquire: Callable[[], Any]) -> None:
         self._acquire = acquire
 
     async def acquire(self, *limits: float) -> Permit:
-        """Wait as the rival waits."""
+        """Wait until the other library's limiter allows a request."""
         await self._acquire()
         return Permit(_now())
 
     async def wait_unless_paused(self, wait: Callable[[], Any], *limits: float) -> None:
-        """Wait through every pause."""
+        """Wait to the end, because this limiter ignores pauses."""
         await wait()
 
     def get_pause_time(self) -> float:
-        """Return 0: there was no pause."""
+        """Return 0, because there are no pauses."""
         return 0.0
 
     def observe(self, permit: Permit, reply: Reply) -> None:
@@ -182,7 +182,7 @@ class Rival:
 
 
 def _ours(cell: Cell) -> Limiter:
-    # If the server reports its quota, no setting. Otherwise the same numbers as the rivals.
+    # A server's reports replace a setting. Without reports, use the same limit as the rivals.
     honest = cell.headers in {"X-RateLimit", "RateLimit"}
     return Limiter(RateLimit() if honest else RateLimit(cell.limit))
 
@@ -204,13 +204,12 @@ class Outcome(NamedTuple):
     """The result of a cell.
 
     Attributes:
-        used: The used share of the available quota: by the client, or with strangers by
-            both.
-        refused: Replies of 429 to the client, or to both clients if there are two.
+        used: The fraction of the available quota that the client and strangers used together.
+        refused: The number of 429 replies to the client, or to both clients if there are two.
         periods: The number of periods.
-        at_20: Seconds until 20 pages had arrived, or -1 if that took too long.
-        at_50: The same for 50.
-        at_300: The same for 300.
+        at_20: The time in seconds until 20 pages had arrived, or -1 if fewer arrived.
+        at_50: The same for 50 pages.
+        at_300: The same for 300 pages.
     """
 
     used: float
@@ -222,18 +221,18 @@ class Outcome(NamedTuple):
 
     @property
     def refused_in_a_period(self) -> float:
-        """Replies of 429 in one period."""
+        """The mean number of 429 replies in a period."""
         return self.refused / self.periods
 
 
 def run(cell: Cell, contender: str, periods: int, seed: int = 1) -> Outcome:
-    """Run one cell on a virtual clock."""
+    """Measure a contender under the conditions of a cell, on a virtual clock."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_run(cell, CONTENDERS[contender], periods, seed))
 
 
 async def _run(cell: Cell, contender: Callable[[Cell], Any], periods: int, seed: int) -> Outcome:
-    # neither at the start of a window nor at time zero
+    # Do not start at time zero, which is a special moment.
     await asyncio.sleep(3 * PER)
     server = Server(cell, seed)
     done: list[float] = []
@@ -260,7 +259,7 @@ _DECODE = in_one_step(lambda reply: reply)
 def _client(
     cell: Cell, limiter: Any, server: Server, done: list[float]
 ) -> list[asyncio.Task[None]]:
-    """Start a client's workers, which record when each page arrived."""
+    """Start a client's workers, which add the arrival time of each page to ``done``."""
     retry = RetryPolicy(budget=None)
     config = make_config(retry=retry, timeout=PATIENT, concurrency=cell.workers)
     pipeline = Pipeline(config, limiter, server)
@@ -272,7 +271,7 @@ async def _work(pipeline: Pipeline, done: list[float]) -> None:
         try:
             await pipeline.fetch(_REQUEST, _DECODE)
         except APIStatusError:
-            continue  # a script would stop here
+            continue  # a user's program would stop here
         done.append(_now())
 
 

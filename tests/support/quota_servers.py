@@ -1,7 +1,7 @@
-"""Model servers for the limiter's cases: what they grant, what their headers report, what fails.
+"""Model servers for the limiter's cases, with many kinds of quotas, headers and faults.
 
-Their counters share no code with the client or the sandbox. A request is counted at the time it
-arrives, also if the client's event loop is blocked at that time.
+Their counters share no code with the client or the sandbox. A server counts each request at its
+time of arrival, even if the client's event loop is blocked at that time.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The server's clock is not aligned to whole seconds.
+# The loop's time 0 is not a whole second on the server's clock.
 _EPOCH = 1.8e9 + 0.4
 _ROUNDING = 1e-9
 
 
 class Standing(NamedTuple):
-    """A counter at one moment: what it reports, and when it has capacity again.
+    """The state of a counter at one moment.
 
     Attributes:
-        limit: The number that it reports as its limit.
-        remaining: Requests that it would grant now.
-        reset: Seconds until the window ends, or until all capacity is available.
-        next: Seconds until one more request fits.
+        limit: The limit that the counter reports.
+        remaining: The number of requests that the counter would grant now.
+        reset: The time in seconds until the window ends, or until the full limit is available.
+        next: The time in seconds until the counter can grant one more request.
     """
 
     limit: int
@@ -46,7 +46,7 @@ class Standing(NamedTuple):
 
 
 class FixedWindow:
-    """Windows one after the other; each starts ``phase`` after a multiple of its length."""
+    """Consecutive windows. Each starts ``phase`` seconds after a multiple of its length."""
 
     def __init__(self, limit: int, per: float, phase: float) -> None:
         self.limit = limit
@@ -65,7 +65,7 @@ class FixedWindow:
 
 
 class FirstHitWindow:
-    """A window begins with the first request after the last one has ended."""
+    """Windows on demand: each begins with the first request after the previous window."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit = limit
@@ -83,7 +83,7 @@ class FirstHitWindow:
 
 
 class SlidingWindow:
-    """At most ``limit`` requests in any ``per`` seconds."""
+    """Grants at most ``limit`` requests in any ``per`` seconds."""
 
     def __init__(self, limit: int, per: float) -> None:
         self.limit = limit
@@ -102,7 +102,7 @@ class SlidingWindow:
 
 
 class Bucket:
-    """``size`` tokens at most, refilled at ``limit`` per ``per`` seconds; reports ``reported``."""
+    """Holds up to ``size`` tokens, adds ``limit`` in ``per`` seconds, and reports ``reported``."""
 
     def __init__(self, limit: int, per: float, size: int, reported: int) -> None:
         self.limit = limit
@@ -129,10 +129,10 @@ class Window(NamedTuple):
     Attributes:
         kind: ``"fixed"``, ``"phase"`` (fixed, but begun before the client), ``"first hit"``,
             ``"sliding"`` or ``"bucket"``.
-        limit: Requests in ``per`` seconds; the refill of a bucket.
-        per: Seconds.
-        size: Tokens of a bucket; 0 for as many as the limit.
-        reports_size: Whether a bucket reports its size as the limit, and not its refill.
+        limit: The number of requests in ``per`` seconds, or of tokens that a bucket adds.
+        per: The length of the window in seconds.
+        size: The maximum number of tokens in a bucket. 0 means ``limit``.
+        reports_size: Whether a bucket reports ``size`` as its limit instead of ``limit``.
     """
 
     kind: str
@@ -142,7 +142,7 @@ class Window(NamedTuple):
     reports_size: bool = False
 
     def build(self, begin: float) -> FixedWindow | FirstHitWindow | SlidingWindow | Bucket:
-        """Return a new counter; ``begin`` is when the client starts."""
+        """Return a new counter for a client that starts at the time ``begin``."""
         match self.kind:
             case "fixed":
                 return FixedWindow(self.limit, self.per, begin % self.per)
@@ -159,12 +159,12 @@ class Window(NamedTuple):
 
 
 class Faults(NamedTuple):
-    """Random refusals that have nothing to do with the quota; their ``Retry-After`` is 0.
+    """Random refusals that do not depend on the quota. Their ``Retry-After`` is 0.
 
     Attributes:
-        status: 429 or 503.
-        share: The part of all requests that fail so.
-        counted: Whether the quota counts them.
+        status: The status of the refusals, 429 or 503.
+        share: The fraction of all requests that the server refuses at random.
+        counted: Whether these requests count in the quota.
     """
 
     status: int
@@ -177,15 +177,17 @@ class ServerSpec:
     """How a server behaves.
 
     Attributes:
-        windows: Its quotas. It grants what all of them grant, and reports the first.
-        headers: The headers that it sends, each with the seconds after the start from which on.
-            ``"none"``, ``"epoch"``, ``"delta"``, ``"next"`` (seconds until one more fits),
-            ``"no reset"``, ``"too much"`` or ``"nothing left"``.
-        limits: Later limits of the first window, each with the seconds after the start.
+        windows: The server's quotas. It grants a request if each quota does, and it reports the
+            first quota.
+        headers: Pairs of a time and the kind of headers that the server sends from that time on.
+            Times are in seconds after the start. The kinds are ``"none"``, ``"epoch"``,
+            ``"delta"``, ``"next"`` (the seconds until the server can grant one more request),
+            ``"no reset"``, ``"too much"`` and ``"nothing left"``.
+        limits: Pairs of a time and the limit of the first window from that time on.
         retry_after: Whether refusals have a ``Retry-After``.
-        faults: Random refusals.
-        at_once: Requests that it works on at the same time; more are refused.
-        service: Seconds that it works on a request.
+        faults: The random refusals.
+        at_once: The maximum number of requests in progress. The server refuses more.
+        service: The time that the server needs for a request, in seconds.
         way: The shortest and the longest time that a message takes in one direction.
     """
 
@@ -199,7 +201,7 @@ class ServerSpec:
     way: tuple[float, float] = (0.015, 0.035)
 
     def capacity(self, since: float, until: float) -> float:
-        """Return how many requests it grants between two times after the start, in the long run."""
+        """Return how many requests the server can grant between two times after the start."""
         most = min(window.limit / window.per for window in self.windows)
         if self.at_once is not None:
             most = min(most, self.at_once / (self.service + sum(self.way)))
@@ -215,25 +217,25 @@ class ServerSpec:
 
 
 class Event(NamedTuple):
-    """A request that arrived: when, in seconds after the start, and with which result."""
+    """The arrival of a request: its time in seconds after the start, and its result."""
 
     at: float
     result: str
 
 
 class ModelServer:
-    """Counts what arrives and answers; it is the exchanger of a pipeline.
+    """Counts requests and replies to them, in place of a pipeline's transport.
 
     Attributes:
-        events: Each of the client's requests: ``"granted"``, ``"refused"`` or ``"fault"``.
-        strangers: Each request of strangers: ``"granted"`` or ``"refused"``.
+        events: The client's requests. A result is ``"granted"``, ``"refused"`` or ``"fault"``.
+        strangers: The strangers' requests. A result is ``"granted"`` or ``"refused"``.
     """
 
     def __init__(self, spec: ServerSpec, seed: str) -> None:
         self.events: list[Event] = []
         self.strangers: list[Event] = []
         self._spec = spec
-        # Each has its own numbers: what strangers send must not depend on the client.
+        # Use separate random numbers, so that the strangers' requests do not depend on the client.
         self._way, self._fault, self._stranger = (
             random.Random(f"{seed} {what}") for what in ("way", "fault", "stranger")
         )
@@ -242,14 +244,14 @@ class ModelServer:
         self._working = 0
 
     def with_timeout(self, _timeout: object) -> Self:
-        """Return the same server for any time limits."""
+        """Return this server, which has no timeouts."""
         return self
 
     def require_usable(self) -> None:
-        """Take requests at any time."""
+        """Accept requests at any time."""
 
     async def exchange(self, request: Request) -> Reply:
-        """Let a request arrive, be counted and worked on, and let its reply return."""
+        """Receive a request after a delay, process it, and return the reply after another delay."""
         arrival = _now() + self._way.uniform(*self._spec.way)
         await _sleep_until(arrival)
         if self._spec.at_once is not None and self._working >= self._spec.at_once:
@@ -265,7 +267,7 @@ class ModelServer:
         return reply
 
     async def send_strangers(self, rate: float) -> None:
-        """Send requests of others at random: ``rate`` per second on average, without retries."""
+        """Send strangers' requests at random times, ``rate`` per second on average."""
         at = self._begin
         while True:
             at += self._stranger.expovariate(rate)
@@ -299,7 +301,7 @@ class ModelServer:
         if self._spec.limits:
             limit = _get_current(self._spec.limits, at - self._begin)
             self._counters[0].limit = limit or self._spec.windows[0].limit
-        # Two messages may overtake each other by a rounding error.
+        # A rounding error can make a message appear to arrive before an earlier one.
         self._last = max(self._last, at)
         return [counter.look(self._last) for counter in self._counters]
 
@@ -340,7 +342,7 @@ def _report(form: str, one: Standing, wall: float) -> dict[str, str]:
 
 
 def _get_current(schedule: tuple[tuple[float, T], ...], at: float) -> T | None:
-    """Return the last entry of a schedule that applies by then; ``None`` before the first."""
+    """Return the entry of a schedule that applies at a time, or None before the first entry."""
     return next((value for since, value in reversed(schedule) if since <= at), None)
 
 

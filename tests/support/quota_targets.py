@@ -1,6 +1,6 @@
-"""The figures that the named cases of the limiter should reach, by family.
+"""The figures that the limiter's named cases should reach, by family.
 
-The tests and the benchmark compare with the same ones.
+The tests and the benchmark use the same targets.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _SMALL = 60
 
 
 class Target(NamedTuple):
-    """Bounds for a result; those that are left out hold for any result.
+    """Bounds for the fields of a ``CaseResult``. The defaults accept any result.
 
     Attributes:
-        used: The least part of the quota that is used in all.
-        later: The same from the second minute on.
-        refused: The most replies of 429.
-        at_start: The most of them in the first ten seconds.
-        after_start: The most of them after that.
-        after_minute: The most of them after the first minute.
-        refused_share: The largest part of the requests after ten seconds that is refused.
-        strangers: The largest part of the strangers' requests that is refused.
-        worst: The most requests in any window.
+        used: The smallest accepted ``used``.
+        later: The smallest accepted ``later``.
+        refused: The largest accepted ``refused``.
+        at_start: The largest accepted ``at_start``.
+        after_start: The largest accepted ``after_start``.
+        after_minute: The largest accepted ``after_minute``.
+        refused_share: The largest accepted ``refused_share``.
+        strangers: The largest accepted ``strangers_refused_share``.
+        worst: The largest accepted ``worst``.
     """
 
     used: float = 0.0
@@ -53,17 +53,17 @@ _TARGETS = {
     "stall": Target(used=0.97, refused=0),
     "catch up": Target(),
     "stranger": Target(used=0.97, strangers=0.08),
-    # Half of the capacity: a client that sends one request at a time is refused nothing.
+    # Half of the capacity is enough: a client that sends one request at a time is never refused.
     "at once": Target(used=0.5, refused_share=0.05),
     "start": Target(at_start=3),
-    # Every probe of a limit that nobody states costs what is in flight.
+    # When the client probes an unstated limit, the server may refuse all requests in flight.
     "believed": Target(used=0.8, refused=16, after_start=5),
     "change": Target(used=0.95, refused=8),
 }
 
 
 def get_target(name: str) -> Target:
-    """Return what a case should reach."""
+    """Return the target of a case."""
     case, family = CASES[name], name.partition("/")[0]
     target = _TARGETS[family]
     limit = case.server.windows[0].limit
@@ -74,7 +74,7 @@ def get_target(name: str) -> Target:
     if family == "stranger":
         target = target._replace(refused=case.periods)
     if name.endswith("/10 in 1 s"):
-        # The caller has told only the short limit: the long one is found by refusals.
+        # Only the short limit is configured, so the client learns the long one from refusals.
         target = target._replace(refused=16, after_minute=12)
     if share := case.options.get("share"):
         target = target._replace(used=0.0, strangers=0.05, worst=share * limit)
@@ -82,7 +82,7 @@ def get_target(name: str) -> Target:
 
 
 def find_misses(name: str, result: CaseResult) -> list[str]:
-    """Return each figure of a result that misses its target, and the target; empty if none does."""
+    """Return a text for each figure of a result that misses its target."""
     return list(_compare(get_target(name), result))
 
 

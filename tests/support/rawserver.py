@@ -1,4 +1,4 @@
-"""A small HTTP server that sends any bytes, for replies that no proper server sends."""
+"""A small HTTP server that sends any bytes, for replies that a normal server would not send."""
 
 import asyncio
 import gzip
@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Self
 
 
-class Cut(Exception):  # noqa: N818 - it is no error, but an answer
-    """Raised by an answer: send these bytes and close the connection."""
+class Cut(Exception):  # noqa: N818 - it is a kind of reply, and not an error
+    """Raised by an ``answer`` function to send these bytes and close the connection."""
 
     def __init__(self, data: bytes = b"") -> None:
         super().__init__(data)
@@ -18,23 +18,26 @@ class Cut(Exception):  # noqa: N818 - it is no error, but an answer
 
 
 def http(body: bytes = b'{"data":[]}', status: int = 200, **headers: str) -> bytes:
-    """Return a complete reply. Underscores of a header become dashes, and ``""`` omits it."""
+    """Return a complete reply with these headers.
+
+    Underscores in a header's name become dashes. The value ``""`` omits a header.
+    """
     named = {"Content_Length": str(len(body)), "Content_Type": "application/json"} | headers
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items() if value]
     return "\r\n".join([f"HTTP/1.1 {status} Said", *lines, "", ""]).encode() + body
 
 
 def zipped(body: bytes, keep: float = 1.0) -> bytes:
-    """Return a reply whose body is compressed, and cut to the share ``keep`` of its bytes."""
+    """Return a reply with a compressed body, of which only the fraction ``keep`` is sent."""
     packed = gzip.compress(body)
     return http(packed[: int(len(packed) * keep)], Content_Encoding="gzip")
 
 
 class RawServer:
-    """Answers each request with the bytes that ``answer`` returns for its head.
+    """Answers each request with the bytes that ``answer`` returns for the request's head.
 
-    ``None`` instead of bytes sends nothing, forever. Connections stay open, unless ``answer``
-    raises :class:`Cut`.
+    If ``answer`` returns None, the server never replies. A connection stays open unless
+    ``answer`` raises :class:`Cut`.
     """
 
     def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
@@ -43,7 +46,7 @@ class RawServer:
         self._dead: set[asyncio.Task[None]] = set()
         self._mute: set[asyncio.Task[None]] = set()
         self.heads: list[bytes] = []
-        # while it is cleared, replies wait for it
+        # While the gate is cleared, no reply is sent.
         self.gate = asyncio.Event()
         self.gate.set()
         self.connections = 0
@@ -58,10 +61,10 @@ class RawServer:
         return len(self._tasks)
 
     def fail_over(self, *, silently: bool = False) -> None:
-        """Answer the next request on each open connection with a reset, or with nothing.
+        """Answer the next request on each open connection with a reset, or never answer it.
 
-        A machine that takes over an address does the same: it does not know the old
-        machine's connections, and the client does not notice until it sends something.
+        A machine that takes over another machine's address does the same, because it does not
+        know the other machine's connections. A client notices only when it sends a request.
         """
         (self._mute if silently else self._dead).update(self._tasks)
 
@@ -91,15 +94,14 @@ class RawServer:
         self._tasks[task] = writer
         self.connections += 1
         try:
-            # It is cancelled when the server ends, and its clients may leave at any
-            # time.
+            # This task is cancelled when the server ends, and clients may disconnect at any time.
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
                 while await self._answer_next(reader, writer):
                     pass
         finally:
             del self._tasks[task]
             if task in self._dead:
-                linger = struct.pack("ii", 1, 0)  # closing sends a reset
+                linger = struct.pack("ii", 1, 0)  # makes the close send a reset
                 writer.get_extra_info("socket").setsockopt(
                     socket.SOL_SOCKET, socket.SO_LINGER, linger
                 )

@@ -1,4 +1,4 @@
-"""A transport that plays a script, for replies that a socket cannot produce."""
+"""A transport that returns a list of prepared replies or errors, without a network."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -11,15 +11,15 @@ from cekat_async._api.requests import Request
 
 
 def reply(status: int = 200, body: bytes = b'{"data":[]}', **headers: str) -> Reply:
-    """Make a reply. Underscores of a header become dashes."""
+    """Return a reply. Underscores in the name of a header become dashes."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Reply(status, CIMultiDict(named), body)
 
 
 class ScriptedTransport:
-    """Answers each exchange with the next step: a reply, an error to raise, or a function.
+    """Answers each request with the next step: a reply, an error to raise, or a function.
 
-    It records when each request arrived, on the loop's clock.
+    It records the arrival time of each request on the loop's clock.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ScriptedTransport:
         self.most_under_way = 0
 
     def with_timeout(self, _timeout: object) -> Self:
-        """Return the same transport for any time limits."""
+        """Return this transport, which has no timeouts."""
         return self
 
     def require_usable(self) -> None:

@@ -1,4 +1,4 @@
-"""A store that several limiters share, their connections to it, and the requests they send."""
+"""A model of a store that several limiters share, and of the connections to that store."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ NEVER = math.inf
 
 
 class Store:
-    """A sliding log with exact times, which is unavailable from time to time.
+    """A sliding log of exact times. The store is unavailable during ``outages``.
 
-    It also stores the last learned rate and the end of a pause.
+    The store also keeps the last learned rate and the end of a pause.
     """
 
     def __init__(self, outages: Iterable[tuple[float, float]] = ()) -> None:
@@ -69,7 +69,7 @@ class Store:
 
 
 class Budget:
-    """A limiter's connection to a store, which can be cut and can be slow."""
+    """A limiter's connection to a store. The connection can be cut or slow."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ async def call(limiter: Limiter, answer: Reply | None = None) -> float:
 
 
 async def busy(limiter: Limiter, until: float, begin: float = 0.0) -> list[float]:
-    """Return when requests were sent from ``begin`` on, by a caller without any other limit."""
+    """Send requests from ``begin`` to ``until``, and return the times at which they were sent."""
     await asyncio.sleep(begin - now())
     times: list[float] = []
     while now() < until:

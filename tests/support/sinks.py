@@ -1,4 +1,4 @@
-"""Helpers for tests of sinks: records without a network, and a manifest for them."""
+"""Helpers for tests of sinks: records, a manifest, and functions that read a target."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MOMENT = datetime(2026, 4, 10, 5, 47, 16, 771000, tzinfo=UTC)
 
 
 class Given:
-    """Records as an export passes them to its sink: in batches, any number of times.
+    """Records in batches, like those that an export passes to its sink.
 
-    After ``fail_after`` batches the iteration raises ``error``, as in an export that is
-    stopped.
+    They can be iterated any number of times. If ``error`` is given, each iteration raises it
+    after ``fail_after`` batches, like an export that is stopped.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Given:
 
 
 def some_records(count: int = 250, **options: Any) -> list[bytes]:
-    """Return the bytes of a sandbox's conversations."""
+    """Return the bytes of a new sandbox's conversations."""
     return [record for _, record in Sandbox(count, **options).records()]
 
 
 def a_manifest(target: str = "a target", **values: Any) -> Manifest:
-    """Return a manifest as an export creates it for its sink."""
+    """Return a manifest like the one that an export creates for its sink."""
     return Manifest(
         version="0", account="an account", target=target, filters=Filters(), began=MOMENT,
         ended=MOMENT, **values,
@@ -64,12 +64,12 @@ def read_stored(sink: Sink) -> list[bytes]:
 
 
 def list_names(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted."""
+    """Return the sorted names of the files in a folder."""
     return sorted(path.name for path in folder.iterdir())
 
 
 def publish(sink: Sink, records: Iterable[bytes] | Given, **values: Any) -> Manifest:
-    """Open a sink, give it records, and close it. Return the stored manifest."""
+    """Open a sink, publish records with it, and close it. Return the stored manifest."""
     try:
         sink.open()
         return sink.publish(

@@ -1,4 +1,4 @@
-"""A command line on a POSIX terminal."""
+"""Runs commands on a POSIX pseudo-terminal."""
 
 # ruff: noqa: S603 - the processes are our own program
 
@@ -23,7 +23,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """The command line, or another command, on a terminal of its own of 80 columns by default."""
+    """Runs ``cekat``, or another command, on a terminal of its own."""
 
     def __init__(
         self,
@@ -62,12 +62,12 @@ class Terminal:
                 self._changed.notify_all()
 
     def wait_for(self, text: bytes) -> None:
-        """Wait until a text was printed."""
+        """Wait until the command has printed a text."""
         with self._changed:
             assert self._changed.wait_for(lambda: text in self.seen, 300)
 
     def end(self, encoding: str = "utf-8") -> tuple[int, str]:
-        """Wait for the end and return the exit code and what was printed, without colours."""
+        """Wait until the command exits, and return its exit code and its output without colours."""
         code = self.process.wait(300)
         self._reader.join()
         os.close(self._master)

@@ -1,6 +1,6 @@
 """TLS servers with their own certificates, and trust settings for clients."""
 
-# trustme refers to types of pyOpenSSL, which need not be installed.
+# trustme's annotations name types of pyOpenSSL, which is not a dependency of the tests.
 # pyright: reportUnknownMemberType=false
 
 import socket
@@ -26,22 +26,22 @@ def server_context(host: str = "127.0.0.1", **certificate: Any) -> ssl.SSLContex
 
 
 def client_context() -> ssl.SSLContext:
-    """Return a client's SSL context that trusts those certificates."""
+    """Return a client's SSL context that trusts the certificates of these servers."""
     context = ssl.create_default_context()
     AUTHORITY.configure_trust(context)
     return context
 
 
 def trusting_session(trust: ssl.SSLContext | aiohttp.Fingerprint) -> aiohttp.ClientSession:
-    """Return a caller's session that uses ``trust``."""
+    """Return a session whose connections use ``trust``, for a client to use."""
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust))
 
 
 class TLSServer:
-    """Answers with an empty page, one connection after another.
+    """Serves one connection after another, and answers with an empty page.
 
-    It uses blocking sockets, which send the client a TLS alert with the reason of a refusal.
-    asyncio closes the connection without one.
+    The server uses blocking sockets. If it refuses a client, they send a TLS alert with the
+    reason. asyncio would close the connection without an alert.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -51,7 +51,7 @@ class TLSServer:
         self.connections = 0
 
     def serve(self) -> None:
-        """Answer until the server is closed."""
+        """Accept and answer connections until the server is closed."""
         with suppress(OSError):
             while True:
                 connection, _ = self._listening.accept()
@@ -60,7 +60,7 @@ class TLSServer:
                     self._answer(connection)
 
     def close(self) -> None:
-        """Stop listening, and end ``serve``."""
+        """Stop listening, which makes ``serve`` return."""
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
@@ -73,18 +73,17 @@ class TLSServer:
             try:
                 wrapped.do_handshake()
             except ssl.SSLError:
-                # With unread bytes, closing would send a reset, which overtakes the
-                # alert.
+                # If unread bytes remain, the close sends a reset, which can discard the alert.
                 while socket.socket.recv(wrapped, 65536):
                     pass
                 return
-            if wrapped.recv(65536):  # the head of a request, or nothing if the client has left
+            if wrapped.recv(65536):  # the head of a request, or nothing if the client disconnected
                 wrapped.sendall(http(Connection="close"))
 
 
 @contextmanager
 def tls_server(context: ssl.SSLContext) -> Generator[TLSServer]:
-    """Run a server in a thread for as long as this is entered."""
+    """Run a server in a thread until the ``with`` block ends."""
     server = TLSServer(context)
     thread = threading.Thread(target=server.serve)
     thread.start()

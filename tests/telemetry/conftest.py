@@ -6,7 +6,10 @@ from support.otel import Recorded
 
 @pytest.fixture
 def recorded():
-    """A hook with its own providers. Every span that it began has ended when the test ends."""
+    """A hook with its own providers.
+
+    When the test ends, every span that the hook began must have ended.
+    """
     recorded = Recorded()
     yield recorded
     assert recorded.hook.open_spans == 0

@@ -45,7 +45,7 @@ def keep(events):
 async def test_an_export_is_a_tree(recorded, events, tmp_path):
     """An export has two steps.
 
-    A request is a child of the step, or of the export, that sends it.
+    A request is a child of the step that sends it, or of the export if no step does.
     """
     tracer = recorded.tracer_provider.get_tracer("the test")
     async with account(150, 3, hooks=[recorded.hook, keep(events)]) as (sandbox, client):
@@ -106,7 +106,7 @@ async def test_catch_up_is_reported(recorded, events, tmp_path):
 
 
 async def test_an_inbox_that_failed(recorded, events, tmp_path):
-    """A failed partition is reported with its error's class, and without its text."""
+    """A failed partition is reported with the class of its error, and without the error's text."""
     async with Sandbox(90, 3, quota=None) as sandbox:
         forbidden = sandbox.inbox_ids[1]
         sandbox.forbid(forbidden)
@@ -122,7 +122,7 @@ async def test_an_inbox_that_failed(recorded, events, tmp_path):
 
 
 async def test_an_export_that_fails(recorded, events, tmp_path):
-    """An export that fails while it collects ends with the error, and reports no partition."""
+    """If an export fails while it collects, it ends with the error and reports no partition."""
     async with Sandbox(90, 3, quota=None) as sandbox:
         policy = RetryPolicy(attempts=1)
         async with make_client(sandbox, hooks=[recorded.hook, keep(events)], retry=policy) as c:
@@ -143,7 +143,7 @@ async def test_an_export_that_fails(recorded, events, tmp_path):
 
 
 async def test_an_export_that_cannot_write(recorded, events, tmp_path):
-    """An export that ends before its first step has a span too."""
+    """An export has a span even if it ends before its first step."""
     async with account(9, hooks=[recorded.hook, keep(events)]) as (_, client):
         with pytest.raises(TargetError):
             await export_conversations(client, tmp_path / "missing" / "x.jsonl")
@@ -153,7 +153,7 @@ async def test_an_export_that_cannot_write(recorded, events, tmp_path):
 
 
 async def test_a_cancelled_export(recorded, events, tmp_path):
-    """A cancellation ends every span, and is no error."""
+    """A cancellation ends every span and is not reported as an error."""
     async with account(500, hooks=[recorded.hook, keep(events)]) as (sandbox, client):
         sandbox.fail_next(Fault.delay(0), Fault.delay(0), Fault.hang())
         task = asyncio.create_task(export_conversations(client, tmp_path / "x.jsonl"))
@@ -171,7 +171,7 @@ async def test_a_cancelled_export(recorded, events, tmp_path):
 
 
 async def test_concurrent_exports_are_separate(recorded, tmp_path):
-    """The requests of each of several concurrent exports are its own children."""
+    """Of several concurrent exports, each has its own requests as children."""
     async with account(200, 2, hooks=recorded.hook) as (sandbox, client):
         await asyncio.gather(
             *(
@@ -191,7 +191,7 @@ async def test_concurrent_exports_are_separate(recorded, tmp_path):
 
 
 def test_steps_of_an_export_that_never_began_are_ignored(recorded):
-    """A hook that joins late ignores an export whose beginning it has not seen."""
+    """If a hook joins late, it ignores an export whose beginning it has not seen."""
     events: list[HookEvent] = [
         ExportStepBegun(export=0, step="collect"),
         CatchUpBegun(export=0, inbox_id=None, number=1),
@@ -207,7 +207,7 @@ def test_steps_of_an_export_that_never_began_are_ignored(recorded):
 
 
 def test_an_export_within_an_export(recorded):
-    """When an inner export ends, later spans of its task belong to the outer one."""
+    """When an inner export ends, later spans of the same task belong to the outer export."""
     for event in (
         ExportBegun(export=1, incremental=False, by_inbox=False),
         ExportBegun(export=2, incremental=False, by_inbox=False),
@@ -222,7 +222,7 @@ def test_an_export_within_an_export(recorded):
 
 
 def test_a_step_that_never_ended_ends_with_its_export(recorded):
-    """All open spans of an export end with it."""
+    """When an export ends, all its open spans end with it."""
     recorded.hook(ExportBegun(export=0, incremental=True, by_inbox=False))
     recorded.hook(ExportStepBegun(export=0, step="publish"))
     recorded.hook(ExportEnded(export=0, seconds=1.0, error="SomeError"))

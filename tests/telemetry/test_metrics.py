@@ -17,7 +17,10 @@ LIST = "/api/conversations"
 
 
 async def test_requests_retries_and_records_are_counted(recorded):
-    """Requests are counted by status, and retries, 429s, waits, pages and records."""
+    """Requests are counted by status.
+
+    Retries, 429s, waits, pages and records are counted, too.
+    """
     async with Sandbox(250, quota=None) as sandbox:
         policy = RetryPolicy(backoff=0.01)
         async with make_client(sandbox, hooks=recorded.hook, retry=policy) as client:
@@ -44,7 +47,7 @@ async def test_requests_retries_and_records_are_counted(recorded):
 
 
 async def test_malformed_records_are_counted(recorded):
-    """Malformed records are counted with all records, and separately."""
+    """Malformed records are counted among all records, and also separately."""
     body = b'{"success":true,"data":[{"id":"a"},7,{"name":"without an id"}]}'
     async with account(1, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.raw(200, body))
@@ -57,7 +60,7 @@ async def test_malformed_records_are_counted(recorded):
 
 
 async def test_waits_of_calls_that_failed_are_counted(recorded):
-    """The waits of a call that was never sent are counted too."""
+    """The waits of a call are counted even if it was never sent."""
     policy = RetryPolicy(attempts=2, backoff=0.01)
     async with (
         Sandbox(10, quota=None) as sandbox,
@@ -72,7 +75,10 @@ async def test_waits_of_calls_that_failed_are_counted(recorded):
 
 
 async def test_the_quota_in_use(recorded, monkeypatch):
-    """The limit and its use are those of the last request. A window later the use is 0."""
+    """The limit and its use are those of the last request.
+
+    A window later, the use is 0.
+    """
     async with Sandbox(250, quota=None) as sandbox:
         rate = RateLimit(10_000, 60)
         async with make_client(sandbox, hooks=recorded.hook, rate_limit=rate) as client:
@@ -102,7 +108,10 @@ async def test_the_quota_without_a_limit(recorded):
 
 
 async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
-    """An observed client can be garbage-collected, and is reported for one more window."""
+    """An observed client can be garbage-collected.
+
+    It is reported for one more window.
+    """
     async with Sandbox(10, quota=None) as sandbox:
         for _ in range(2):
             rate = RateLimit(20, 60)
@@ -122,7 +131,7 @@ async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
 
 
 async def test_the_quota_belongs_to_a_thread(recorded):
-    """The limiter of another thread's client is not read."""
+    """The limiter of a client in another thread is not read."""
     async with Sandbox(10, quota=None) as sandbox:
         rate = RateLimit(20, 60)
         async with make_client(sandbox, hooks=recorded.hook, rate_limit=rate) as client:

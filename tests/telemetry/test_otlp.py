@@ -16,7 +16,7 @@ from cekat_async.telemetry import OpenTelemetry
 
 
 async def test_a_collector_gets_everything(tmp_path):
-    """A collector receives the span tree of an export and all metrics, and no key."""
+    """A collector receives the span tree of an export and all metrics, but no key."""
     with receiving() as receiver:
         tracer_provider = TracerProvider()
         tracer_provider.add_span_processor(
@@ -30,7 +30,7 @@ async def test_a_collector_gets_everything(tmp_path):
             hook.observe(client)
             sandbox.fail_next(Fault.status(503), Fault.status(429, headers={"Retry-After": "0.01"}))
             await export_conversations(client, tmp_path / "x.jsonl", by_inbox=True)
-        # The reader of metrics is in another thread, and the client's loop has ended.
+        # The metrics reader runs in another thread, and the client's loop has ended.
         tracer_provider.shutdown()
         meter_provider.shutdown()
 

@@ -1,4 +1,4 @@
-"""Nothing private is in spans, metrics, events or logs, whatever a server sends."""
+"""Whatever a server sends, nothing private is in spans, metrics, events or logs."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ PRIVATE = {
 
 @pytest.fixture
 def seen(recorded):
-    """A function that returns everything that was recorded, logged or given to hooks, as text."""
+    """A function that returns, as text, everything that was recorded, logged or given to hooks."""
     lines = []
     handler = logging.Handler(logging.DEBUG)
     handler.addFilter(lambda record: "sandbox" not in record.name)
@@ -53,12 +53,12 @@ def find_texts(value):
             yield from find_texts(one)
 
 
-# The texts of records that are no secret: ids of inboxes, and terms of the API.
+# These texts of records are no secret: ids of inboxes, and terms of the API.
 HARMLESS = re.compile(r"(whatsapp|instagram|web|email|\w{1,12}|true|false|null)?")
 
 
 async def test_an_account_with_customers(recorded, seen, tmp_path):
-    """No text of a record, no id and no cursor is in the telemetry of a walk and an export."""
+    """The telemetry of a walk and an export has no text of a record, no id and no cursor."""
     async with account(
         300, 3, hooks=[recorded.hook, recorded.keep], retry=RetryPolicy(backoff=0.001)
     ) as (sandbox, client):
@@ -130,7 +130,7 @@ async def hostile_client(recorded):
 
 
 async def test_a_hostile_server(recorded, seen, tmp_path):
-    """If a server echoes the key and private data everywhere, none of it is reported."""
+    """If a server echoes the key and private data everywhere, none of them is reported."""
     failures = 0
     async with hostile_client(recorded) as client:
         recorded.hook.observe(client)

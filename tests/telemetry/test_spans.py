@@ -37,7 +37,10 @@ LIST, GET = "/api/conversations", "GET /api/conversations"
 
 
 async def test_a_walk_is_a_tree(recorded):
-    """A walk is a listing span with a span for each page, which has one for each attempt."""
+    """A walk has a listing span.
+
+    That has a span for each page, which has a span for each attempt.
+    """
     async with account(250, hooks=recorded.hook) as (sandbox, c):
         await c.conversations.list().collect()
 
@@ -74,7 +77,10 @@ async def test_a_walk_is_a_tree(recorded):
 
 
 async def test_an_attempt_that_is_retried(recorded):
-    """A failed attempt has an error, and the page has the retry and the wait before the next."""
+    """The span of a failed attempt has the error.
+
+    The span of the page has the retry and the wait before the next attempt.
+    """
     async with Sandbox(10, quota=None) as sandbox:
         policy = RetryPolicy(backoff=0.01)
         async with make_client(sandbox, hooks=recorded.hook, retry=policy) as client:
@@ -104,7 +110,7 @@ async def test_an_attempt_that_is_retried(recorded):
 
 
 async def test_a_call_that_fails(recorded):
-    """A page that cannot be fetched has the error's class and status, and no text."""
+    """If a page cannot be fetched, its span has the error's class and status, but not its text."""
     async with Sandbox(10, quota=None) as sandbox:
         policy = RetryPolicy(attempts=1)
         async with make_client(sandbox, hooks=recorded.hook, retry=policy) as client:
@@ -145,7 +151,7 @@ async def test_parents_are_those_of_the_caller(recorded):
 
 
 async def test_concurrent_walks_are_separate(recorded):
-    """Each of several concurrent walks has its own pages."""
+    """Of several concurrent walks, each has its own pages."""
     tracer = recorded.tracer_provider.get_tracer("the test")
 
     async def walk(name, inbox_id):
@@ -164,7 +170,7 @@ async def test_concurrent_walks_are_separate(recorded):
 
 @pytest.mark.parametrize("prefetch", [0, 3])
 async def test_a_loop_that_is_left_early_is_no_error(recorded, prefetch):
-    """`break` ends the spans of the listing and of all pages in flight without an error."""
+    """A `break` ends the spans of the listing and of all pages in flight, without an error."""
     async with account(1000, hooks=recorded.hook) as (_, client):
         listing = client.conversations.list(prefetch=prefetch)
         async for _ in listing:
@@ -177,7 +183,10 @@ async def test_a_loop_that_is_left_early_is_no_error(recorded, prefetch):
 
 
 async def test_a_cancelled_call(recorded):
-    """A cancellation ends all spans of a call. It is recorded, and is no error."""
+    """A cancellation ends all spans of a call.
+
+    It is recorded, but not as an error.
+    """
     async with account(10, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.hang())
         task = asyncio.create_task(client.conversations.list().collect())
@@ -194,7 +203,7 @@ async def test_a_cancelled_call(recorded):
 
 
 async def test_a_deadline_while_waiting(recorded):
-    """A call that ends in the queue has no attempt, and has the reason for its wait."""
+    """A call that ends in the queue has no attempt. Its span has the reason for its wait."""
     options = {"rate_limit": RateLimit(1, 3600), "timeout": Timeout(deadline=600)}
     async with account(10, hooks=recorded.hook, **options) as (_, client):
         await client.conversations.page()
@@ -213,7 +222,7 @@ async def test_a_deadline_while_waiting(recorded):
 
 
 async def test_a_pause_is_on_every_listing(recorded):
-    """A pause that the server asks for is an event on listings, and the wait is on pages."""
+    """If the server asks for a pause, each listing has an event, and each page has the wait."""
     async with account(200, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.status(429, headers={"Retry-After": "0.05"}))
         await client.conversations.list().collect()
@@ -227,7 +236,10 @@ async def test_a_pause_is_on_every_listing(recorded):
 
 
 def test_a_pause_is_on_single_calls(recorded):
-    """A call without a walk has the pause itself. For a page of a walk the listing has it."""
+    """The span of a call without a walk has the pause itself.
+
+    For a page of a walk, the listing has it.
+    """
     for event in (
         WalkBegun(walk=1, path=LIST),
         CallBegun(call=2, walk=1, path=LIST),
@@ -244,7 +256,7 @@ def test_a_pause_is_on_single_calls(recorded):
 
 
 def test_a_page_ends_its_attempt(recorded):
-    """An attempt whose end was not reported ends with its page."""
+    """If the end of an attempt was not reported, its span ends with its page."""
     for event in (
         CallBegun(call=1, walk=None, path=LIST),
         RequestSent(
@@ -260,7 +272,7 @@ def test_a_page_ends_its_attempt(recorded):
 
 
 def test_ids_in_a_path_are_not_shown(recorded):
-    """A span of ``get()`` has the template of its path, and no id."""
+    """A span of ``get()`` has the template of its path, but no id."""
     path = "/api/contacts/+62812345/messages"
     for event in (
         CallBegun(call=1, walk=None, path=path),
@@ -280,7 +292,7 @@ def test_ids_in_a_path_are_not_shown(recorded):
 
 
 async def test_unsampled_requests_are_measured(recorded):
-    """A request without a span is still counted."""
+    """A request is counted even if it has no span."""
     hook = OpenTelemetry(
         tracer_provider=TracerProvider(sampler=ALWAYS_OFF), meter_provider=recorded.meter_provider
     )
@@ -292,7 +304,7 @@ async def test_unsampled_requests_are_measured(recorded):
 
 
 def test_events_without_a_beginning_are_ignored(recorded):
-    """A hook ignores walks and calls whose beginning it has not received, and other events."""
+    """A hook ignores other events, and walks and calls whose beginning it has not received."""
     of_call = {"call": 7, "walk": 3}
     for event in (
         CallBegun(**of_call, path=LIST),
@@ -312,7 +324,7 @@ def test_events_without_a_beginning_are_ignored(recorded):
 
 
 async def test_two_hooks_report_the_same(recorded):
-    """Several hooks do not affect each other, and one can be used by several clients."""
+    """Several hooks do not affect each other, and several clients can use the same hook."""
     other = Recorded()
     async with Sandbox(150, quota=None) as sandbox:
         for _ in range(2):
@@ -341,5 +353,8 @@ async def test_two_hooks_report_the_same(recorded):
     ],
 )
 def test_paths_show_no_ids(path, template):
-    """A path in a span has only names of collections, and no id, name or number."""
+    """A path in a span has only the names of collections.
+
+    It has no id, no other name and no number.
+    """
     assert get_template(path) == template

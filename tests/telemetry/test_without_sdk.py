@@ -1,4 +1,4 @@
-"""Without an SDK nothing is recorded, and the hook costs almost nothing."""
+"""Without an SDK, nothing is recorded and the hook costs almost nothing."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def make_idle():
 
 
 def test_a_page_costs_almost_nothing():
-    """Without an SDK a page takes a few function calls, and with one several hundred."""
+    """Without an SDK, a page takes a few function calls. With an SDK, it takes several hundred."""
     recorded, idle = Recorded(), make_idle()
     send_page(recorded.hook)
 
@@ -45,7 +45,7 @@ def test_a_page_costs_almost_nothing():
 
 
 async def test_a_client_works_without_an_sdk():
-    """Walks and pages work as usual, and nothing of them is stored."""
+    """Walks and pages work as usual, and nothing about them is stored."""
     hook = make_idle()
     async with account(150, hooks=hook) as (_, client):
         hook.observe(client)
@@ -55,7 +55,7 @@ async def test_a_client_works_without_an_sdk():
 
 @pytest.mark.parametrize("which", ["tracer_provider", "meter_provider"])
 def test_one_provider_is_enough(which):
-    """If only one provider records, that one gets its part."""
+    """If only one provider records, it still gets its part."""
     recorded = Recorded()
     providers = {
         "tracer_provider": NoOpTracerProvider(),
@@ -93,7 +93,7 @@ print(hook, [span.name for span in exporter.get_finished_spans()])
 
 
 def test_the_global_provider_may_be_set_later():
-    """A hook that was created before the SDK was configured reports from then on."""
+    """If a hook is created before the SDK is configured, it reports from the configuration on."""
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", GLOBAL], capture_output=True, text=True, check=True
     )
@@ -102,7 +102,10 @@ def test_the_global_provider_may_be_set_later():
 
 
 def test_a_missing_extra_says_how_to_install_it(monkeypatch):
-    """Without the library the hook cannot be made, and the error says how to install it."""
+    """Without the library, the hook cannot be created.
+
+    The error says how to install the library.
+    """
     for name in {"opentelemetry", *sys.modules}:
         if name.partition(".")[0] == "opentelemetry":
             monkeypatch.setitem(sys.modules, name, None)
@@ -115,7 +118,7 @@ def test_a_missing_extra_says_how_to_install_it(monkeypatch):
 
 @pytest.mark.parametrize("package", ["telemetry", "export"])
 def test_importing_imports_no_library(package):
-    """Importing the package, or its exports, does not import OpenTelemetry."""
+    """Importing the package or its exports does not import OpenTelemetry."""
     code = f"import sys, cekat_async.{package}; print('opentelemetry' in sys.modules)"
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,5 +1,5 @@
-"""The implementation of each command. It is imported when the command runs: ``--help`` is fast.
+"""The implementations of the commands.
 
-Start with ``export.py``, which runs ``cekat export``. Only that command needs the modules named
-``export_*``.
+Each is imported only when its command runs, so that ``--help`` is fast. Start with ``export.py``,
+which runs ``cekat export``. Only that command needs the modules whose names begin with ``export_``.
 """

@@ -55,7 +55,7 @@ def run_export(reporter: Reporter, request: ExportRequest, connection: Connectio
 
 
 class _ScreenAwareStdoutSink(StdoutSink):
-    """Writes to standard output, which may be the terminal that shows the moving progress line."""
+    """Writes to standard output. It first stops a progress line on the same terminal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,8 @@ class _ExportCommand:
         try:
             await self._run(connection)
         except asyncio.CancelledError:
-            # If the target is published, the export has succeeded, even if closing is interrupted.
+            # If the target is already published, the export has succeeded, even if closing is
+            # interrupted.
             if self._export is None or self._export.report is None:
                 raise
         except TargetError:
@@ -96,7 +97,8 @@ class _ExportCommand:
         request = self._request
         stdout = _ScreenAwareStdoutSink() if request.target == STDOUT else None
         self._sink = sink = stdout or sink_for(request.target, **request.sink_options)
-        # Before the API key is read, so that the metrics also show the exit code of a missing key.
+        # Create the metrics before reading the API key, so that they include the exit code of a
+        # missing key.
         self._metrics = metrics = self._make_metrics(sink)
         async with open_client(
             connection,
@@ -134,7 +136,7 @@ class _ExportCommand:
         return ExportMetrics(self._reporter, path, self._counts, labels)
 
     def end_metrics(self, code: ExitCode) -> None:
-        """Write the metrics file for the last time, unless the run ended before that."""
+        """Write the metrics file for the last time, if the run got far enough to have one."""
         if self._metrics is not None:
             self._metrics.end(code)
 
@@ -160,7 +162,8 @@ class _ExportCommand:
         assert report is not None  # noqa: S101 - for type checkers
         text = summarize(report, self._describe_manifest())
         fields = msgspec.structs.asdict(report) | get_speed_fields(report)
-        # In the same form as in the file: msgspec alone cannot encode the positions in a manifest.
+        # Use the same form as in the manifest's file, because msgspec alone cannot encode its
+        # positions.
         fields["manifest"] = msgspec.json.decode(report.manifest.to_json())
         self._reporter.report_block(text, event="summary", **fields)
         for line in describe_failures(report.manifest):
@@ -175,7 +178,7 @@ class _ExportCommand:
         return f"{str(checkpoint).removesuffix(CHECKPOINT)}.manifest.json" if checkpoint else None
 
     def report_unfinished(self, code: ExitCode) -> None:
-        """Report how much an unfinished export has fetched, and how to resume it."""
+        """Report how many conversations an unfinished export has fetched, and how to resume it."""
         export = self._export
         if export is None or export.report is not None or not export.kept:
             return

@@ -1,4 +1,4 @@
-"""The metrics of an export job, for monitoring. They are counted from events."""
+"""The metrics of an export job, for monitoring. They are computed from events."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ExportCounts:
     """A hook that counts the requests, retries and waits of an export.
 
     Attributes:
-        requests: Attempts, by status; ``"none"`` for attempts without a reply.
-        retries: Retries.
-        waited: The seconds that calls waited, by reason.
-        partitions: Partitions that ended, by state: ``"complete"`` or ``"failed"``.
-        catch_up_passes: Catch-up passes.
+        requests: The number of attempts, by status; ``"none"`` for attempts without a reply.
+        retries: The number of retries.
+        waited: The total time that calls waited, in seconds, by reason.
+        partitions: The number of partitions that ended, by state: ``"complete"`` or ``"failed"``.
+        catch_up_passes: The number of catch-up passes.
         begun: An event that is set when the export has locked its target and its checkpoint.
     """
 
@@ -58,7 +58,7 @@ class ExportCounts:
     def __call__(self, event: HookEvent) -> None:
         """Count an event."""
         if isinstance(event, RequestSent | ExportStepBegun):
-            # The first event shows that the export has the locks.
+            # The first event of an export shows that it has its locks.
             self.begun.set()
         match event:
             case RequestSent(waited=waited):
@@ -79,17 +79,18 @@ class ExportCounts:
 
 
 class ExportMetrics:
-    """The metrics of one run of an export, in a file.
+    """Writes the metrics of one run of an export to a file.
 
-    The file is written when the export has locked its target, every 15 seconds, and when the run
-    ends. If another export has locked the target, the file belongs to that export and is not
-    written. If the file cannot be written, this is reported once, and the export continues.
+    It writes the file when the export has locked its target, then every 15 seconds, and when the
+    run ends. If another export has locked the target, the file belongs to that export, so it does
+    not write the file. If the file cannot be written, a message reports this once, and the export
+    continues.
 
     Args:
-        reporter: Reports that the file cannot be written.
+        reporter: The reporter for the message that the file cannot be written.
         path: The file.
-        counts: The hook of the export's client.
-        labels: The labels of all metrics.
+        counts: The hook that counts the events of the export's client.
+        labels: The labels that all metrics have.
     """
 
     def __init__(
@@ -114,19 +115,19 @@ class ExportMetrics:
 
     @asynccontextmanager
     async def written(self, export: Export) -> AsyncGenerator[None, None]:
-        """Write the file regularly while the body runs an export."""
+        """Write the file regularly while the body of the ``with`` statement runs an export."""
         task = asyncio.create_task(self._write_regularly(export))
         try:
             yield
         finally:
-            # The progress can be read only while the event loop runs.
+            # Read the progress now, because it can be read only while the event loop runs.
             self._progress = export.progress()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
     def end(self, code: ExitCode) -> None:
-        """Write the file for the last time, when the run has ended with an exit code."""
+        """Write the file for the last time, with the exit code of the run."""
         if code is ExitCode.TARGET_BUSY:
             return
         self._last[_EXIT_CODE] = float(code)

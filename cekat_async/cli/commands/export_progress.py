@@ -1,4 +1,4 @@
-"""The progress of an export: a moving line, a line every few seconds, or JSON."""
+"""Shows the progress of an export: as a moving line, as a line every few seconds, or as JSON."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ __all__ = ["Snapshot", "get_speed_fields", "is_speed_meaningful", "make_display"
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_REFRESHES = 0.25
-# Shorter waits are not shown, because even pacing waits between any two requests.
+# Shorter waits are not shown, because the client's pacing waits between any two requests.
 _SHORTEST_WAIT = 1.0
-# The speed of a shorter run is not meaningful.
+# The speed is not meaningful until a run has lasted this long.
 _MEANINGFUL_SECONDS = 10.0
-# With even pacing, the client may be slightly ahead of the quota.
+# The client's pacing allows it to be slightly ahead of the quota.
 _TOLERANCE = 1.05
-# The width of the spinner before the text of the moving line, and of the elapsed time after it.
+# The width of the moving line without its text: the spinner and the elapsed time.
 _FRAME = len("* ") + len(" 10:00:00")
 _PAGE = 100
-# Descriptions of ``LimiterSnapshot.waits_for``, for waits that need an explanation.
+# Descriptions for the values of ``LimiterSnapshot.waits_for`` that need an explanation.
 _WAITS = {"others": "others on this address"}
 _now = time.monotonic
 
@@ -54,7 +54,7 @@ class Snapshot(NamedTuple):
 def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar | ProgressLog:
     """Return a moving line for a terminal, and plain lines or JSON for a log.
 
-    Only ``refresh`` takes a snapshot, so this happens in the thread of the event loop.
+    Only ``refresh`` takes a snapshot, so snapshots are taken in the thread of the event loop.
     """
     kind = ProgressBar if reporter.has_screen else ProgressLog
     return kind(reporter, take_snapshot)
@@ -62,7 +62,7 @@ def make_display(reporter: Reporter, take_snapshot: TakeSnapshot) -> ProgressBar
 
 @contextmanager
 def shown(display: ProgressBar | ProgressLog) -> Generator[None, None, None]:
-    """Show a display, and refresh it several times a second, while the body runs."""
+    """Show a display and refresh it several times a second while the body of ``with`` runs."""
     display.start()
     task = asyncio.create_task(_refresh_forever(display))
     try:
@@ -79,7 +79,7 @@ async def _refresh_forever(display: ProgressBar | ProgressLog) -> None:
 
 
 class ProgressBar:
-    """One moving line."""
+    """The progress as one moving line."""
 
     def __init__(self, reporter: Reporter, take_snapshot: TakeSnapshot) -> None:
         self._console = reporter.console
@@ -109,7 +109,7 @@ class ProgressBar:
 
 
 class ProgressLog:
-    """A line every few seconds, for a log."""
+    """The progress as a line every few seconds, for a log."""
 
     def __init__(self, reporter: Reporter, take_snapshot: TakeSnapshot) -> None:
         self._reporter = reporter
@@ -124,16 +124,18 @@ class ProgressLog:
         """No-op: a log does not occupy the screen."""
 
     def refresh(self) -> None:
-        """Write a line if there is progress, and the last line is some seconds old."""
+        """Write a line if there is progress and the last line is a few seconds old."""
         if (now := _now()) < self._next:
             return
         snapshot = self._take_snapshot()
         pages, published = snapshot.progress.pages, snapshot.progress.published
-        # The limiter logs a pause only once, but readers of JSON want to see how long is left.
+        # The limiter logs a pause only once, but readers of the JSON want to see how long it still
+        # lasts.
         is_news = pages != self._last_pages or (
             self._reporter.as_json and _describe_wait(snapshot.limiter)[0]
         )
-        # Some steps of publishing have no counts. A line shows that the export is not stuck.
+        # Some steps of publishing have no counts, so write a line anyway: it shows that the export
+        # runs.
         if is_news or published is not None:
             self._last_pages, self._next = pages, now + _SECONDS_BETWEEN_LINES
             fields = _get_fields(snapshot)
@@ -141,17 +143,17 @@ class ProgressLog:
 
 
 def is_speed_meaningful(progress: ExportProgress) -> bool:
-    """Whether speed and share of the quota are meaningful.
+    """Return whether the speed and the share of the quota are meaningful.
 
-    They are not meaningful in the first seconds of a run, or while an initial burst dominates: if a
-    server has 300 requests left, the client may send all of them in a burst.
+    They are not meaningful in the first seconds of a run, or while an initial burst dominates. For
+    example, if the server allows 300 requests at once, the client may begin with a burst of 300.
     """
     is_burst = progress.limit is not None and progress.requests > progress.earned * _TOLERANCE
     return progress.seconds >= _MEANINGFUL_SECONDS and not is_burst
 
 
 def get_speed_fields(progress: ExportProgress) -> dict[str, Any]:
-    """Return the speed of a run for a log in JSON, even if it is not meaningful."""
+    """Return the speed of a run as fields for a log in JSON, even if it is not meaningful."""
     return {"per_minute": round(progress.per_minute, 1), "quota_share": progress.quota_share}
 
 
@@ -167,7 +169,7 @@ def _get_fields(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _describe(snapshot: Snapshot, width: float = math.inf) -> str:
-    """Return the progress in the fullest wording that fits a width."""
+    """Return the progress as text, in the longest form that fits into a width."""
     is_publishing = snapshot.progress.published is not None
     wordings = _describe_publishing(snapshot) if is_publishing else _describe_fetching(snapshot)
     return next((text for text in wordings if len(text) <= width), wordings[-1])
@@ -207,9 +209,9 @@ def _describe_fetching(snapshot: Snapshot) -> list[str]:
 def _describe_done(progress: ExportProgress) -> str:
     if not progress.pages:
         return "asking for the first page"
-    # The text says "records", because a conversation that moves is fetched again.
+    # The text says "records" because a conversation that moves is fetched and counted again.
     expected = progress.expected
-    # If there are already more than in the last export, the total is unknown.
+    # If there are already more records than in the last export, the total is unknown.
     if expected is not None and expected >= progress.conversations:
         return f"{progress.conversations:,} of about {expected:,} records"
     return pluralize(progress.conversations, "record")
@@ -221,7 +223,7 @@ def _describe_left(snapshot: Snapshot) -> str:
 
 
 def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
-    """Return how many seconds the export will still take, or ``None`` if that is unknown.
+    """Return how many more seconds the export will take, or ``None`` if that is unknown.
 
     The estimate includes the current pause. The speed of an initial burst does not last, so the
     estimate also considers how fast the server grants the quota.
@@ -239,7 +241,7 @@ def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
 
 
 def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
-    """Return the speed and the share of the quota. Both are empty if not meaningful."""
+    """Return texts for the speed and the share of the quota. Both are empty if not meaningful."""
     if not is_speed_meaningful(progress):
         return "", ""
     share = progress.quota_share
@@ -248,7 +250,7 @@ def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
 
 
 def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
-    """Return how long the next request waits, and why. Both are empty for a short wait."""
+    """Return texts for the next request's wait and its reason. Both are empty for a short wait."""
     waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""

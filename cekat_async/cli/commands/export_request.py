@@ -22,7 +22,7 @@ __all__ = ["STDOUT", "ExportRequest", "build_export_request"]
 STDOUT = "-"
 """The target that means standard output."""
 
-# These options have the same name as the arguments of the export.
+# These options have the same names as the arguments of ``Export.run``.
 _RUN_OPTIONS = ("incremental", "restart", "replace", "allow_empty", "concurrency")
 
 
@@ -30,12 +30,12 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The filters, the target and the options of one export."""
 
     target: str
-    sink_options: dict[str, Any]  # of sink_for
+    sink_options: dict[str, Any]  # the options of sink_for
     filters: Filters
     account: str | None
     checkpoint: str | None
     metrics_file: Path | None
-    run_options: dict[str, Any]  # of Export.run
+    run_options: dict[str, Any]  # the options of Export.run
 
 
 def build_export_request(context: click.Context, **options: Any) -> ExportRequest:
@@ -43,10 +43,11 @@ def build_export_request(context: click.Context, **options: Any) -> ExportReques
 
     Raises:
         click.UsageError: An option has no meaning together with the other options.
-        ConfigurationError: The kind of target is unknown, or the filters contradict each other.
+        ConfigurationError: No sink can write the target, or the filters contradict each other.
     """
     target = options["target"]
-    # Set before Arrow is imported, because its own allocators keep about ten megabytes more.
+    # Set the allocator before Arrow is imported: Arrow's own allocators need about ten megabytes
+    # more.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _require_typed_target(context)
     _require_replaced_target(context, target, options)
@@ -63,7 +64,7 @@ def build_export_request(context: click.Context, **options: Any) -> ExportReques
 
 
 def _require_typed_target(context: click.Context) -> None:
-    """Refuse to write sandbox data to the target of the settings."""
+    """Refuse to write sandbox data to the target that the settings name."""
     if context.params["sandbox"] and not is_typed(context, "target"):
         raise click.UsageError(
             "With --sandbox, type the TARGET: sandbox data must not replace a real export.",
@@ -72,7 +73,7 @@ def _require_typed_target(context: click.Context) -> None:
 
 
 def _require_replaced_target(context: click.Context, target: str, options: dict[str, Any]) -> None:
-    """Refuse options about replacing the target if no export replaces it."""
+    """Refuse options about replacing the target if exports never replace such a target."""
     is_replaced = target != STDOUT and "table" not in get_options(target)
     for name in ("replace", "allow_empty"):
         if options[name] and is_typed(context, name) and not is_replaced:
@@ -93,7 +94,7 @@ def _require_possible_on_stdout(
 def _get_sink_options(
     context: click.Context, target: str, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the options of the sink. Settings that do not apply to this sink are ignored."""
+    """Return the options of the sink. Settings that do not apply to the sink are ignored."""
     known, found = get_options(target), dict[str, Any]()
     if options["table"] is not None:
         if "table" in known:
@@ -115,7 +116,7 @@ def _has_no_use(context: click.Context, name: str, targets: str) -> click.UsageE
 def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
     inboxes, by_inbox = options["inbox"], options["by_inbox"]
     if inboxes and by_inbox:
-        # A typed option overrides the other option if that is from the settings.
+        # If the user typed only one of the two options, it overrides the other one in the settings.
         order = get_precedence(context, "inbox") - get_precedence(context, "by_inbox")
         if order == 0:
             raise ConfigurationError("--by-inbox reads all inboxes: leave out either it or --inbox")
@@ -130,17 +131,17 @@ def _build_filters(context: click.Context, options: dict[str, Any]) -> Filters:
 
 
 def _get_account(context: click.Context, account: str | None) -> str | None:
-    """Return the name of the account. A sandbox needs one: its port and key change in each run."""
+    """Return the name of the account. A sandbox needs one, because its port changes in each run."""
     if not context.params["sandbox"] or is_typed(context, "account"):
         return account
     return f"sandbox of {context.params['sandbox_size']}"
 
 
 def _find_metrics_file(context: click.Context, target: str, options: dict[str, Any]) -> Path | None:
-    """Return the path of the metrics. A sandbox must not replace the metrics of a real export.
+    """Return the path of the metrics file, or ``None`` if no metrics are wanted.
 
     Raises:
-        ConfigurationError: The file cannot be written, or belongs to the export.
+        ConfigurationError: The file cannot be written, or is one of the export's own files.
     """
     name = options["metrics_file"]
     if name is None or (context.params["sandbox"] and not is_typed(context, "metrics_file")):
@@ -157,10 +158,10 @@ def _find_metrics_file(context: click.Context, target: str, options: dict[str, A
 
 
 def _is_own_file(path: Path, own: str) -> bool:
-    """Whether a path is a file of an export: the file itself, inside it, or named after it."""
+    """Return whether a path is the file or folder ``own``, is inside it, or is named after it."""
     real, base = Path(os.path.realpath(path)), Path(os.path.realpath(own))
     if base in {real, *real.parents}:
         return True
-    # For example x.jsonl.checkpoint or x.sqlite-wal. No file of an export ends in .prom.
+    # Examples are x.jsonl.checkpoint and x.sqlite-wal. No file of an export ends in .prom.
     is_named_after = real.name.startswith((f"{base.name}.", f"{base.name}-"))
     return real.parent == base.parent and is_named_after and real.suffix != ".prom"

@@ -27,7 +27,7 @@ _SECONDS_SHOWN = 120.0
 
 
 def summarize(report: ExportReport, manifest_name: str | None) -> str:
-    """Return the lines of an export's summary. The last line names the manifest, if any."""
+    """Return the lines of an export's summary. If there is a manifest, the last line names it."""
     manifest = report.manifest
     done = "complete" if manifest.complete else "partial"
     retries = f" ({pluralize(manifest.retries, 'retry', 'retries')})" if manifest.retries else ""
@@ -45,7 +45,7 @@ def summarize(report: ExportReport, manifest_name: str | None) -> str:
 
 
 def describe_failures(manifest: Manifest) -> Iterator[str]:
-    """Yield a line for each inbox that failed permanently, five at most, and one for the rest."""
+    """Yield a line for each of up to five inboxes that failed permanently, and one for the rest."""
     failed = [one for one in manifest.partitions if one.error is not None]
     for one in failed[:_FAILURES_SHOWN]:
         yield f"inbox {one.inbox_id} failed: {one.error}{_describe_kept(one)}"
@@ -54,7 +54,7 @@ def describe_failures(manifest: Manifest) -> Iterator[str]:
 
 
 def _describe_kept(partition: Partition) -> str:
-    """Return how much of a failed inbox the target keeps from an earlier export."""
+    """Describe which old conversations of a failed inbox the target keeps."""
     if partition.as_of is None:
         return ""
     kept = "its earlier conversations are kept"
@@ -66,7 +66,7 @@ def _describe_kept(partition: Partition) -> str:
 
 def _describe_speed(report: ExportReport) -> str:
     manifest = report.manifest
-    if manifest.runs > 1:  # Only the last run's quota is known.
+    if manifest.runs > 1:  # only the quota of the last run is known
         return f"{_format_seconds(manifest.seconds)} in {manifest.runs:,} runs"
     duration = _format_seconds(report.seconds)
     if not is_speed_meaningful(report):
@@ -100,7 +100,7 @@ def _describe_rest(manifest: Manifest) -> Iterator[str]:
 
 def _describe_fields(fields: Mapping[str, int]) -> str:
     often = sorted(fields.items(), key=lambda field: (-field[1], field[0]))
-    # The server chooses the names of unknown fields, so they are shortened and cleaned.
+    # The server chooses the names of unknown fields, so shorten and clean them.
     names = {name: one_line(name, LONGEST_LINE)[:20] for name, _ in often[:_FIELDS_SHOWN]}
     shown = [f"{name} ({fields[field]:,})" for field, name in names.items()]
     shown[0] = f"{shown[0][:-1]} record{'s' * (often[0][1] != 1)})"

@@ -37,10 +37,11 @@ class ShownColumn(NamedTuple):
     """A column that can be shown.
 
     Attributes:
-        heading: The text above it in a table.
-        value: Returns its value for a record: text, an aware datetime or ``None``.
-        fit: How the column fits the width of a terminal: it is shown ``"whole"``, is ``"cut"`` to
-            some width, or shares the rest of the width with other columns (``"fill"``).
+        heading: The heading of the column in a table.
+        value: A function that returns the column's value for a record: text, an aware datetime or
+            ``None``.
+        fit: The way to fit the column into a terminal. ``"whole"`` shows all of it. ``"cut"`` cuts
+            it to some width. ``"fill"`` gives it a share of the remaining width.
     """
 
     heading: str
@@ -48,7 +49,7 @@ class ShownColumn(NamedTuple):
     fit: Fit = "cut"
 
 
-# The short names of columns. They are headings, and users can type them.
+# The short names of columns. They are shown as headings, and users can type them.
 _SHORT_NAMES = {
     "inbox_name": "inbox",
     "platform_type": "channel",
@@ -68,7 +69,7 @@ def _get_short_id(conversation: Conversation) -> str:
 
 
 def _list_labels(conversation: Conversation) -> str:
-    """Return the names of the labels as text for people."""
+    """Return the names of the labels as one text for people."""
     return ", ".join(label.name or label.id or "" for label in conversation.labels)
 
 
@@ -83,7 +84,7 @@ def _get_value(column: Column, conversation: Conversation) -> Any:
 
 
 def _get_text(name: str, record: Any) -> Any:
-    """Return the value of a field. A boolean is shown as in JSON."""
+    """Return the value of a field. Format a boolean as in JSON."""
     value = attrgetter(name)(record)
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -97,7 +98,7 @@ _CONVERSATION_COLUMNS = {
             _get_fit(one.name, one.kind),
         )
         for one in COLUMNS
-        if one.kind != "raw"  # ``--json`` shows it
+        if one.kind != "raw"  # only ``--json`` shows the raw record
     },
     "labels": ShownColumn("labels", _list_labels, "fill"),
 }
@@ -110,7 +111,7 @@ _INBOX_COLUMNS = {
     for name in Inbox.__struct_fields__
     if name != "extra"
 }
-# The columns for each kind of record. For conversations, they are the columns of exported tables.
+# The columns for each kind of record. Conversations have the same columns as in exported tables.
 _COLUMNS: Mapping[RecordKind, Mapping[str, ShownColumn]] = {
     "conversation": _CONVERSATION_COLUMNS,
     "inbox": _INBOX_COLUMNS,
@@ -134,16 +135,16 @@ INBOX_DEFAULT: Sequence[ShownColumn] = [
 
 
 def get_column_names(kind: RecordKind) -> list[str]:
-    """Return the names of all columns. Short names are first."""
+    """Return the names of all columns, short names first."""
     columns = _COLUMNS[kind]
     return [*[_SHORT_NAMES[name] for name in columns if name in _SHORT_NAMES], *columns]
 
 
 def parse_columns(value: str, kind: RecordKind) -> list[ShownColumn]:
-    """Return the columns for names that are separated by commas.
+    """Return the columns for a text of names that are separated by commas.
 
     Raises:
-        click.BadParameter: There is no column of this name. The message lists all names.
+        click.BadParameter: There is no column with one of these names. The message lists all names.
     """
     columns = _COLUMNS[kind]
     short = {_SHORT_NAMES[name]: name for name in columns if name in _SHORT_NAMES}

@@ -19,7 +19,7 @@ __all__ = ["DEFAULT_ROWS", "agent_option", "columns_option", "json_option", "max
 F = TypeVar("F", bound="Callable[..., Any]")
 
 DEFAULT_ROWS = 20
-"""How many conversations a table shows without ``-n``."""
+"""The number of conversations that a table shows without ``-n``."""
 
 agent_option = option(
     "--agent",
@@ -51,7 +51,7 @@ json_option = option(
 
 
 def columns_option(kind: RecordKind) -> Callable[[F], F]:
-    """Return the option that chooses the columns of a table of such records."""
+    """Return the option that chooses the columns of a table of this kind of record."""
 
     def parse(value: str) -> list[ShownColumn]:
         # This import loads the record types, which help and completion do not need.

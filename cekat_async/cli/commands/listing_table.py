@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["build_line", "build_table"]
 
-# No column is cut to fewer characters.
+# The minimum width of a column that is cut, in characters.
 _NARROWEST = 12
 _LONGEST_ZONE = 5
 _NO_OFFSET = timedelta()
-# Control characters, and the separators of lines and paragraphs.
+# Control characters, and Unicode's line and paragraph separators.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def build_table(records: Iterable[Any], columns: Sequence[ShownColumn], width: int) -> Table:
-    """Return a table for a terminal of this width. Times are local."""
+    """Return a table for a terminal of a given width. Times are local."""
     rows = [[_get_value(column, record) for column in columns] for record in records]
     is_wide = any(column.fit == "fill" for column in columns)
     table = Table(box=None, pad_edge=False, header_style="bold", expand=is_wide)
@@ -56,7 +56,7 @@ def _add_column(table: Table, column: ShownColumn, widest: int, zones: str) -> N
     title = f"{column.heading} ({zones})" if zones else column.heading
     heading = _fit(title, column.fit)
     if column.fit == "whole":
-        # People copy ids, so a long one is wrapped instead of cut.
+        # People copy ids, so wrap a long id instead of cutting it.
         table.add_column(heading, overflow="fold")
     elif column.fit == "cut":
         table.add_column(heading, max_width=widest)
@@ -65,40 +65,40 @@ def _add_column(table: Table, column: ShownColumn, widest: int, zones: str) -> N
 
 
 def _fit(text: str, fit: str) -> Text:
-    """Return a text for a column. If the column may be cut, the text is one line."""
+    """Return a text for a column. If the column may be cut, the text has only one line."""
     if fit == "whole":
         return Text(text)
-    # no_wrap is set on the text, not on the column: otherwise rich narrows all other columns first.
+    # Set no_wrap on the text, not on the column, because rich would narrow all other columns first.
     return Text(text, no_wrap=True, overflow=_get_overflow())
 
 
 def _get_overflow() -> OverflowMethod:
-    """Return how to shorten text that is too long: with … if standard output can encode it."""
+    """Return how to shorten text that is too long: with … if standard output can encode this."""
     return "ellipsis" if can_encode(getattr(sys.stdout, "encoding", None), "…") else "crop"
 
 
 def _get_value(column: ShownColumn, record: Any) -> str | datetime | None:
-    """Return a value. A time is converted to this machine's zone."""
+    """Return the value of a column. Convert a time to the time zone of this machine."""
     value: str | datetime | None = column.value(record)
     if not isinstance(value, datetime):
         return value
     try:
         return value.astimezone()
-    except (OverflowError, OSError):  # at the ends of the calendar, and on Windows before 1970
+    except (OverflowError, OSError):  # at the limits of datetime, and on Windows before 1970
         return None
 
 
 def _describe_zones(values: Iterable[object]) -> str:
-    """Return the names of the zones of all local times: ``WIB``, or ``CET/CEST``."""
+    """Return the names of the time zones of all local times, like ``WIB`` or ``CET/CEST``."""
     moments = [value for value in values if isinstance(value, datetime)]
-    # Sorted by their offsets, so that summer time is last.
+    # Sort the zones by offset, so that summer time is last.
     zones = sorted({(moment.utcoffset() or _NO_OFFSET, _name_zone(moment)) for moment in moments})
     return "/".join(dict.fromkeys(name for _, name in zones))
 
 
 def _name_zone(moment: datetime) -> str:
     name = moment.tzname() or ""
-    # On Windows, the names are long, and depend on the system's language.
+    # On Windows, the names of time zones are long, and depend on the system's language.
     is_short = name.isalpha() and name.isascii() and len(name) <= _LONGEST_ZONE
     return name if is_short else f"UTC{moment:%z}"
 
@@ -111,7 +111,7 @@ def _build_cell(value: str | datetime | None, fit: str, year: int) -> Text:
 
 
 def _describe_exactly(value: str | datetime | None) -> str:
-    """Return a complete value. A blank replaces each character that would end a field or line."""
+    """Return a complete value as text. Replace each tab, line break or other control character."""
     text = value.isoformat() if isinstance(value, datetime) else value or ""
     return _CONTROL.sub(" ", readable(text))
 

@@ -35,14 +35,15 @@ _PAGE = 100
 
 
 class View(NamedTuple):
-    """How a listing is shown.
+    """The way to show a listing.
 
     Attributes:
         columns: The chosen columns; ``None`` for the default columns.
         as_json: Whether to write JSON Lines on a terminal, too.
-        maximum: How many records are shown; ``None`` for the default number.
-        agent: The id of an agent, or words of the name. Only this agent's records are shown.
-        filters: All filters as they are typed, for the message that nothing matches.
+        maximum: The maximum number of records to show; ``None`` for the default number.
+        agent: The id of an agent, or words of the agent's name. Only this agent's records are
+            shown.
+        filters: All filters as the user typed them, for the message that nothing matches.
     """
 
     columns: Sequence[ShownColumn] | None = None
@@ -55,7 +56,7 @@ class View(NamedTuple):
 async def list_conversations(
     reporter: Reporter, connection: Connection, view: View, filters: dict[str, Any]
 ) -> None:
-    """List conversations; by default 20 on a terminal, and all in a pipe."""
+    """List conversations: by default 20 on a terminal, and all of them in a pipe."""
     is_shown = is_terminal() and not view.as_json
     async with open_client(connection) as client:
         listing = _Conversations(reporter, client, view, filters)
@@ -69,7 +70,7 @@ async def list_conversations(
 
 
 class _Conversations:
-    """One walk of the conversations, with the counts of records read and found."""
+    """One walk of the conversations. It counts the records that were read and found."""
 
     def __init__(
         self, reporter: Reporter, client: CekatClient, view: View, filters: dict[str, Any]
@@ -89,8 +90,8 @@ class _Conversations:
         console = Console()
         try:
             with self._show_progress() as status:
-                # Find one more than is shown, to know whether there are more. A search does not,
-                # because it would have to read further, perhaps to the end.
+                # Look for one more record than is shown, to know whether there are more. Do not do
+                # so in a search, which might have to read to the end for it.
                 async for records in self._find(wanted + (self._view.agent is None)):
                     found += records
                     if status is not None:
@@ -113,7 +114,7 @@ class _Conversations:
             write_json_lines(lines)
 
     def report_end(self, *, is_shown: bool) -> None:
-        """Report that nothing was found, or that a table does not show all records."""
+        """Report if nothing was found, or if a table does not show all records."""
         wanted = self._view.maximum or DEFAULT_ROWS
         read = f" ({self._read:,} were read)" if self._view.agent else ""
         if not self._found:
@@ -132,11 +133,13 @@ class _Conversations:
 
     def _list(self, maximum: int | None, **options: Any) -> Any:
         is_search = self._view.agent is not None
-        # Large pages are cheaper if many pages may be read before the first matching record.
+        # If the command may have to read many records before it finds a match, large pages are
+        # cheaper.
         needs_all = is_search or self._filters.get("until") is not None
         return self._client.conversations.list(
             page_size=_PAGE if needs_all else min(_PAGE, maximum or _PAGE),
-            # Otherwise prefetching the page after the last needed page would waste a request.
+            # Do not prefetch for a small maximum: the page after the last needed page would waste a
+            # request.
             prefetch=1 if is_search or not maximum else 0,
             **self._filters,
             **options,
@@ -148,7 +151,7 @@ class _Conversations:
         choose: Callable[[Any], Sequence[Any]],
         maximum: int | None,
     ) -> AsyncGenerator[Sequence[Any], None]:
-        """Yield the chosen records of each page, until the wanted number is reached."""
+        """Yield the chosen records of each page until ``maximum`` is reached."""
         async with aclosing(pages):
             async for page in pages:
                 left = None if maximum is None else maximum - self._found
@@ -187,7 +190,8 @@ async def list_inboxes(reporter: Reporter, connection: Connection, view: View) -
     async with open_client(connection) as client:
         if not is_shown and not view.columns:
             pages = client.inboxes.list(on_malformed=_ignore).pages()
-            # Pages shift if inboxes change, so the same inbox may be on two pages.
+            # The pages shift if inboxes change during the walk, so the same inbox may be on two
+            # pages.
             lines = {line: None async for page in pages for line in page.lines}
             write_json_lines(lines)
             count = len(lines)
@@ -218,10 +222,10 @@ def _get_lines(page: RawPage) -> Sequence[bytes]:
 
 
 def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
-    """Return a function that tests whether an agent handles a conversation.
+    """Return a function that tests whether the given agent handles a conversation.
 
-    The text is an agent's whole id or whole words of the name, in any case: ``ana`` matches Ana
-    Putri, but not Diana.
+    ``agent`` is the whole id, or whole words of the name, in upper or lower case. For example,
+    ``ana`` matches Ana Putri, but not Diana.
     """
     if agent is None:
         return lambda _: True
@@ -236,12 +240,12 @@ def _match_agent(agent: str | None) -> Callable[[Conversation], bool]:
 
 
 def _normalize(text: str) -> str:
-    """Return text with the same case, spacing and encoding of accents, for comparisons."""
+    """Normalize the case, the spaces and the accents of a text, for comparisons."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _ignore(record: MalformedRecord) -> None:
-    """Ignore a malformed record, because its bytes are printed anyway."""
+    """Ignore that a record is malformed, because its bytes are printed anyway."""
 
 
 def _make_handler(reporter: Reporter) -> Callable[[MalformedRecord], None]:

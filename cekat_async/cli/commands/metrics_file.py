@@ -1,6 +1,6 @@
 """A file of metrics in the text format of Prometheus, for node_exporter's textfile collector.
 
-This file implements the format itself, so that a job needs no other library. The tests read the
+This module implements the format itself, so that a job needs no other library. The tests parse the
 result with Prometheus's own parser.
 """
 
@@ -29,8 +29,9 @@ class Gauge(NamedTuple):
     Attributes:
         name: The name of the metric.
         text: The description of the metric.
-        values: One value with the key ``""``, or one value for each value of ``label``.
-        label: The name of the label that distinguishes the values.
+        values: The values of the metric, by the value of ``label``. Without a label, the only key
+            is ``""``.
+        label: The name of the label that distinguishes the values. Empty for no label.
     """
 
     name: str
@@ -44,7 +45,7 @@ class MetricsFile:
 
     Args:
         path: The file.
-        labels: The labels of all its values.
+        labels: The labels that all values in the file have.
     """
 
     def __init__(self, path: Path, labels: Mapping[str, str]) -> None:
@@ -63,22 +64,22 @@ class MetricsFile:
             return None
 
     def render(self, gauges: Iterable[Gauge]) -> str:
-        """Return the text of some metrics."""
+        """Return metrics as text for the file."""
         return "".join(line + "\n" for gauge in gauges for line in self._render(gauge))
 
     def write(self, text: str) -> None:
         """Replace the content of the file.
 
         Raises:
-            OSError: The file cannot be written. Its content has not changed.
+            OSError: The file cannot be written. Its content is unchanged.
         """
         # node_exporter reads only names that end in .prom.
-        # The name is random, because other users may have rights in this folder. It also differs
-        # between processes.
+        # The name is random, because other users may have rights in this folder, and other
+        # processes may write the same file.
         temporary = add_suffix(self._path, f".{secrets.token_hex(8)}.tmp")
         try:
-            # Mode "x" creates a new file and never follows a symbolic link. Its permissions follow
-            # the umask, because another user reads it.
+            # Mode "x" creates a new file and never follows a symbolic link. The umask decides who
+            # may read the file, because the exporter may be another user.
             with temporary.open("x", encoding="utf-8") as file:
                 file.write(text)
             temporary.replace(self._path)

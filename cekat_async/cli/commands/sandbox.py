@@ -1,4 +1,4 @@
-"""The command ``cekat sandbox``: a sandbox of the API that runs until Ctrl-C."""
+"""The command ``cekat sandbox``: runs a sandbox of the API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BANNER = """The sandbox is running. Press Ctrl-C to stop it.
 
 
 async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any) -> None:
-    """Run a sandbox until Ctrl-C or SIGTERM. ``options`` are those of ``make_sandbox``."""
+    """Run a sandbox until Ctrl-C or SIGTERM. ``options`` are passed to ``make_sandbox``."""
     async with AsyncExitStack() as stack:
         try:
             sandbox = await stack.enter_async_context(make_sandbox(rate, **options))
@@ -42,7 +42,7 @@ async def run_sandbox(reporter: Reporter, rate: RateLimit | None, **options: Any
             base_url=sandbox.base_url, api_key=sandbox.api_key, curl=sandbox.curl()
         )
         write_stdout([banner.encode()])
-        # Ctrl-C is the normal way to end a sandbox, not an interruption.
+        # Ctrl-C is the normal way to stop a sandbox, not an interruption.
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
     reporter.report("the sandbox has stopped")

@@ -1,4 +1,4 @@
-"""The interface of a sink: a target that is written when all records are fetched."""
+"""The interface of a sink, which writes a target when all records are fetched."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ CHECKPOINT = ".checkpoint"
 
 
 class Stopped(BaseException):
-    """The export was cancelled. It is raised in the thread to end the running job.
+    """The export was cancelled. The worker thread raises it to end the running job.
 
     Like a cancellation, it is not an ``Exception``, so that no code handles it as a failure.
     """
 
 
 class Records(Protocol):
-    """The records of an export: each conversation once, in its latest version.
+    """The records of an export: the latest version of each conversation.
 
-    You can iterate over it any number of times. It yields batches, so that memory stays small. Each
-    record is JSON exactly as the API sent it, without line breaks. If the export is stopped, the
-    iteration raises an exception. Clean up, and do not catch it.
+    You can iterate over the object any number of times. It yields batches, so it needs little
+    memory. Each record is JSON exactly as the API sent it, without line breaks. If the export is
+    stopped, the iteration raises an exception. A sink may clean up, but it must not suppress this
+    exception.
 
     Examples:
         >>> def write(records: Records, file) -> None:
@@ -39,7 +40,7 @@ class Records(Protocol):
     """
 
     def __iter__(self) -> Iterator[list[bytes]]:
-        """Return an iterator over batches of records, each of about a page."""
+        """Return an iterator over batches of records. A batch is about as large as a page."""
         ...
 
     def __len__(self) -> int:
@@ -50,11 +51,11 @@ class Records(Protocol):
 class Sink(Protocol):
     """A target of an export. It is written in one step, when all records are fetched.
 
-    Until then the records are in the export's checkpoint. If the process ends during
+    Until then, the records are in the export's checkpoint. If the process ends during
     :meth:`publish`, another process calls it again with the same records.
 
-    The export calls the methods in a separate thread, one after the other. They may block. ``open``
-    is called first, and ``close`` last, even after an error. Each method raises
+    The export calls the methods in a separate thread, one after the other. The methods may block.
+    ``open`` is called first. ``close`` is called last, even after an error. Each method raises
     :class:`~cekat_async.TargetError` if the target fails.
 
     Examples:
@@ -78,15 +79,15 @@ class Sink(Protocol):
     """The name of the target, for messages and for the manifest. It must not contain a password."""
 
     checkpoint: Path | None
-    """The file for the checkpoint: next to the target. ``None`` if there is no such place."""
+    """The path of the checkpoint, next to the target. ``None`` if there is no such place."""
 
     def open(self) -> None:
-        """Check that the target can be written. It is called before the first request.
+        """Check that the target can be written. The export calls this before the first request.
 
-        Until :meth:`close`, no other export should be able to open the same target.
+        No other export should be able to open the same target until :meth:`close` is called.
 
         Raises:
-            TargetBusyError: Another export has opened it.
+            TargetBusyError: Another export has opened the target.
         """
         ...
 
@@ -100,35 +101,36 @@ class Sink(Protocol):
         ...
 
     def verify(self, manifest: Manifest) -> None:
-        """Check that nothing has changed the target since the last export.
+        """Check that the target has not changed since the last export.
 
-        It is called before an incremental export adds to the target.
+        The export calls this before it adds to the target (``incremental``).
 
         Args:
             manifest: The manifest of the last export.
 
         Raises:
-            TargetError: Something has changed the target.
+            TargetError: The target has changed.
         """
         ...
 
     def stored(self) -> Iterable[list[bytes]] | None:
-        """Return all records in the target, or ``None``.
+        """Return all records in the target, or ``None`` if existing records stay in place.
 
-        Return records if :meth:`publish` replaces the whole target. An incremental export then
+        If :meth:`publish` replaces the whole target, return its records. An incremental export then
         adds to these records, and :class:`~cekat_async.ReplacementRefusedError` protects them.
-        Return ``None`` if :meth:`publish` keeps existing records and replaces them by id.
+        If :meth:`publish` keeps existing records and replaces only those with the same id, return
+        ``None``.
         """
         ...
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Write all records. Make them visible in one step when the last one is on the disk.
+        """Write all records. Make them visible in one step when all are on the disk.
 
         A reader must see either the old content or all of the new content.
 
         Args:
             records: The records.
-            manifest: The manifest to store with them.
+            manifest: The manifest to store together with the records.
 
         Returns:
             The manifest as it was stored, with the target's checksum if it has one.
@@ -136,7 +138,7 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything, also after a failure. It must not raise."""
+        """Release everything, even after a failure. It must not raise."""
         ...
 
 
@@ -144,9 +146,9 @@ class Sink(Protocol):
 class Lookup(Protocol):
     """An optional method of a sink that can look up records by id.
 
-    An export calls it when the API key has changed. If the target has an id of the account, the
-    account is still the same. Without this method, an export reads what :meth:`Sink.stored`
-    returns.
+    An export calls the method if the API key has changed. If the target contains a record with an
+    id of the account, the account is still the same. If the sink lacks this method, the export
+    reads the records that :meth:`Sink.stored` returns.
 
     Examples:
         >>> class TableSink:
@@ -158,10 +160,10 @@ class Lookup(Protocol):
     """
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return the ids for which the target has a record.
+        """Return those of the ids for which the target has a record.
 
         Args:
-            ids: Ids of the account.
+            ids: Ids of conversations in the account.
         """
         ...
 
@@ -170,8 +172,8 @@ class Lookup(Protocol):
 class Interruptible(Protocol):
     """An optional method of a sink that ends its long steps when the export is stopped.
 
-    An export stops by itself between two batches of records. A sink needs this method if another
-    step may take longer than one or two seconds, such as the checksum of its whole target.
+    An export stops by itself between two batches of records. A sink needs this method if any other
+    step, such as the checksum of the whole target, may take longer than one or two seconds.
 
     Examples:
         >>> class SlowSink:
@@ -185,8 +187,8 @@ class Interruptible(Protocol):
     def interrupt(self) -> None:
         """Make the running method raise soon. Do nothing if it cannot be interrupted.
 
-        It is called in another thread, several times a second until the method has ended. It must
-        not raise.
+        The export calls this in another thread, several times a second until the running method has
+        ended. It must not raise.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Files next to a target: their names, private creation, access rights, and syncing to disk."""
+"""Files next to a target: how to name them, create them privately, and sync them to the disk."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ __all__ = [
 OWNER_ONLY = 0o600
 """The mode of a file that only its owner can read and write."""
 
-# Each read or write lets other threads run, but often too briefly. So a few large operations are
-# better than many small ones.
+# The size of a read or write. Each operation lets other threads run, but often too briefly, so a
+# few large operations are better than many small ones.
 CHUNK = 1 << 20
 
 
@@ -55,12 +55,12 @@ def require_file_name(name: str) -> None:
 
 
 def add_suffix(path: Path, suffix: str) -> Path:
-    """Return the path of a file next to another file: the same name with a suffix."""
+    """Return the path of a file next to another file, which has the same name plus a suffix."""
     return path.with_name(path.name + suffix)
 
 
 def require_file_place(path: Path, target: str) -> None:
-    """Raise an OSError unless a file can be written, or replaced, at a path."""
+    """Raise an OSError unless a file can be created or replaced at a path."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", target)
     if path.exists() and not path.is_file():
@@ -76,7 +76,7 @@ def require_folder(path: Path, target: str) -> None:
 
 
 def resolve_link(path: Path) -> Path:
-    """Return the path that a symbolic link leads to. Any other path is returned unchanged."""
+    """Return the path that a symbolic link leads to. Return any other path unchanged."""
     if not path.is_symlink():
         return path
     real = Path(os.path.realpath(path))
@@ -86,17 +86,18 @@ def resolve_link(path: Path) -> Path:
 
 
 def create_private(path: Path, mode: int = OWNER_ONLY) -> BinaryIO:
-    """Create a file that only its owner can read, and open it for writing."""
-    # A file or a symbolic link with this name is an error: it is neither opened nor followed.
+    """Create a file that only its owner can access, and open it for writing."""
+    # If a file or a symbolic link has this name already, raise an error instead of opening it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, mode), "wb", buffering=CHUNK)
 
 
 @contextlib.contextmanager
 def durable_file(path: Path, *, like: Path) -> Generator[BinaryIO, None, None]:
-    """Write a new private file. When the block ends, the file is on the disk.
+    """Yield a new private file to write to. When the block ends, the file is on the disk.
 
-    The file replaces any file of an earlier run. In the end it gets the access rights of ``like``.
+    The new file replaces a file that an earlier run left. In the end, it gets the access rights of
+    ``like``.
     """
     path.unlink(missing_ok=True)
     with create_private(path) as file:
@@ -107,7 +108,7 @@ def durable_file(path: Path, *, like: Path) -> Generator[BinaryIO, None, None]:
 
 
 def copy_rights(source: Path, file: int) -> None:
-    """Copy mode, owner and group of a path to an open file, if the path exists."""
+    """Copy the mode, owner and group of a path to an open file, if the path exists."""
     if sys.platform == "win32" or not source.exists():
         return
     rights = source.stat()
@@ -117,16 +118,16 @@ def copy_rights(source: Path, file: int) -> None:
             os.fchown(file, owner, rights.st_gid)
             break
     else:
-        # The file stays in another group, whose members must not get these rights.
+        # The file stays in a different group, whose members must not get these rights.
         mode &= ~stat.S_IRWXG
     with contextlib.suppress(OSError):
         os.fchmod(file, mode)
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to the disk, if the system supports this.
+    """Sync the file names in a folder to the disk, if the system supports this.
 
-    A failure is ignored, because the files themselves are on the disk.
+    A failure is ignored, because the files themselves are already on the disk.
     """
     if not hasattr(os, "O_DIRECTORY"):
         return
@@ -139,7 +140,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def hash_file(path: Path, check: Callable[[], object]) -> str:
-    """Return the SHA-256 of a file, in hexadecimal. ``check`` is called before each chunk."""
+    """Return the SHA-256 of a file in hexadecimal. Call ``check`` before each chunk."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):

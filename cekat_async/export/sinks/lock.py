@@ -32,11 +32,12 @@ the program that runs the export.
 
 
 class TargetLock:
-    """A lock on a file next to the target. It lasts while an export runs.
+    """A lock on a file next to the target. An export keeps the lock as long as it runs.
 
-    The operating system releases the lock when the process ends, even by a kill. Releasing the lock
-    also removes the file. After a kill the file stays, unlocked, until the next export removes it.
-    If the file system has no locks (some network file systems), nothing is locked.
+    The operating system releases the lock when the process ends, even if it is killed.
+    :meth:`release` also removes the file. After a kill, the unlocked file stays until the next
+    export removes it. If the file system has no locks, like some network file systems, nothing is
+    locked.
     """
 
     def __init__(self, path: Path, target: str) -> None:
@@ -59,7 +60,8 @@ class TargetLock:
         file, self._file = self._file, None
         if file is None:
             return
-        # Removed before it is unlocked, so that an export which has just opened it notices.
+        # Remove the file before unlocking it, so that an export that has just opened it notices
+        # this.
         with contextlib.suppress(OSError):
             self._path.unlink()
         file.close()
@@ -82,7 +84,7 @@ class TargetLock:
                 file.close()
 
     def _open(self) -> BinaryIO:
-        # A link or a special file must not be opened, because the file is removed in the end.
+        # Do not open a link or a special file, because the file is removed in the end.
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         file = os.fdopen(os.open(self._path, flags, OWNER_ONLY), "r+b", buffering=0)
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -92,7 +94,7 @@ class TargetLock:
 
 
 def _try_lock(file: int) -> bool:
-    """Try to lock a file without waiting. Return whether no other process has it locked."""
+    """Try to lock a file without waiting. Return false if another process has locked it."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(file, msvcrt.LK_NBLCK, 1)

@@ -1,4 +1,4 @@
-"""The sink for a target, chosen by its name."""
+"""Chooses the sink for a target by the name of the target."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Kind(NamedTuple):
 
 
 def _create_sqlite(target: str, **options: Any) -> Sink:
-    # Imported here, so that help texts and usage errors do not import sqlite3.
+    # Import the sink here, so that help texts and usage errors do not import sqlite3.
     from cekat_async.export.sinks.databases.sqlite import SqliteSink  # noqa: PLC0415
 
     return SqliteSink(target, **options)
@@ -71,7 +71,7 @@ OPTION_TARGETS = {"defuse": ".csv", "table": ".sqlite, .duckdb and postgresql://
 def sink_for(
     target: str | os.PathLike[str] | Sink, *, table: str | None = None, defuse: bool | None = None
 ) -> Sink:
-    """Return the sink for a target. A target that is already a sink is returned unchanged.
+    """Return the sink for a target. If the target is already a sink, return it unchanged.
 
     Args:
         target: A file name, a folder, the URL of a database, or ``-`` for standard output, as in
@@ -81,8 +81,8 @@ def sink_for(
             ``None``: the default of the sink.
 
     Raises:
-        ConfigurationError: There is no sink for this target (the message lists the targets that
-            have one), or an option does not apply to it.
+        ConfigurationError: There is no sink for this target, or an option does not apply to the
+            target. If there is no sink, the message lists the targets that have one.
         MissingExtraError: The sink needs a library that is not installed.
 
     Examples:
@@ -129,7 +129,7 @@ def _require_known(options: Iterable[str], known: frozenset[str], target: str) -
 
 
 def _is_folder(name: str) -> bool:
-    # Unlike the method of a path, this returns false for a name that the system refuses.
+    # Unlike `Path.is_dir`, this returns false for a name that the system refuses.
     is_folder = name.endswith(("/", os.sep)) or os.path.isdir(name)  # noqa: PTH112
     return is_folder and Path(name).name.endswith(".parquet") and Path(name).name != ".parquet"
 
@@ -145,5 +145,5 @@ def _redact(name: object) -> object:
     scheme, is_url, _ = name.partition("://")
     if is_url:
         return f"{scheme}://…"
-    # A URL without a slash, or the form of libpq.
+    # The name may be a URL without a slash, or have libpq's own format.
     return "…" if "@" in name or "password" in name.lower() else name

@@ -1,4 +1,4 @@
-"""The API without a network: converts a path and a query to a reply.
+"""The API without a network: converts the path and query of a request to a reply.
 
-Start with ``routes.py``, which has the two endpoints. ``cursors.py`` issues and reads cursors.
+Start with ``routes.py``, which has the two endpoints. ``cursors.py`` issues cursors and reads them.
 """

@@ -1,4 +1,4 @@
-"""Issues cursors, and finds the position that a received cursor means."""
+"""Issues cursors, and finds the position that a received cursor stands for."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FIELDS: Final = ("cursor_id", "cursor_ts")
 
 
 class Cursors:
-    """Issues cursors and reads them. ``made_up`` is how to treat cursors that were never issued."""
+    """Issues cursors and reads them. ``made_up`` says how to treat cursors it never issued."""
 
     def __init__(self, listing: Listing, made_up: MadeUpCursors) -> None:
         self._listing = listing
         self._made_up = made_up
-        # Each cursor takes about 250 bytes, so they are stored only for dialects that need them.
+        # Each cursor takes about 250 bytes, so cursors are stored only for dialects that need them.
         self._issued: set[tuple[str, str]] = set()
 
     def issue(self, key: SortKey) -> dict[str, str]:
-        """Return the cursor of the page that begins after a sort key."""
+        """Return the cursor for the page that begins after a sort key."""
         ts, id_ = key
         cursor = (id_, format_cursor_time(ts))
         if self._made_up in {"ignore", "reject"}:
@@ -34,10 +34,10 @@ class Cursors:
         return dict(zip(_FIELDS, cursor, strict=True))
 
     def read(self, given: Mapping[str, str]) -> SortKey | None:
-        """Return the sort key that a query's cursor means, or ``None`` for the first page.
+        """Return the sort key that the cursor in a query stands for; ``None`` for the first page.
 
         Raises:
-            InvalidParameterError: The cursor is incomplete, or this dialect refuses it.
+            InvalidParameterError: The cursor is incomplete, or the dialect does not accept it.
         """
         missing = [field for field in _FIELDS if field not in given]
         if len(missing) == len(_FIELDS):
@@ -61,9 +61,10 @@ class Cursors:
 
 
 def _parse_key(id_: str, ts: str) -> SortKey:
-    """Return the sort key in a cursor. A made-up cursor may be between two rows."""
+    """Return the sort key in a cursor. A made-up cursor may stand for a place between two rows."""
     micro = parse_cursor_time(ts)
     if micro is None:
         raise InvalidParameterError("cursor_ts", "cursor_ts must be a timestamp")
-    # Rows have whole milliseconds. For a time between two milliseconds, the id does not matter.
+    # The times of rows are whole milliseconds. For a time between two milliseconds, the id does not
+    # matter.
     return (-(-micro // 1000), "") if micro % 1000 else (micro // 1000, id_)

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 _NAME: Final = "endless"
 _DAY: Final = 86_400_000
-# With this step, the timestamps reach 2015 within 200 pages. No real conversation is older.
+# With this step, the timestamps reach 2015 within 200 pages. No real conversation is older than
+# that.
 _STEP: Final = 30 * _DAY
 _IN_1970: Final = 180 * _DAY
 _IN_2200: Final = 84_006 * _DAY
 
 
 class PagesAfterEnd:
-    """Numbers the pages after the end from 1, and builds the cursors that lead to them.
+    """Assigns numbers from 1 to the pages after the end, and builds the cursors for these pages.
 
-    A cursor contains everything about its page, so the class has no state.
+    A cursor contains all information about its page, so the class needs no state.
     """
 
     def __init__(self, dialect: Dialect) -> None:
@@ -32,21 +33,21 @@ class PagesAfterEnd:
         self._direction = 1 if dialect.order == "ascending" else -1
 
     def number(self, given: Mapping[str, str]) -> int:
-        """Return the number of the requested page after the end; 0 for a page of the listing."""
+        """Return the number of the requested page after the end, or 0 for a page of the listing."""
         name, _, rest = given.get("cursor_id", "").partition("-")
         return int(rest.partition("-")[0]) if name == _NAME else 0
 
     def first_cursor(self, page: Sequence[Row]) -> dict[str, str]:
-        """Return the cursor on the listing's last page. It leads to the first page after it."""
+        """Return the cursor on the listing's last page, for the first page after the end."""
         return self._cursor(1, page[-1][0] if page else NEWEST)
 
     def next_cursor(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return the cursor on the requested page."""
+        """Return the cursor on the requested page, for the page that follows it."""
         _, _, end = given["cursor_id"].rpartition("-")
         return self._cursor(self.number(given) + 1, int(end))
 
     def page_shown(self, number: int, pages: int) -> int | None:
-        """Return the number, from 1, of the listing's page to send again; ``None`` for none."""
+        """Return which page of the listing (from 1) to repeat; ``None`` for an empty page."""
         if self._pages == "empty":
             return None
         return 1 if self._pages == "repeat" else (number - 1) % max(pages, 1) + 1

@@ -1,4 +1,4 @@
-"""Parameters of a query, and the error for an invalid one."""
+"""The parameters of a query, and the error for an invalid parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InvalidParameterError(Exception):
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Return the parameters of a query. If a parameter is repeated, its first value counts."""
+    """Return the parameters of a query. If a parameter is repeated, only its first value counts."""
     return dict(reversed(parse_qsl(query, keep_blank_values=True, errors="replace")))
 
 

@@ -16,7 +16,7 @@ _JSON: Final = MappingProxyType({"Content-Type": "application/json; charset=utf-
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A status, a body and headers."""
+    """A reply: its status, body and headers."""
 
     status: int
     body: bytes
@@ -28,14 +28,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def build_page(records: Iterable[bytes], rest: Mapping[str, Any]) -> Reply:
-    """Return a page: records in JSON, followed by the other fields."""
+    """Return the reply for a page. Its body has the records in JSON, then the other fields."""
     tail = msgspec.json.encode(rest)[1:]
     data = PAGE_START + b",".join(records) + b"]"
     return Reply(200, data + (b"," if rest else b"") + tail)
 
 
 def build_error(status: int, code: str, message: str, details: Iterable[Any] = ()) -> Reply:
-    """Return the API's error envelope."""
+    """Return a reply with the API's error envelope."""
     shown = list(details)
     problem = {"code": code, "message": message} | ({"details": shown} if shown else {})
     return Reply(status, msgspec.json.encode({"success": False, "error": problem}))

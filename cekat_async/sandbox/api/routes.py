@@ -1,4 +1,4 @@
-"""The endpoints: convert a method, a path and a query to a reply."""
+"""The endpoints: they convert a method, a path and a query to a reply."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Api:
     """Builds the replies to requests with a valid key.
 
     Attributes:
-        forbidden: Ids of the inboxes whose conversations the key may not list.
+        forbidden: The ids of the inboxes whose conversations the key may not list.
     """
 
     def __init__(self, dataset: Dataset, events: LiveEvents, dialect: Dialect) -> None:
@@ -40,7 +40,7 @@ class Api:
         self._routes = {"/api/conversations": self._conversations, "/api/inboxes": self._inboxes}
 
     def answer(self, method: str, path: str, query: str) -> Reply:
-        """Return the reply to a request. ``query`` is percent-encoded."""
+        """Return the reply to a request. ``query`` must be percent-encoded."""
         route = self._routes.get(path)
         if route is None:
             return build_error(404, "NOT_FOUND", "Not found")
@@ -82,7 +82,7 @@ class Api:
         return page, {"metadata": {"next_cursor": self._endless.next_cursor(given)}}
 
     def _rows(self, given: Mapping[str, str], after: SortKey | None = None) -> Iterator[Row]:
-        """Yield the rows that a query selects, after a sort key."""
+        """Yield those rows after a sort key that a query selects."""
         inbox_id = given.get("inbox_id")
         inbox = None if inbox_id is None else self._dataset.account.inbox_numbers.get(inbox_id)
         if inbox_id is not None and inbox is None:
@@ -92,7 +92,7 @@ class Api:
     def _metadata(
         self, page: list[Row], requested: Mapping[str, str] | None, *, more: bool
     ) -> dict[str, Any]:
-        """Return the fields next to the data. ``requested`` has the cursor of the request."""
+        """Return the other fields of a reply. ``requested`` has the cursor of the request."""
         end = self._dialect.end
         if page and (more or end in {"empty_page", "echo"}):
             return {"metadata": {"next_cursor": self._cursors.issue(page[-1][:2])}}

@@ -16,8 +16,8 @@ _DAY = 86_400.0
 class FaultInjector:
     """Makes the next requests to a sandbox fail, in the order of the calls.
 
-    Each method takes effect before it returns, from any thread. A request gets one fault. After the
-    last fault the sandbox replies as usual.
+    You can call the methods from any thread, and each takes effect before it returns. A request
+    gets one fault. After the last fault, the sandbox replies as usual.
 
     Args:
         sandbox: The sandbox.
@@ -34,7 +34,7 @@ class FaultInjector:
         self._sandbox = sandbox
 
     def add(self, fault: Fault, *, count: int = 1) -> None:
-        """Apply a fault to the next requests that have none yet.
+        """Apply a fault to the next requests that do not have a fault yet.
 
         Args:
             fault: The fault.
@@ -57,7 +57,8 @@ class FaultInjector:
 
         Args:
             code: The status, 100 to 599.
-            retry_after: The ``Retry-After`` header in seconds. Default ``None``: no header.
+            retry_after: The value of the ``Retry-After`` header in seconds. Default ``None``: no
+                header.
             count: How many requests. Default 1.
 
         Raises:
@@ -164,7 +165,7 @@ class FaultInjector:
         """Reply to every request with a 429 until the daily quota is granted again.
 
         Args:
-            seconds: How long the daily quota is used up. Default 86,400: a day.
+            seconds: The time until the daily quota is granted again. Default 86,400: a day.
 
         Raises:
             ValueError: ``seconds`` is not a positive number.
@@ -181,7 +182,7 @@ class FaultInjector:
         self._sandbox.exhaust_daily_quota(seconds)
 
     def clear(self) -> None:
-        """Remove every fault that has not happened yet, and grant the daily quota again.
+        """Remove all faults that have not happened yet, and grant the daily quota again.
 
         Examples:
             >>> faults = FaultInjector(sandbox)

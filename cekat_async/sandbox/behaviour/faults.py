@@ -1,4 +1,4 @@
-"""Faults: scripted ones, and the probabilities of random ones."""
+"""Scripted faults, and the probabilities of random faults."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Fault(msgspec.Struct, frozen=True):
     """One fault for one request. Create it with the class methods.
 
     Attributes:
-        name: The name in the log. Empty for ``ok()``.
-        kind: What the server does.
-        code: The HTTP status, for faults that replace the reply.
-        body: The body of such a reply, or raw bytes. ``None`` for the API's own error.
+        name: The name of the fault in the log. Empty for ``ok()``.
+        kind: The kind of fault, which decides what the server does.
+        code: The HTTP status, for a fault that replaces the reply.
+        body: The body of such a reply, or raw bytes to send. ``None`` for the API's own error.
         headers: The headers of such a reply.
         seconds: The delay in seconds.
-        keep: The fraction of the body that is sent, 0 to 1.
+        keep: The fraction of the body that is sent, from 0 to 1.
         size: The number of bytes that are sent between two delays.
     """
 
@@ -65,7 +65,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def ok(cls) -> Fault:
-        """Return a fault that does nothing. The request gets no random fault either.
+        """Return a fault that does nothing. The request does not get a random fault, either.
 
         Examples:
             >>> sandbox.fail_next(Fault.ok())
@@ -87,7 +87,7 @@ class Fault(msgspec.Struct, frozen=True):
             headers: Headers in addition to the usual ones, for example ``Retry-After``.
 
         Raises:
-            ValueError: ``code`` is not a status, or ``body`` is not one of the three.
+            ValueError: ``code`` is not a status, or ``body`` is not one of these three texts.
 
         Examples:
             >>> sandbox.fail_next(Fault.status(503, body="html"))
@@ -106,12 +106,12 @@ class Fault(msgspec.Struct, frozen=True):
         that starts with ``<`` is sent as HTML, and any other body as JSON.
 
         Args:
-            status: The status, 100 to 599. Default 200.
+            status: The HTTP status, 100 to 599. Default 200.
             body: The body. Default: empty.
-            headers: The headers. Default: only ``Content-Type``.
+            headers: All headers of the reply. Default: only ``Content-Type``.
 
         Raises:
-            ValueError: ``status`` is not a status.
+            ValueError: ``status`` is not from 100 to 599.
 
         Examples:
             >>> sandbox.fail_next(Fault.raw(200, b"<html>"))
@@ -127,10 +127,10 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def wire(cls, data: bytes) -> Fault:
-        """Return a fault that sends any bytes and closes the connection.
+        """Return a fault that sends the given bytes and closes the connection.
 
         Args:
-            data: The bytes. They need not be HTTP.
+            data: The bytes to send. They need not be HTTP.
 
         Examples:
             >>> sandbox.fail_next(Fault.wire(b"nonsense"))
@@ -198,7 +198,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     @classmethod
     def delay(cls, seconds: float) -> Fault:
-        """Return a fault that delays the reply, which is built when the request arrives.
+        """Return a fault that delays the reply. The reply is built when the request arrives.
 
         Args:
             seconds: The delay.
@@ -254,16 +254,17 @@ class Faults(msgspec.Struct, frozen=True):
         drop_mid_body: The probability that the connection closes after half of the body.
         error: The probability of an error: 500, 502, 503 and 504 in turn, with JSON, HTML or no
             body.
-        truncate: The probability that half of the JSON is missing from a complete HTTP reply.
-        too_many: The probability of a 429 although the quota is not used up.
-        slow: The probability that the reply is late.
+        truncate: The probability that the second half of the JSON is missing, although the HTTP
+            reply is complete.
+        too_many: The probability of a 429 even though the quota is not used up.
+        slow: The probability that a reply is late.
         slow_by: The delay of a late reply in seconds. Default 0.05.
-        retry_after: The ``Retry-After`` header of those 429s in seconds. ``None`` for no header.
+        retry_after: The ``Retry-After`` header of these 429s in seconds, or ``None`` for no header.
             Default 0.
         seed: The seed of the random faults. Default 0.
 
     Raises:
-        ValueError: A probability is not from 0 to 1, or their sum is more than 1.
+        ValueError: A probability is not from 0 to 1, or the sum of probabilities is above 1.
 
     Examples:
         >>> sandbox = Sandbox(faults=Faults(error=0.1, drop=0.05))
@@ -289,7 +290,7 @@ class Faults(msgspec.Struct, frozen=True):
         require_integer("seed", self.seed, minimum=-(1 << 63))
 
     def probabilities(self) -> tuple[tuple[str, float], ...]:
-        """Return the name and the probability of each fault, in the order of drawing.
+        """Return the name and the probability of each fault, in the order in which they are drawn.
 
         Examples:
             >>> Faults(drop=0.5).probabilities()[0]
@@ -305,7 +306,7 @@ class Faults(msgspec.Struct, frozen=True):
         )
 
     def draws(self) -> Iterator[Fault]:
-        """Yield the fault of each request, without end. The same seed gives the same faults.
+        """Yield a fault for each request, without end. The same seed gives the same faults.
 
         Examples:
             >>> next(Faults(drop=1.0).draws()).name

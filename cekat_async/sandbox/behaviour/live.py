@@ -33,7 +33,7 @@ class LiveEvents:
             self._change_one(self._listing.resolve)
 
     def _draw_count(self, expected: float) -> int:
-        """Return ``expected`` as an integer, rounded up or down so that the average is exact."""
+        """Round ``expected`` up or down at random, so that the average of all results is exact."""
         whole = int(expected)
         self._drawn += 1
         return whole + (hash_fraction(self._key, self._drawn) < expected - whole)

@@ -1,6 +1,6 @@
 """Quotas: a counter for each kind of window, and the headers that report a quota.
 
-Pure: the caller passes the time.
+This module has no side effects and reads no clock: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from cekat_async.sandbox.options import Quota, ResetAs
 
 _DAY = 86_400.0
-# Refills are sums of floats, so a complete token may be slightly less than 1.
+# The tokens in a bucket are a sum of floats, so a whole token may be slightly less than 1.
 _ROUNDING = 1e-9
 
 
 class QuotaState(msgspec.Struct, frozen=True):
-    """A quota after some requests were counted.
+    """The state of a quota after some requests were counted.
 
     Attributes:
-        granted: How many of these requests were granted.
-        limit: Requests per window.
-        remaining: Requests that would be granted now.
-        reset: Seconds until the window ends, or until the whole quota is available again.
-        wait: Seconds until another request would be granted; 0 if it would be granted now.
+        granted: The number of these requests that were granted.
+        limit: The number of requests that the quota allows per window.
+        remaining: The number of requests that would still be granted now.
+        reset: The seconds until the window ends, or until the whole quota is available again.
+        wait: The seconds until another request would be granted. 0 if it would be granted now.
         daily: Whether the daily limit caused the refusal.
     """
 
@@ -44,15 +44,15 @@ class QuotaCounter(Protocol):
     """Counts requests against a quota."""
 
     def take(self, now: float, count: int = 1) -> QuotaState:
-        """Grant up to ``count`` requests at the time ``now``. Time must not go backwards."""
+        """Grant up to ``count`` requests at the time ``now``, which must not go backwards."""
         ...
 
 
 class _FixedWindow:
     """Consecutive windows, each with the full quota.
 
-    ``phase`` is the time at which windows start, if they are aligned to the clock. With ``None``, a
-    window starts with the first request after the last window.
+    ``phase`` is the start of any one window, for windows that are aligned to the clock. If it is
+    ``None``, a window starts with the first request after the last window.
     """
 
     def __init__(self, limit: int, per: float, phase: float | None) -> None:
@@ -100,7 +100,7 @@ class _SlidingWindow:
 
 
 class _TokenBucket:
-    """A bucket that starts with ``burst`` tokens and refills by ``limit`` per ``per`` seconds."""
+    """A bucket that starts with ``burst`` tokens and gains ``limit`` tokens in ``per`` seconds."""
 
     def __init__(self, limit: int, per: float, burst: int) -> None:
         self._limit = limit
@@ -122,7 +122,7 @@ class _TokenBucket:
 
 
 class _WindowAndDay:
-    """A window and a daily limit. If one refuses a request, the other does not count it."""
+    """A window plus a daily limit. A request counts only if both of them grant it."""
 
     def __init__(self, window: QuotaCounter, per_day: int) -> None:
         self._window = window
@@ -138,7 +138,7 @@ class _WindowAndDay:
         return msgspec.structs.replace(
             state,
             remaining=min(day.remaining, state.remaining),
-            # The daily limit is lower, so its reset is reported.
+            # The daily limit is the lower limit now, so report its reset.
             reset=day.reset,
             wait=max(day.wait, state.wait),
             daily=refused_by_day,
@@ -164,7 +164,7 @@ def _build_window(quota: Quota) -> QuotaCounter:
 
 
 def build_quota_headers(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
-    """Return the headers that report the quota. ``wall`` is in seconds since 1970."""
+    """Return the headers that report the quota. ``wall`` is the time in seconds since 1970."""
     limit, remaining = str(state.limit), str(state.remaining)
     match quota.headers:
         case None:
@@ -190,7 +190,7 @@ def build_quota_headers(quota: Quota, state: QuotaState, wall: float) -> dict[st
 
 
 def build_retry_after(quota: Quota, state: QuotaState, wall: float) -> dict[str, str]:
-    """Return the ``Retry-After`` of a refusal. It is rounded up, so that the wait is sufficient."""
+    """Return the ``Retry-After`` header of a 429, rounded up so that the wait is long enough."""
     match quota.retry_after:
         case None:
             return {}

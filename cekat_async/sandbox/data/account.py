@@ -1,4 +1,4 @@
-"""The account: ids, timestamps, inboxes and statuses of its conversations."""
+"""The account: the ids, timestamps, inboxes and statuses of its conversations."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _STATUS_WEIGHTS: Final = ("assigned",) * 9 + ("resolved",) * 7 + ("pending",) * 
 
 
 class Change(msgspec.Struct, frozen=True):
-    """All changes of a conversation since the start. Times are in milliseconds since 1970.
+    """All changes to a conversation since the start. Times are in milliseconds since 1970.
 
     Attributes:
-        created: When it was created, if it did not exist at the start.
-        active: When it last received a message.
-        messages: How many messages it received.
-        resolved: When it was resolved.
-        status: The status, if a test set it; ``""`` for a status without a filter.
+        created: The time at which the conversation was created, if it did not exist at the start.
+        active: The time at which it last received a message.
+        messages: The number of messages that it received.
+        resolved: The time at which it was resolved.
+        status: The status, if a test set it; ``""`` for a status that the API has no filter for.
         inbox: The number of the inbox, if a test set it; ``NO_INBOX`` for none.
     """
 
@@ -43,13 +43,13 @@ UNCHANGED: Final = Change()
 
 
 class Account:
-    """Ids, timestamps, inboxes and statuses. They are computed, not stored.
+    """The ids, timestamps, inboxes and statuses of conversations. They are computed, not stored.
 
     Attributes:
-        size: How many conversations there are at the start.
+        size: The number of conversations at the start.
         ids: The ids of the conversations.
         timeline: The timestamps that determine the order of the listing.
-        distribution: The inbox of each conversation.
+        distribution: The assignment of conversations to inboxes.
         inbox_ids: The ids of the inboxes, by number.
         inbox_numbers: The numbers of the inboxes, by id.
     """

@@ -30,7 +30,7 @@ _NO_COLLABORATORS: Final = encode_fields(collaborators=[])
 _NO_KIND: Final = encode_fields(platform_type=None, inbox_name=None)
 _UNRESOLVED: Final = encode_fields(resolved_at=None, resolved_by_id=None, resolved_by_name=None)
 
-# A case occurs if its draw is below the threshold.
+# A rare case occurs if its random draw is below its threshold.
 _IF_UNDATED: Final = get_threshold(0.02)
 _IF_PIPELINE: Final = get_threshold(0.4)
 _IF_COLLABORATORS: Final = get_threshold(0.25)
@@ -82,7 +82,7 @@ class ConversationRenderer:
         return b",".join(fields) + b"}"
 
     def _get_span(self, at: int, change: Change, drawn: bytes) -> tuple[int, int]:
-        """Return when a conversation was created and when it was last active."""
+        """Return the times at which a conversation was created and was last active."""
         if change.created is not None:
             return change.created, change.active or change.created
         length = (drawn[draws.AGE] + 1) * 9000 << drawn[draws.AGE_SCALE] % 8
@@ -138,7 +138,7 @@ class ConversationRenderer:
         )
 
     def _unknown(self, drawn: bytes) -> list[bytes]:
-        """Return fields that the API's documentation does not name."""
+        """Return fields that the API's documentation does not mention."""
         found: list[bytes] = []
         if drawn[draws.HAS_PIPELINE] < _IF_PIPELINE:
             found.append(pick(self._pipelines, drawn[draws.PIPELINE]))
@@ -166,7 +166,7 @@ def _build_named(seed: int, kind: str, names: tuple[str, ...]) -> list[dict[str,
 
 
 def _build_handling(agents: list[dict[str, str]]) -> dict[str, list[bytes]]:
-    """Return the fields of status and agent. The key of the result is the status."""
+    """Return the fields for the status and the agent. The keys of the result are the statuses."""
     nobody = {"id": None, "name": None}
     return {
         status: [
@@ -178,7 +178,7 @@ def _build_handling(agents: list[dict[str, str]]) -> dict[str, list[bytes]]:
 
 
 def _build_labels(seed: int, *, colored: bool) -> list[list[bytes]]:
-    """Return all lists of labels, by form (length and colors) and first label."""
+    """Return all lists of labels, by their form (length and colors) and their first label."""
     plain = _build_named(seed, "label", texts.LABELS)
     bright = [label | {"color": pick(texts.COLORS, len(label["name"]))} for label in plain]
 

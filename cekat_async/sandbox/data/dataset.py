@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """An account and its records. ``cache`` is how many rendered conversations are kept."""
+    """An account and its records. ``cache`` is the number of rendered conversations to keep."""
 
     def __init__(
         self, conversations: int, inboxes: int, seed: int, dialect: Dialect, cache: int
@@ -42,11 +42,11 @@ class Dataset:
         self._format_time = FORMATTERS[dialect.timestamps]
         self._given: dict[int, Given] = {}
         render = ConversationRenderer(self.account, self.inboxes, seed, dialect).render
-        # Only the arguments determine the result, so a cached record is never outdated.
+        # The result depends only on the arguments, so a cached record is never outdated.
         self._render = lru_cache(maxsize=cache)(render) if cache else render
 
     def render(self, row: Row) -> bytes:
-        """Return the JSON of a row of the listing as it is now."""
+        """Return the current JSON of a row in the listing."""
         change = self.listing.change(row[2])
         given = self._given.get(row[2])
         if given is None:
@@ -54,14 +54,14 @@ class Dataset:
         return given.render(change, lambda: self._compute(row, change), self._format_time)
 
     def _compute(self, row: Row, change: Change) -> bytes:
-        """Return the JSON that the seed determines for a row."""
+        """Return the JSON that the seed and the changes determine for a row."""
         ts, id_, number = row
-        # An unchanged row still has its initial timestamp.
+        # The timestamp of an unchanged row is still the initial one.
         at = ts if change is UNCHANGED else self.account.timeline.get_time(number)
         return self._render(id_, number, at, change)
 
     def record(self, number: int) -> bytes:
-        """Return the JSON of an existing conversation as it is now."""
+        """Return the current JSON of an existing conversation."""
         return self.render((*self.listing.get_sort_key(number), number))
 
     def add(
@@ -90,7 +90,7 @@ class Dataset:
             raise ValueError("the id of a conversation cannot be changed")
         record = msgspec.json.decode(self.record(number)) | given
         before = self.listing.change(number)
-        # Without this, a new time of creation would also change the status and the position.
+        # Keep the status, because a new time of creation would change it, and also the position.
         kept: dict[str, Any] = {"status": self.account.status(number, before)}
         if before.active is None:
             kept["active"] = self.listing.get_sort_key(number)[0]
@@ -98,14 +98,14 @@ class Dataset:
         self._give(number, record)
 
     def assign(self, number: int, agent: str | None) -> None:
-        """Assign a conversation to an agent, or to nobody."""
+        """Assign a conversation to an agent, or to no agent."""
         self.update(number, build_assignment(agent, self._seed))
 
     def _give(self, number: int, record: Fields) -> None:
         self._given[number] = Given(msgspec.json.encode(record), self.listing.change(number))
 
     def _build_change(self, given: Fields, *, is_whole: bool) -> Change:
-        """Return the changes of a new conversation. A whole conversation has only given fields."""
+        """Return the changes of a new conversation. If ``is_whole``, all its fields were given."""
         changes: dict[str, Any] = {"status": "", "inbox": NO_INBOX} if is_whole else {}
         changes |= self._find_changes(given)
         known = [changes[name] for name in ("created", "active") if name in changes]

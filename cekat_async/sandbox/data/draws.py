@@ -53,7 +53,7 @@ ADDITIONAL_FIELDS: Final = 60
 
 def draw_record(key: bytes, number: int) -> bytes:
     """Return the draws for record ``number``."""
-    # The key is a prefix. Using blake2's own key argument would take twice the time.
+    # The key is a prefix. Passing it as blake2's own key argument would take twice as long.
     return blake2b(key + number.to_bytes(8, "little")).digest()
 
 
@@ -63,11 +63,11 @@ def to_int(draw: bytes) -> int:
 
 
 def pick(table: Sequence[_T], draw: int) -> _T:
-    """Return the entry of a table that a draw selects."""
+    """Return the entry that a draw selects from a table."""
     return table[draw % len(table)]
 
 
 def get_threshold(probability: float, *, bits: int = 8) -> int:
-    """Return a threshold such that a draw of ``bits`` bits is below it with a probability."""
-    # Rounding up does not change the result, and comparing integers is faster.
+    """Return the threshold that a draw of ``bits`` bits is below with the given probability."""
+    # Rounding up does not change any comparison, and comparing integers is faster.
     return ceil(probability * (1 << bits))

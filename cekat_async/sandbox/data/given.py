@@ -1,4 +1,4 @@
-"""Conversations that a test passed to the sandbox, and their later changes."""
+"""Conversations that a test has passed to the sandbox, and their later changes."""
 
 # Conversations are JSON of any shape.
 # pyright: reportUnknownArgumentType=false, reportUnknownMemberType=false
@@ -31,11 +31,11 @@ class SupportsToDict(Protocol):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A conversation whose fields were given, not computed from the seed.
+    """A conversation whose fields were given instead of computed from the seed.
 
     Attributes:
         record: The JSON of the conversation when it was given.
-        since: The changes at that time. Only later changes affect the record.
+        since: The changes up to that time. Only later changes affect the record.
     """
 
     record: bytes
@@ -59,7 +59,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def _build_resolution(record: Fields, computed: Fields) -> Fields:
-    """Return the fields of a resolution: by the conversation's own agent, or else by any agent."""
+    """Return the fields of a resolution by the conversation's own agent, or else by any agent."""
     by = record if record.get("handled_by_id") else computed
     agent = {
         f"{role}_by_{field}": by.get(f"handled_by_{field}")
@@ -70,7 +70,7 @@ def _build_resolution(record: Fields, computed: Fields) -> Fields:
 
 
 def read_fields(conversation: Mapping[str, Any] | SupportsToDict) -> Fields:
-    """Return a conversation as decoded JSON.
+    """Return the fields of a conversation as decoded JSON.
 
     Raises:
         ValueError: The conversation is neither a mapping nor has ``to_dict()``, or is not JSON.
@@ -93,7 +93,7 @@ def read_id(fields: Fields) -> str | None:
     """Return the id among the fields, or ``None`` if there is none.
 
     Raises:
-        ValueError: The id is not a text, or is empty.
+        ValueError: The id is not text, or is empty.
     """
     if "id" not in fields:
         return None
@@ -120,7 +120,7 @@ def _read_time(text: object) -> int | None:
 
 
 def build_assignment(agent: str | None, seed: int) -> Fields:
-    """Return the fields for a conversation of an agent. ``None`` means no agent."""
+    """Return the fields that assign a conversation to an agent. ``None`` means no agent."""
     return _NOT_RESOLVED | {
         "stage_status": "pending" if agent is None else "assigned",
         "handled_by_id": None if agent is None else _find_agent_id(agent, seed),
@@ -129,7 +129,7 @@ def build_assignment(agent: str | None, seed: int) -> Fields:
 
 
 def _find_agent_id(agent: str, seed: int) -> str:
-    """Return the id of an agent. The same name always has the same id."""
+    """Return the id of an agent, which is always the same for the same name."""
     if agent in texts.AGENTS:
         return Ids(seed, "agent").encode(texts.AGENTS.index(agent))
     return format_uuid(blake2b(agent.encode(), digest_size=16).digest())

@@ -1,4 +1,4 @@
-"""Inboxes: renders their JSON, and assigns conversations to them."""
+"""Renders inboxes as JSON, and assigns conversations to them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class InboxRenderer:
         self._seed = seed
         self._key = derive_key(seed, "inboxes")
         self._format_time = FORMATTERS["micro"]
-        # The name and the platform of each inbox that was added later.
+        # The name and the platform of each inbox that was added after the start.
         self._given: dict[int, tuple[str, str]] = {}
 
     def add(self, number: int, name: str | None, platform: str | None) -> None:
@@ -43,7 +43,7 @@ class InboxRenderer:
         return self._given.get(number, usual)
 
     def render(self, number: int) -> bytes:
-        """Return an inbox as UTF-8 JSON, in the server's form."""
+        """Return an inbox as JSON in UTF-8, in the form that the API uses."""
         bits = hash_number(self._key, number)
         name, platform = self.describe(number)
         is_closed = number and number not in self._given and bits % 11 == 0
@@ -73,7 +73,7 @@ def get_platform(number: int) -> str:
 
 
 def get_inbox_name(seed: int, number: int) -> str:
-    """Return the display name of inbox ``number``. All names are different."""
+    """Return the display name of inbox ``number``. No two inboxes have the same name."""
     name, city = pick(texts.INBOX_NAMES, number), pick(texts.CITIES, seed + number)
     return f"{name} {city}" if number < len(texts.INBOX_NAMES) else f"{name} {city} {number}"
 
@@ -82,13 +82,13 @@ class InboxDistribution:
     """Assigns inboxes by a seeded pattern that repeats. The sizes of inboxes follow Zipf's law.
 
     No inbox is empty if there are at least as many conversations as inboxes. Inbox 0 is the
-    largest. All results are computed, so that filters need no scan.
+    largest. All results are computed, so filters do not have to scan the conversations.
     """
 
     def __init__(self, conversations: int, inboxes: int, seed: int) -> None:
         self._total = conversations
         longest = max(_PATTERN, _PATTERN_PER_INBOX * inboxes)
-        # An empty account needs a pattern, too, for conversations that are created later.
+        # Even an empty account needs a pattern, for conversations that are created later.
         length = min(conversations or longest, longest) if inboxes else 0
         self._pattern = _build_pattern(length, inboxes, derive_key(seed, "spread"))
         self._places = [array("l") for _ in range(inboxes)]
@@ -101,15 +101,15 @@ class InboxDistribution:
         return self._pattern[number % len(self._pattern)] if self._pattern else 0
 
     def add_inbox(self) -> None:
-        """Add an inbox to which no conversation is assigned."""
+        """Add an inbox without conversations."""
         self._places.append(array("l"))
 
     def size(self, inbox: int) -> int:
-        """Return how many conversations ``inbox`` has at the start."""
+        """Return the number of conversations that ``inbox`` has at the start."""
         return self.count_below(inbox, self._total)
 
     def count_below(self, inbox: int, number: int) -> int:
-        """Return how many conversations of ``inbox`` have a number smaller than ``number``."""
+        """Return how many conversations in ``inbox`` have a number less than ``number``."""
         places = self._places[inbox]
         if not places:
             return 0
@@ -117,12 +117,12 @@ class InboxDistribution:
         return rounds * len(places) + bisect_left(places, place)
 
     def ascending(self, inbox: int, start: int) -> Iterator[int]:
-        """Yield the conversations of ``inbox`` from ``start`` on, in ascending order."""
+        """Yield the numbers from ``start`` on of conversations in ``inbox``, in ascending order."""
         for rank in range(self.count_below(inbox, start), self.size(inbox)):
             yield self._get_conversation(inbox, rank)
 
     def descending(self, inbox: int, stop: int) -> Iterator[int]:
-        """Yield the conversations of ``inbox`` below ``stop``, in descending order."""
+        """Yield the numbers below ``stop`` of conversations in ``inbox``, in descending order."""
         for rank in range(self.count_below(inbox, stop) - 1, -1, -1):
             yield self._get_conversation(inbox, rank)
 
@@ -138,7 +138,7 @@ def _build_pattern(length: int, inboxes: int, key: int) -> array[int]:
     pattern = list(range(min(inboxes, length)))
     for inbox in range(inboxes):
         pattern += [inbox] * int(spare / (inbox + 1) / harmonic)
-    # Rounding down leaves some places unused. They go to the smallest inboxes.
+    # Rounding down leaves some places of the pattern unused. The smallest inboxes get them.
     pattern += [inboxes - 1 - index % inboxes for index in range(length - len(pattern))]
     order = sorted(range(length), key=lambda place: hash_number(key, place))
     return array("l", (pattern[place] for place in order))

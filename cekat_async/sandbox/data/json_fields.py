@@ -1,4 +1,4 @@
-"""The fields of a conversation as JSON. They are encoded once, and joined into records.
+"""The fields of a conversation as JSON. They are encoded once, and then joined into records.
 
 The fields are bytes, because joining bytes is much faster than joining texts with emoji.
 """
@@ -22,7 +22,7 @@ def encode_fields(**values: Any) -> bytes:
 
 
 def _encode_bare(texts: Iterable[str]) -> tuple[bytes, ...]:
-    """Return texts in JSON, without their quotes."""
+    """Return texts as JSON strings without the quotes around them."""
     return tuple(msgspec.json.encode(text)[1:-1] for text in texts)
 
 
@@ -36,7 +36,7 @@ _NO_NOTES: Final = encode_fields(notes=None)
 _EMPTY_NOTES: Final = encode_fields(notes="")
 _NOTES: Final = [encode_fields(notes=note) for note in texts.NOTES]
 
-# A number replaces each ``{}``.
+# The number of the record replaces each ``{}``.
 _QUESTIONS: Final = _encode_bare(texts.QUESTIONS)
 _ANSWERS: Final = _encode_bare(texts.ANSWERS)
 _FIRST_MESSAGES: Final = [encode_fields(first_message={"message": q}) for q in texts.QUESTIONS]
@@ -52,7 +52,7 @@ _HUMAN: Final = [encode_fields(last_message_by_human=human) for human in (True, 
 _SCORES: Final = [msgspec.json.encode(score / 8) for score in range(256)]
 _SLA: Final = b'"x_sla":{"skor":%b,"breach":null,"riwayat":[%d,"' + "→".encode() + b'"]}'
 
-# A case occurs if its draw is below the threshold.
+# A rare case occurs if its random draw is below its threshold.
 _IF_NO_NAME: Final = get_threshold(0.02)
 _IF_ODD_NAME: Final = get_threshold(0.1)
 _IF_NO_PHONE: Final = get_threshold(0.01)
@@ -75,7 +75,7 @@ def contact_name(drawn: bytes) -> bytes:
 
 
 def contact_phone(drawn: bytes) -> bytes:
-    """Return the field ``contact_phone`` on a platform that has phone numbers."""
+    """Return the field ``contact_phone`` for a platform that uses phone numbers."""
     if drawn[draws.NAME_KIND] < _IF_NO_PHONE:
         return NO_PHONE
     # No Indonesian operator uses the prefix 0810, so these numbers belong to nobody.
@@ -97,7 +97,7 @@ def first_message(number: int, drawn: bytes) -> bytes:
 
 
 def last_message_text(number: int, messages: int, drawn: bytes) -> bytes:
-    """Return the text of the last message, without quotes, after ``messages`` new messages."""
+    """Return the text of the last message after ``messages`` new messages, without quotes."""
     table = _ANSWERS if (drawn[draws.SPEAKER] + messages) % 3 else _QUESTIONS
     text = pick(table, drawn[draws.MESSAGE] + 7 * messages).replace(b"{}", b"%d" % number)
     return b"%b (%d)" % (text, messages) if messages else text
@@ -129,10 +129,10 @@ def additional_data(number: int, drawn: bytes) -> bytes:
 
 
 def last_message_by_human(drawn: bytes) -> bytes:
-    """Return a field that the API sends although the documentation does not name it."""
+    """Return a field that the API sends although its documentation does not mention it."""
     return pick(_HUMAN, drawn[draws.HUMAN])
 
 
 def sla(drawn: bytes) -> bytes:
-    """Return an invented field: a float, a null and a mixed array."""
+    """Return an invented field that contains a float, a null and an array of mixed types."""
     return _SLA % (_SCORES[drawn[draws.SLA]], drawn[draws.SLA_ROUNDS])

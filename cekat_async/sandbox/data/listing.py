@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from cekat_async.sandbox.options import Order
 
-# Timestamp in milliseconds and id. A row also has the conversation's number.
+# A timestamp in milliseconds, and an id. A row has these two, and also the conversation's number.
 SortKey: TypeAlias = tuple[int, str]
 Row: TypeAlias = tuple[int, str, int]
 
@@ -27,9 +27,9 @@ Row: TypeAlias = tuple[int, str, int]
 class Listing:
     """All conversations in the order of the dialect, with the changes made to them.
 
-    Initial rows are computed, and only changes are stored. So memory grows with the number of
-    changes, not with the number of conversations. Each change advances the sandbox's own clock by
-    less than a second, so that every run gives the same data.
+    Initial rows are computed, and only changes are stored. So memory use grows with the number of
+    changes, not with the number of conversations. The sandbox has its own clock, which each change
+    advances by less than a second, so that every run gives the same data.
     """
 
     def __init__(self, account: Account, seed: int, order: Order) -> None:
@@ -42,13 +42,15 @@ class Listing:
         self._created = 0
         self._changes: dict[int, Change] = {}
         self._deleted: set[int] = set()
-        # Initial rows that were moved or deleted, so that their initial position is empty.
+        # The numbers of initial rows that were moved or deleted, and left their initial position
+        # empty.
         self._displaced: set[int] = set()
-        # Given ids by number, and numbers by given id. All other ids are computed.
+        # Ids given by tests, by number, and the numbers by such an id. All other ids are computed.
         self._given_ids: dict[int, str] = {}
         self._given_numbers: dict[str, int] = {}
         self._statuses = set[str](STATUSES)
-        # Rows inserted by changes, in ascending order: for each inbox, and for all inboxes (None).
+        # The rows that changes inserted, in ascending order, by inbox. The key None has those of
+        # all inboxes.
         self._inserted: defaultdict[int | None, list[Row]] = defaultdict(list)
 
     def rows(
@@ -71,7 +73,7 @@ class Listing:
         return merge(initial, inserted, reverse=not self._is_ascending) if inserted else initial
 
     def count(self, inbox: int | None = None, status: str | None = None) -> int:
-        """Return how many conversations match now. Counting by status reads all of them."""
+        """Return how many conversations match now. To count by status, all of them are read."""
         if status is not None:
             return sum(1 for _ in self.rows(inbox=inbox, status=status))
         inserted = len(self._inserted.get(inbox, []))
@@ -82,15 +84,15 @@ class Listing:
         return distribution.size(inbox) - displaced + inserted
 
     def change(self, number: int) -> Change:
-        """Return all changes of a conversation."""
+        """Return all changes to a conversation."""
         return self._changes.get(number, UNCHANGED)
 
     def find(self, id_: str) -> int | None:
-        """Return the number of the conversation with this id, if it exists."""
+        """Return the number of the conversation with this id, or ``None`` if there is none."""
         number = self._given_numbers.get(id_)
         if number is None:
             number = self._account.ids.decode(id_)
-            # The conversation with this number may have been given another id.
+            # A test may have given the conversation with this number another id.
             number = None if number in self._given_ids else number
         return number if number is not None and self._exists(number) else None
 
@@ -106,7 +108,7 @@ class Listing:
 
     @property
     def can_grow(self) -> bool:
-        """Whether there is an inbox for a new conversation."""
+        """Whether the account has an inbox for a new conversation."""
         return bool(self._account.inbox_ids)
 
     def touch(self, number: int) -> None:
@@ -118,16 +120,16 @@ class Listing:
         """Create the newest conversation, and return its number.
 
         Raises:
-            ValueError: There is no inbox for it.
+            ValueError: There is no inbox for the conversation.
         """
         if not self.can_grow:
             raise ValueError("a conversation needs an inbox, and there is none")
         return self.add(Change(created=self.tick()))
 
     def add(self, change: Change, id_: str | None = None) -> int:
-        """Add a conversation that was created at ``change.created``, and return its number.
+        """Add a conversation with the creation time ``change.created``, and return its number.
 
-        If the id is ``None``, it is computed. The id of an existing conversation is not allowed.
+        If the id is ``None``, it is computed. It must not be the id of an existing conversation.
         """
         number = self._find_free_number(id_)
         if id_ is not None:
@@ -166,7 +168,7 @@ class Listing:
         self._changes.pop(number, None)
 
     def _initial_numbers(self, after: SortKey | None, inbox: int | None) -> Iterator[int]:
-        """Yield the numbers of the initial rows after a sort key, including moved rows."""
+        """Yield the numbers of all initial rows after a sort key, even of rows that were moved."""
         size, timeline = self._account.size, self._account.timeline
         distribution = self._account.distribution
         if self._is_ascending:
@@ -201,7 +203,8 @@ class Listing:
             computed = self._account.ids.encode(number)
             if id_ is not None or computed not in self._given_numbers:
                 return number
-            # The computed id of this number was given to another conversation.
+            # A test gave the computed id of this number to another conversation, so skip the
+            # number.
             self._deleted.add(number)
 
     def _note(self, change: Change) -> None:
@@ -226,7 +229,7 @@ class Listing:
             del rows[bisect_left(rows, row)]
 
     def _get_place(self, number: int, change: Change) -> tuple[int, int]:
-        """Return the time and the inbox of a conversation, which determine its position."""
+        """Return the time and the inbox of a conversation. They determine its position."""
         return self._get_time(number, change), self._account.get_inbox(number, change)
 
     def _get_time(self, number: int, change: Change) -> int:

@@ -42,7 +42,7 @@ BUSINESSES: Final = (
     "Klinik Sehat Bersama", "PT Mitra Logistik Andalan", "Travel Al-Barokah",
     "Rumah Makan Padang Sederhana Rasa",
 )
-# WhatsApp is repeated, because most inboxes are WhatsApp numbers.
+# WhatsApp is in the list several times, because most inboxes are WhatsApp numbers.
 PLATFORMS: Final = (
     "whatsapp", "whatsapp", "instagram", "whatsapp", "livechat", "messenger", "whatsapp",
     "telegram",

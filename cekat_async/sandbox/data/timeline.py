@@ -1,4 +1,4 @@
-"""Computes the timestamp of each conversation, and counts conversations before a timestamp."""
+"""Computes the timestamps of conversations, and counts the conversations before a timestamp."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _UNIX: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # 2026-04-10T09:51:19.885, the time of the cursor in the API's own example.
 NEWEST: Final = 1_775_814_679_885
 
-# One group every 100 seconds: 5,000 groups cover a week, and a million three years. The other
-# densities cover about the same time in total.
+# One group every 100 seconds: 5,000 groups cover about a week, and a million groups cover about
+# three years. The other densities cover about the same time in total.
 _STEP: Final = 100_003
 _GAP: Final = 50
 _SIZES: Final = 16
@@ -43,10 +43,10 @@ class _Period(NamedTuple):
 
 
 class Timeline:
-    """The listing's timestamps in milliseconds since 1970 (UTC).
+    """The timestamps of the listing, in milliseconds since 1970 (UTC).
 
     Groups of ``tie`` consecutive conversations share a timestamp. Each group has a lower timestamp
-    than the group before. Within a group, the ids determine the order.
+    than the group before it. Within a group, the ids determine the order.
     """
 
     def __init__(self, seed: int, ids: Ids, dialect: Dialect, conversations: int) -> None:
@@ -67,7 +67,7 @@ class Timeline:
         return self._rank(ts, id_, bisect_right)
 
     def count_not_older(self, ts: int, id_: str) -> int:
-        """Return how many conversations are before ``(ts, id_)`` or equal to it."""
+        """Return how many conversations are before ``(ts, id_)`` in the listing, or equal to it."""
         return self._rank(ts, id_, bisect_left)
 
     def _rank(self, ts: int, id_: str, bisect: Callable[..., int]) -> int:
@@ -115,18 +115,19 @@ def _build_periods(density: Density, groups: int, key: int) -> list[_Period]:
 
 
 def _find_bursts(groups: int, key: int) -> list[int]:
-    """Return the first group of each burst. The sizes differ by a factor of up to 16."""
-    # 6 bursts in 500 groups, 20 in 40,000, 44 in a million.
+    """Return the first group of each burst. Their sizes differ by a factor of up to 16."""
+    # This gives 6 bursts in 500 groups, 20 in 40,000, and 44 in a million.
     count = max(1, isqrt(2 * isqrt(groups)))
     weights = [1 + hash_number(key, number) % _SIZES for number in range(count)]
     before = [0, *accumulate(weights)]
-    # Each burst gets one group, so that none is empty. The other groups are distributed by weight.
+    # Each burst gets one group, so that no burst is empty. The other groups are distributed by
+    # weight.
     spare = max(0, groups - count)
     return [number + spare * before[number] // before[-1] for number in range(count)]
 
 
 def format_cursor_time(ts: int) -> str:
-    """Format milliseconds since 1970 for a cursor: with milliseconds, without a zone."""
+    """Format milliseconds since 1970 for a cursor: with three decimals and without a time zone."""
     moment = (_UNIX + timedelta(milliseconds=ts)).replace(tzinfo=None)
     return moment.isoformat(timespec="milliseconds")
 
@@ -134,7 +135,7 @@ def format_cursor_time(ts: int) -> str:
 def parse_cursor_time(text: str) -> int | None:
     """Return a timestamp as microseconds since 1970, or ``None`` if ``text`` is not a timestamp.
 
-    A timestamp without a zone is in UTC.
+    A timestamp without a time zone is in UTC.
     """
     try:
         read = datetime.fromisoformat(text)
@@ -145,7 +146,7 @@ def parse_cursor_time(text: str) -> int | None:
 
 
 def _format_micro(ts: int) -> str:
-    # Times are whole milliseconds. Three more digits are computed, so that they look real.
+    # Times are whole milliseconds. Three more digits are computed, so that the times look real.
     return f"{format_cursor_time(ts)}{ts * 7919 % 1000:03d}"
 
 

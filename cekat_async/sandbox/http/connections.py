@@ -1,4 +1,4 @@
-"""Counts and numbers the connections of a server, and closes all of them."""
+"""Counts the connections of a server, gives each a number, and closes all of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ITERATIONS_TO_ACCEPT: Final = 3
 
 
 class Connections(web.Server):
-    """aiohttp's low-level server. It also counts connections, and passes their numbers on."""
+    """aiohttp's low-level server, which also gives each connection a number for the handler."""
 
     def __init__(
         self, handle: Callable[[web.BaseRequest, int], Awaitable[web.StreamResponse]], log: Log
     ) -> None:
-        # Without cancellation, a hanging request would not end when its client disconnects.
+        # Without handler_cancellation, a hanging request would not end when its client disconnects.
         super().__init__(self._answer, handler_cancellation=True, access_log=None)
         self._handle = handle
         self._log = log
@@ -39,7 +39,7 @@ class Connections(web.Server):
         self._numbers[handler] = self._opened
         self._log.connections += 1
         self._log.open_connections += 1
-        # Event loops without selectors may accept a connection during closing.
+        # Event loops without selectors may accept a connection while the server is closing.
         if self._closing:
             transport.abort()
 
@@ -50,12 +50,12 @@ class Connections(web.Server):
         del self._numbers[handler]
 
     async def close_all(self) -> None:
-        """Close every connection, cancel its request, and wait until both have ended."""
+        """Close all connections, cancel their requests, and wait until everything has ended."""
         self._closing = True
         for handler in self.connections:
             if handler.transport is not None:
                 handler.transport.abort()
-        # aiohttp removes a connection from this list when its task has ended.
+        # aiohttp removes a connection from the list when its task has ended.
         while self.connections:  # noqa: ASYNC110 - aiohttp has no event for that
             await asyncio.sleep(0)
 
@@ -64,13 +64,13 @@ class Connections(web.Server):
 
 
 async def stop_listening(server: asyncio.Server) -> None:
-    """Close a listening server without leaking a connection that is just being accepted.
+    """Close a listening server without leaking a connection that it is just accepting.
 
     asyncio accepts a connection in one iteration of the loop, and creates its transport in the
     next. If the server is closed in between, the accepted socket stays open.
     """
     loop = asyncio.get_running_loop()
-    # Event loops without selectors have no readers, and accept in one step.
+    # Event loops without selectors have no readers. They accept a connection in one step.
     with suppress(NotImplementedError):
         for listening in server.sockets:
             loop.remove_reader(listening.fileno())

@@ -1,4 +1,4 @@
-"""Sends a reply: complete, damaged by a fault, or compressed."""
+"""Sends a reply. It can be compressed, or damaged by a fault."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MALFORMED_RECORD: Final = b'{"id":null,"contact_name":"a record without an id"}
 
 
 async def send_reply(request: web.BaseRequest, reply: Reply, fault: Fault) -> web.StreamResponse:
-    """Send a reply with the damage of a fault."""
+    """Send a reply with the damage that a fault does to it."""
     match fault.kind:
         case "drop":
             return _abort(request)
@@ -43,7 +43,7 @@ def damage_body(body: bytes, fault: Fault) -> bytes:
     if fault.kind == "truncate":
         return body[: int(len(body) * fault.keep)]
     if fault.kind == "malformed_record":
-        # If the page is not empty, a comma follows the inserted record.
+        # Unless the page is empty, a comma must follow the inserted record.
         rest = body.removeprefix(PAGE_START)
         comma = b"" if rest.startswith(b"]") else b","
         return body if rest == body else PAGE_START + _MALFORMED_RECORD + comma + rest
@@ -51,10 +51,10 @@ def damage_body(body: bytes, fault: Fault) -> bytes:
 
 
 def compress_body(body: bytes, how: Compress | None, accepted: str) -> tuple[bytes, dict[str, str]]:
-    """Return the body, compressed if the client accepts it, and the headers that say so."""
+    """Return the body and the headers for its encoding. Compress it if the client accepts that."""
     if how is None or not body or not _accepts(accepted, how):
         return body, {}
-    # gzip data gets no timestamp, so that the same request gets the same bytes.
+    # Write no timestamp into gzip data, so that the same request gets the same bytes.
     packed = gzip.compress(body, 6, mtime=0) if how == "gzip" else zlib.compress(body)
     return packed, {"Content-Encoding": how, "Vary": "Accept-Encoding"}
 
@@ -70,7 +70,8 @@ def _accepts(header: str, coding: str) -> bool:
 def _abort(request: web.BaseRequest) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
-    # aiohttp needs a response. When sending it, aiohttp notices that the connection is closed.
+    # aiohttp requires a response. When it sends the response, it notices that the connection is
+    # closed.
     return web.Response()
 
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("cekat_async.sandbox")
 
 _WITHOUT_REPLY: Final = frozenset({"drop", "hang", "wire"})
-# Without a quota, a used-up daily quota can still be reported as a fault.
+# Even a sandbox without a quota can report, as a fault, that the daily quota is used up.
 _NO_QUOTA: Final = Quota(headers=None)
 
 
 class HandlerOptions(NamedTuple):
-    """The options of a handler. They are the sandbox's options of the same names."""
+    """The options of a handler. They are the options of the sandbox with the same names."""
 
     api_key: str
     quota: Quota | None
@@ -49,18 +49,18 @@ class HandlerOptions(NamedTuple):
 
 
 class Handler:
-    """Takes each request through log, quota, faults and authentication to the API.
+    """Handles each request: log, quota, faults and authentication, and then the API.
 
-    First the quota counts every request, like a gateway. Then a fault is chosen: a scripted fault,
-    or a random fault unless the quota refuses the request. After that, the key is checked, and then
-    the request itself.
+    First, the quota counts every request, like a gateway. Then the handler chooses a fault: a
+    scripted fault, or else a random fault unless the quota refuses the request. After that, it
+    checks the key, and then the request itself.
 
-    All of this happens immediately when the request arrives, so the order of the log is the order
-    of changes in the account. Only then does the handler wait for the rest of the latency.
+    All of this happens immediately when the request arrives, so the log has the same order as the
+    changes in the account. After that, the handler waits for the rest of the latency.
 
     Attributes:
         script: The faults of the next requests.
-        lock: The lock for reading and changing the account, for all threads.
+        lock: The lock that all threads use to read and change the account.
     """
 
     def __init__(self, api: Api, log: Log, options: HandlerOptions) -> None:
@@ -83,11 +83,11 @@ class Handler:
         return None if self._counter is None else self._counter.take(now, count)
 
     def exhaust_day(self, resumes: float) -> None:
-        """Refuse every request until a time, as a server does after a used-up daily quota."""
+        """Refuse every request until a time, like a server whose daily quota is used up."""
         self._day_resumes = resumes
 
     async def handle(self, request: web.BaseRequest, connection: int) -> web.StreamResponse:
-        """Reply to a request that arrived on the connection with this number."""
+        """Reply to a request that arrived on the connection with the given number."""
         seen = self._record(request, connection)
         try:
             return await self._respond(request, seen)
@@ -130,7 +130,7 @@ class Handler:
         return self._build_reply(seen, fault, headers, refusal), fault
 
     def _apply_quota(self, now: float, headers: dict[str, str]) -> Reply | None:
-        """Count a request, add the quota to ``headers``, and return the 429 if it is refused."""
+        """Count a request and add the quota to ``headers``. Return a 429 if it is refused."""
         state = self.take(now, 1)
         if state is None:
             return None

@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 class LoopThread:
     """Runs an event loop in a thread until ``stop()``.
 
-    The thread is a daemon, so that a program which does not stop it can still exit.
+    The thread is a daemon, so that a program that does not stop it can still exit.
     """
 
     def __init__(self, name: str) -> None:
@@ -26,7 +26,7 @@ class LoopThread:
         self._thread.start()
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine in the thread, wait for it, and return its result."""
+        """Run a coroutine in the thread, wait until it has ended, and return its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def stop(self) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["diagnose"]
 
 _MARKS = {State.FINE: "✓", State.FAILED: "✗", State.SKIPPED: "·"}
-# For terminals that lack these characters.
+# The marks for terminals that cannot show the usual characters.
 _ASCII_MARKS = {State.FINE: "ok", State.FAILED: "!!", State.SKIPPED: "--"}
 _TOPIC_WIDTH = 10
 
@@ -33,7 +33,7 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
     Args:
         reporter: Reports the result of all checks.
         connection: The connection to check.
-        settings: A description of where the settings are from.
+        settings: A description of the file and profile that the settings are from.
     """
     findings = [describe_program(), Finding("settings", settings)]
     _print(findings)

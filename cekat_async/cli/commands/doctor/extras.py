@@ -1,4 +1,4 @@
-"""Lists which libraries are installed, and which libraries ``cekat doctor`` suggests."""
+"""Lists the installed libraries, and the libraries that ``cekat doctor`` suggests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["describe_program", "list_extras"]
 
 _PACKAGE = "cekat-async"
 _CORE = ("aiohttp", "msgspec")
-# These extras are not listed: they are for developers, or always installed.
+# These extras are not listed, because they are for developers or always installed.
 _OTHERS = {"cli", "targets", "test"}
 _PURPOSES: Mapping[str, str] = {
     "uvloop": "a faster event loop",
@@ -44,7 +44,7 @@ def describe_program() -> Finding:
 
 
 def list_extras() -> list[Finding]:
-    """Return one finding for each extra: its installed libraries, or how to install them."""
+    """Return a finding for each extra: its installed libraries, or the command to install them."""
     try:
         requirements = metadata.requires(_PACKAGE) or ()
     except metadata.PackageNotFoundError:

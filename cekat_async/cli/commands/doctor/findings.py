@@ -14,7 +14,7 @@ __all__ = ["Finding", "State", "fail", "skip"]
 
 
 class State(StrEnum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     FINE = "fine"
     FAILED = "failed"
@@ -27,8 +27,8 @@ class Finding(NamedTuple):
     Attributes:
         topic: The thing that was checked, in one word.
         text: The finding. If the check failed, it includes the remedy.
-        state: How the check ended.
-        code: The exit code if the check failed.
+        state: The outcome of the check.
+        code: The exit code to use if the check failed.
     """
 
     topic: str
@@ -37,15 +37,15 @@ class Finding(NamedTuple):
     code: ExitCode = ExitCode.DONE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the finding for a log in JSON."""
+        """Return the finding as fields for a log in JSON."""
         return {"check": self.topic, "state": self.state.value, "message": self.text}
 
 
 def fail(topic: str, error: CekatError, key_source: str) -> Finding:
-    """Return the finding of a check that failed with an error."""
+    """Return the finding for a check that failed with an error."""
     return Finding(topic, format_error(error, key_source), State.FAILED, get_exit_code(error))
 
 
 def skip(topic: str, text: str = "not checked") -> Finding:
-    """Return the finding of a check that was skipped."""
+    """Return the finding for a check that was skipped."""
     return Finding(topic, text, State.SKIPPED)

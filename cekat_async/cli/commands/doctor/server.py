@@ -1,7 +1,7 @@
-"""The checks of ``cekat doctor`` that need the server. They send one request.
+"""The checks of ``cekat doctor`` that need the server. They send a single request.
 
-The request takes the same path as any other request. The class of its error shows at which step it
-failed. All earlier steps then work.
+The request takes the same path as any other request. If it fails, the class of the error shows
+which step failed. All earlier steps worked.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["check_server"]
 
-# The steps of a request, in their order.
+# The steps of a request, in the order in which they happen.
 _STEPS = ("proxy", "DNS", "TCP", "TLS", "access", "quota", "page", "clock")
 _NETWORK = ("proxy", "DNS", "TCP", "TLS")
-# The errors of a request, each with the step that failed. The first match counts.
+# The errors of a request, each with the step that failed. The first class that matches counts.
 _FAILED_AT: Sequence[tuple[type[CekatError], str]] = (
     (errors.ProxyError, "proxy"),
     (errors.UnknownHostError, "DNS"),
@@ -51,14 +51,14 @@ _FAILED_AT: Sequence[tuple[type[CekatError], str]] = (
     (errors.RateLimitError, "quota"),
     (errors.CekatError, "page"),
 )
-_TOLERANCE = 5.0  # seconds between the clocks; the header contains whole seconds
+_TOLERANCE = 5.0  # the allowed difference of the clocks in seconds; the header has whole seconds
 _ADDRESSES_SHOWN = 2
-_LONGEST_HEADERS = 300  # characters of the quota's headers
+_LONGEST_HEADERS = 300  # the maximum length of the shown rate-limit headers, in characters
 _ADDRESS = re.compile(r"[\d.]+|.*:.*")
 
 
 class _Reply(NamedTuple):
-    """The requested page, and when it was received."""
+    """The requested page, and the time at which it was received."""
 
     page: ConversationPage
     malformed: Sequence[MalformedRecord]
@@ -76,14 +76,14 @@ async def check_server(connection: Connection) -> list[Finding]:
         async with open_client(connection) as client:
             return findings + _hide_key(await _ask(client, key), connection)
     except ConfigurationError as error:
-        # The error is about the next topic. The last of these is the environment's proxy, if its
-        # URL is invalid.
+        # The error is about the first topic without a finding. If that is a step of the request, it
+        # is the proxy: its URL in the environment is invalid.
         topic, *rest = ("key", "host", *_STEPS)[len(findings) :]
         return [*findings, fail(topic, error, key), *map(skip, rest)]
 
 
 def _hide_key(findings: list[Finding], connection: Connection) -> list[Finding]:
-    """Remove the key from the findings. A server may send it back as the name of a field."""
+    """Remove the key from the findings. A server may send the key back as the name of a field."""
     if connection.sandbox:
         return findings
     secret = Secret(connection.key.read())
@@ -93,8 +93,8 @@ def _hide_key(findings: list[Finding], connection: Connection) -> list[Finding]:
 def _check_key(connection: Connection) -> str:
     if connection.sandbox:
         return "that of the sandbox"
-    # The client checks the key when it is created. The default URL is used here, because the URL of
-    # the connection may be wrong, too.
+    # Creating a client checks the key. Use the default URL here, because the URL of the connection
+    # may be wrong, too.
     CekatClient(connection.key.read(), base_url=DEFAULT_BASE_URL)
     return f"there is one in {connection.key}"
 
@@ -109,7 +109,7 @@ def _check_url(connection: Connection) -> str:
 
 
 async def _ask(client: CekatClient, key: str) -> list[Finding]:
-    """Request one page, and return the findings about each step."""
+    """Request one page, and return a finding about each step."""
     url = urlsplit(client.base_url)
     try:
         reply = await _request_page(client)
@@ -135,10 +135,10 @@ async def _request_page(client: CekatClient) -> _Reply:
 async def _explain(
     client: CekatClient, url: SplitResult, error: CekatError, key: str
 ) -> list[Finding]:
-    """Return findings that show which step failed. Earlier steps worked; later ones are unknown."""
+    """Return a finding for each step: it worked, failed with the error, or was not reached."""
     failed = next(step for kind, step in _FAILED_AT if isinstance(error, kind))
     if client.proxy and failed in {"DNS", "TCP"}:
-        failed = "proxy"  # it is the only host that the client connects to
+        failed = "proxy"  # the proxy is the only host that the client connects to
     findings = list[Finding]()
     for step in _STEPS:
         if step == failed:
@@ -153,7 +153,7 @@ async def _explain(
 def _describe_failure(step: str, error: CekatError, key: str) -> Finding:
     finding = fail(step, error, key)
     if step == "TLS" and any(word in finding.text for word in ("expired", "not yet valid")):
-        # The certificate may be valid, and this machine's clock wrong.
+        # Perhaps the certificate is valid, and the clock of this machine is wrong.
         return finding._replace(text=f"{finding.text}. Check this machine's clock as well")
     if step == "proxy" and not isinstance(error, errors.ProxyError):
         text = f"{error.describe()}: check the proxy in the environment, and the network"
@@ -162,7 +162,7 @@ def _describe_failure(step: str, error: CekatError, key: str) -> Finding:
 
 
 async def _describe_step(step: str, client: CekatClient, url: SplitResult) -> Finding:
-    """Return the finding about a step of the connection that worked."""
+    """Return the finding about a step of the connection that succeeded."""
     if step == "DNS":
         return await _describe_dns(client, url)
     describe = {"proxy": _describe_proxy, "TCP": _describe_tcp, "TLS": _describe_tls}[step]
@@ -200,12 +200,12 @@ async def _describe_dns(client: CekatClient, url: SplitResult) -> Finding:
 
 
 async def _resolve(url: SplitResult) -> str:
-    """Return the addresses of a host. They may show that this is the wrong network."""
+    """Return the addresses of a host. They may reveal that the machine is in the wrong network."""
     host = url.hostname or ""
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, _get_port(url), type=socket.SOCK_STREAM)
-    except OSError:  # it was found a moment ago
+    except OSError:  # unexpected, because the host was found a moment ago
         return f"{host} was found"
     addresses = [*dict.fromkeys(str(address[0]) for *_, address in found)]
     more = len(addresses) - _ADDRESSES_SHOWN
@@ -246,12 +246,12 @@ def _check_page(reply: _Reply) -> Finding:
 
 
 def _check_clock(reply: _Reply) -> Finding:
-    """Compare the server's clock with this machine's."""
+    """Compare the clocks of the server and of this machine."""
     try:
         served = parsedate_to_datetime(_get_headers(reply.page).get("date", ""))
     except ValueError:
         return skip("clock", "not checked: the server does not send its time")
-    # The server set the time, in whole seconds, between the request and the reply.
+    # The server wrote its time, in whole seconds, between the request and the reply.
     ahead = (reply.received - served).total_seconds()
     if -_TOLERANCE <= ahead <= _TOLERANCE + reply.seconds:
         return Finding("clock", f"within {_TOLERANCE:g} s of the server's")

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "DatabaseSink", "Values"]
 
-# The most rows of a chunk. A chunk needs little memory, and blocks other threads only briefly.
+# The maximum number of rows in a chunk. A chunk of this size needs little memory, and blocks other
+# threads only briefly.
 _MAX_ROWS = 500
 _MAX_BYTES = 2 << 20
 
@@ -41,7 +42,7 @@ Values: TypeAlias = tuple[Any, ...]
 
 
 class Connection(Protocol):
-    """A connection to any database, with only the methods used here."""
+    """A connection to any database, with only the methods that this module uses."""
 
     def execute(self, query: Any, parameters: Any = ..., /) -> Any:
         """Run one statement."""
@@ -53,27 +54,28 @@ class Connection(Protocol):
 
 
 class DatabaseSink(ABC):
-    """A target that is a table. Each export is merged into it by id, in one transaction.
+    """A target that is a table. An export merges its records into it by id, in one transaction.
 
-    If a conversation is already in the table, its row is replaced. All other rows stay. The same
-    transaction stores the manifest in the table ``cekat_exports`` of the same database.
+    If a conversation is already in the table, the export replaces its row. All other rows stay. The
+    same transaction stores the manifest in the table ``cekat_exports`` of the same database.
 
     Args:
-        table: The table's name. It is created if it does not exist. An existing table must have the
-            columns of an export, and ``id`` as its primary key. It is never altered.
+        table: The table's name. The export creates the table if it does not exist. An existing
+            table must have the columns of an export, and ``id`` as its primary key. Exports never
+            alter a table.
 
     Raises:
-        ConfigurationError: No table can have this name.
+        ConfigurationError: No table can have the name in ``table``.
     """
 
     types: ClassVar[Mapping[Kind, str]]
-    """The type in the database for each kind of column."""
+    """The database's type for each kind of column."""
     placeholders: ClassVar[Sequence[str]] = ("?", "?", "?")
     """The placeholders of the first, second and third value in a statement."""
     begin: ClassVar[str] = "BEGIN"
     """The statement that begins a transaction."""
     kinds: ClassVar[Mapping[str, Kind]] = KINDS
-    """The columns of a table of conversations, and the kind of each."""
+    """The columns of a table of conversations, with the kind of each column."""
 
     target: str
     checkpoint: Path | None
@@ -88,7 +90,7 @@ class DatabaseSink(ABC):
 
     @abstractmethod
     def connection(self) -> AbstractContextManager[Connection]:
-        """Return a connection in autocommit mode."""
+        """Return a context manager that yields a connection in autocommit mode."""
 
     @abstractmethod
     def translate_errors(self) -> AbstractContextManager[None]:
@@ -100,11 +102,11 @@ class DatabaseSink(ABC):
 
     @abstractmethod
     def write(self, opened: Connection, rows: Sequence[Values]) -> None:
-        """Write a chunk of rows, each with all columns."""
+        """Write a chunk of rows. Each row has a value for every column."""
 
     @abstractmethod
     def close(self) -> None:
-        """Release everything. It raises nothing."""
+        """Release everything. This method must not raise."""
 
     def quote_table(self, table: str) -> str:
         """Return a table's name as an identifier in a statement."""
@@ -115,11 +117,11 @@ class DatabaseSink(ABC):
         return moment
 
     def build_values(self, record: bytes, began: datetime) -> Values:
-        """Return the row of a record. ``began`` is when the export began."""
+        """Return the row of a record. ``began`` is the start time of the export."""
         return (*build_row(record), began)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text that is stored for a manifest."""
+        """Return the text to store for a manifest."""
         return manifest.to_json().decode()
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
@@ -142,7 +144,8 @@ class DatabaseSink(ABC):
     def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
         """Write all rows."""
         for rows in chunks:
-            # Inside the loop, because errors of the records themselves are not the target's.
+            # Translate errors only inside the loop, because errors of the records are not errors of
+            # the target.
             with self.translate_errors():
                 self.write(opened, rows)
 
@@ -156,7 +159,8 @@ class DatabaseSink(ABC):
     def manifest(self) -> Manifest | None:
         """Return the manifest of the last export into the table.
 
-        Return ``None`` if the table was dropped or emptied, because then nothing can be added.
+        Return ``None`` if the table was dropped or emptied, because an incremental export has
+        nothing to add to in that case.
         """
         with self.connection() as opened, self.translate_errors():
             if not self._has_table(opened, self.table, self.kinds):
@@ -175,7 +179,7 @@ class DatabaseSink(ABC):
         return
 
     def known(self, ids: Sequence[str]) -> set[str]:
-        """Return the ids for which the table has a row."""
+        """Return those of the ids for which the table has a row."""
         # Some databases number their placeholders ("$1"), and others do not ("?").
         marks = ", ".join(self.placeholders[0].replace("1", str(n + 1)) for n in range(len(ids)))
         query = f"SELECT id FROM {self.quote_table(self.table)} WHERE id IN ({marks})"  # noqa: S608 - quoted
@@ -183,7 +187,7 @@ class DatabaseSink(ABC):
             return {id_ for (id_,) in opened.execute(query, tuple(ids)).fetchall()}
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Merge all records into the table, and store the manifest, in one transaction."""
+        """Merge all records into the table and store the manifest, in one transaction."""
         with self.connection() as opened:
             self.merge(opened, records, manifest)
         return manifest
@@ -206,7 +210,7 @@ class DatabaseSink(ABC):
         return int(opened.execute(query).fetchall()[0][0])
 
     def read_manifest(self, opened: Connection) -> Manifest | None:
-        """Return the stored manifest of the table, if this version can read it."""
+        """Return the stored manifest of the table; ``None`` if this version cannot read it."""
         rows = opened.execute(
             f"SELECT CAST(manifest AS TEXT) FROM {self.quote_table(MANIFESTS)} "  # noqa: S608 - quoted
             f"WHERE table_name = {self.placeholders[0]}",
@@ -221,7 +225,8 @@ class DatabaseSink(ABC):
             self.ensure_table(opened, self.table, self.kinds)
         self.write_all(opened, self._build_chunks(records, began))
         with self.translate_errors():
-            # Written last, because exports into other tables may have to wait for this table.
+            # Write the manifest last, because exports into other tables may have to wait for this
+            # table.
             self.ensure_table(opened, MANIFESTS, MANIFEST_KINDS)
             source = f"VALUES ({', '.join(self.placeholders)})"
             statement = build_upsert(self.quote_table(MANIFESTS), tuple(MANIFEST_KINDS), source)
@@ -267,7 +272,7 @@ class DatabaseSink(ABC):
             with self.translate_errors():
                 opened.execute(end)
         except BaseException:
-            # An error here is ignored, because the first error shows what is wrong.
+            # Ignore an error of the rollback, because the first error shows what is wrong.
             with contextlib.suppress(Exception):
                 opened.execute("ROLLBACK")
             raise

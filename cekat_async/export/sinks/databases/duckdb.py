@@ -23,7 +23,7 @@ __all__ = ["DuckdbSink"]
 
 _MEMORY = "512MB"
 _LOG, _TEMPORARY = ".wal", ".tmp"
-# One list per column, not per row: without another library, this is fastest with DuckDB.
+# Values are passed as one list per column: without another library, this is the fastest way.
 _TYPES = (*["TIMESTAMPTZ" if c.kind == "time" else "VARCHAR" for c in COLUMNS], "TIMESTAMPTZ")
 _COLUMNS = "SELECT " + ", ".join(
     f"unnest(${number}::{type_}[])" for number, type_ in enumerate(_TYPES, 1)
@@ -33,13 +33,13 @@ _COLUMNS = "SELECT " + ", ".join(
 class DuckdbSink(DatabaseFileSink):
     """A table in a DuckDB file.
 
-    Texts are ``VARCHAR``, times ``TIMESTAMPTZ``, JSON is ``JSON``. ``raw`` is ``VARCHAR``, so that
-    it is exactly the text that the API sent. The sink needs the extra ``duckdb``, and downloads
-    nothing.
+    Texts are ``VARCHAR``, times are ``TIMESTAMPTZ``, and JSON is ``JSON``. ``raw`` is ``VARCHAR``,
+    so that it is exactly the text that the API sent. The sink needs the ``duckdb`` extra, and
+    downloads nothing.
 
     DuckDB lets only one process open a file. If another process has it open, even for reading, the
-    export fails with a message that says so. While the export is written, the folder ``PATH.tmp``
-    contains data that does not fit into 512 MB of memory.
+    export fails with a message that says so. DuckDB uses at most 512 MB of memory to write the
+    export. Data that exceeds this limit is in the folder ``PATH.tmp`` in the meantime.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
@@ -64,10 +64,10 @@ class DuckdbSink(DatabaseFileSink):
         self.error = duckdb.Error
         super().__init__(path, table=table)
         self._connected_path = self.path
-        self._encode_path(self.path)  # raises if DuckDB does not accept it
+        self._encode_path(self.path)  # raises if DuckDB does not accept the path
 
     def create(self, path: Path) -> None:
-        """Create an empty database. DuckDB refuses an empty file, so the mode is set afterwards."""
+        """Create an empty database, then set its mode. DuckDB refuses to open an empty file."""
         self._duckdb.connect(self._encode_path(path)).close()
         path.chmod(OWNER_ONLY)
 
@@ -85,11 +85,11 @@ class DuckdbSink(DatabaseFileSink):
                 add_suffix(path, _TEMPORARY).rmdir()
 
     def flush_log(self, opened: Connection) -> None:
-        """Write everything into the file. Closing does the same, but hides a failure."""
+        """Write everything into the file. Closing would do the same, but would hide a failure."""
         opened.execute("CHECKPOINT")
 
     def find_damage(self, opened: Connection) -> str | None:
-        """Read every value. DuckDB compares the checksum of each block, and raises."""
+        """Read every value, so that DuckDB compares the checksum of each block, and raises."""
         table = self.quote_table(self.table)
         opened.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()  # noqa: S608 - quoted
         return None
@@ -118,7 +118,7 @@ class DuckdbSink(DatabaseFileSink):
         opened.execute(statement, [list(column) for column in zip(*rows, strict=True)])
 
     def _encode_path(self, path: Path) -> str:
-        """Return a path for DuckDB. It must be UTF-8 in every locale."""
+        """Return a path for DuckDB, which needs UTF-8 in every locale."""
         try:
             return os.fsencode(path).decode()
         except UnicodeDecodeError:
@@ -128,12 +128,13 @@ class DuckdbSink(DatabaseFileSink):
 
     def _connect(self, path: str) -> Connection:
         try:
-            # All connections of a process to a file share its settings. If there already is a
-            # connection, this call fails, and the settings do not change.
+            # All connections that a process has to a file share their settings. If a connection
+            # already exists, this call fails, and the settings do not change.
             self._duckdb.connect(path, config={"memory_limit": _MEMORY}).close()
         except self._duckdb.ConnectionException:
             return self._duckdb.connect(path)
-        # Opened without the setting, because later connections of the process would be refused.
+        # Open the file without the setting, because DuckDB would refuse later connections of the
+        # process.
         opened = self._duckdb.connect(path)
         opened.execute(f"SET memory_limit = '{_MEMORY}'")
         return opened
@@ -141,8 +142,8 @@ class DuckdbSink(DatabaseFileSink):
     def _create_private_companions(self) -> None:
         """Create the log and the temporary folder, with the access rights of the file.
 
-        DuckDB would create them with the first row, readable by everyone. It removes an empty log
-        when it connects, so they are created after that.
+        DuckDB would create them with the first row, and everyone could read them. DuckDB removes an
+        empty log when it connects, so call this method only after connecting.
         """
         mode = self._connected_path.stat().st_mode & 0o666
         with contextlib.suppress(FileExistsError):

@@ -44,18 +44,20 @@ class DatabaseFileSink(DatabaseSink):
     """A table in a database that is one file.
 
     A new database is written next to the target, as ``PATH.new``. When it is complete, verified and
-    on the disk, it is renamed to the target's name. If there is a database already, the export is
-    merged into it in place, in one transaction. In both cases the target is a single file in the
-    end: everything in the database's log is also in the file itself.
+    on the disk, it is renamed to the target's name. If there is a database already, the sink merges
+    the export into it in place, in one transaction. In both cases, the target is a single file in
+    the end: everything in the database's log is also in the file itself.
 
-    The file is open only while it is read or written, so that other programs can use it in between.
-    While the export runs, ``PATH.cekat.lock`` is locked: only one export at a time writes the file,
-    even into different tables. Until the export is complete, its checkpoint is ``PATH.checkpoint``,
-    or ``PATH.TABLE.checkpoint`` for a table with another name than the default.
+    The file is open only while it is read or written, so other programs can use it in between.
+    While the export runs, it locks ``PATH.cekat.lock``, so that only one export at a time writes
+    the file, even if two exports write different tables. Until the export is complete, its
+    checkpoint is ``PATH.checkpoint``, or ``PATH.TABLE.checkpoint`` if the table does not have the
+    default name.
 
     Args:
-        path: The file. If it does not exist or is empty, a database is created that only its owner
-            can read (mode 0600). A symbolic link is followed.
+        path: The file. If the file does not exist or is empty, the sink creates a database that
+            only its owner can read (mode 0600). If the path is a symbolic link, the sink uses the
+            file that it leads to.
         table: The table's name.
 
     Attributes:
@@ -63,7 +65,7 @@ class DatabaseFileSink(DatabaseSink):
     """
 
     companions: ClassVar[Sequence[str]]
-    """The suffixes of the files that the database keeps next to its own while it is written."""
+    """The suffixes of the files that the database keeps next to its own file during a write."""
     error: type[Exception]
     """The base class of the database's own errors."""
 
@@ -72,14 +74,14 @@ class DatabaseFileSink(DatabaseSink):
         require_file_name(str(path))
         self.target = readable(f"{Path(path)}{describe_table(table)}")
         with translate_os_errors(self.target):
-            # The path is absolute, because the program may change its working folder.
+            # Make the path absolute, because the program may change its working folder.
             self.path = resolve_link(Path(path)).absolute()
         self.checkpoint: Path | None = add_suffix(
             self.path, f"{get_file_suffix(table)}{CHECKPOINT}"
         )
         self._new = add_suffix(self.path, ".new")
         self._lock = TargetLock(add_suffix(self.path, LOCK), str(Path(path)))
-        # The connection in use, if its statements may be interrupted.
+        # The connection in use; ``None`` if its statements must not be interrupted.
         self._running: Interruptible | None = None
 
     @abstractmethod
@@ -99,7 +101,7 @@ class DatabaseFileSink(DatabaseSink):
         """Read the whole database. Return what is wrong with it, or ``None``."""
 
     def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
-        """Return the batches for a new database. A subclass may commit between them."""
+        """Return the batches to write into a new database. A subclass may commit between them."""
         return records
 
     def connection(self) -> AbstractContextManager[Connection]:
@@ -121,7 +123,7 @@ class DatabaseFileSink(DatabaseSink):
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
     def open(self) -> None:
-        """Check that an export can be written. A database that does not exist is not created."""
+        """Check that an export can be written. This does not create a missing database."""
         with translate_os_errors(self.target):
             require_file_place(self.path, self.target)
             with self._lock.acquired():
@@ -133,7 +135,7 @@ class DatabaseFileSink(DatabaseSink):
         return super().manifest() if self._has_database() else None
 
     def publish(self, records: Records, manifest: Manifest) -> Manifest:
-        """Merge all records into the table, and store the manifest, in one transaction."""
+        """Merge all records into the table and store the manifest, in one transaction."""
         if self._has_database():
             self._publish_in_place(records, manifest)
         else:
@@ -163,7 +165,7 @@ class DatabaseFileSink(DatabaseSink):
 
     def _publish_in_place(self, records: Records, manifest: Manifest) -> None:
         with self.connection() as opened:
-            # Not interruptible after the commit, because the export is then complete.
+            # Do not interrupt the connection after the commit, because the export is then complete.
             with self._interruptible(opened):
                 self.merge(opened, records, manifest)
             with self.translate_errors():
@@ -181,7 +183,7 @@ class DatabaseFileSink(DatabaseSink):
         with self.connect(self._new) as opened, self._interruptible(opened):
             self._require_manifest(opened, manifest)
             self._require_undamaged(opened, count)
-        self._require_one_file()  # checked after the verification, too, because it may write
+        self._require_one_file()  # checked again after the verification, which may write a log
         with translate_os_errors(self.target):
             self._take_name()
 
@@ -195,7 +197,7 @@ class DatabaseFileSink(DatabaseSink):
 
     @contextlib.contextmanager
     def _create_new(self) -> Generator[Connection, None, None]:
-        """Create a new database next to the target. Replace any file of an earlier run."""
+        """Create a new database next to the target. Replace the file that an earlier run left."""
         with translate_os_errors(self.target):
             self._remove_new()
             with self.translate_errors():
@@ -239,7 +241,7 @@ class DatabaseFileSink(DatabaseSink):
         return self.path.exists() and self.path.stat().st_size > 0
 
     def _require_no_orphaned_log(self) -> None:
-        """Refuse a log without its database. It would be applied to the new database."""
+        """Refuse a log without its database, because it would be applied to the new database."""
         if self._has_database():
             return
         for path in self._list_companions(self.path):
@@ -263,7 +265,7 @@ class DatabaseFileSink(DatabaseSink):
         try:
             yield
         except BaseException:
-            # An error here is ignored, because the first error shows what is wrong.
+            # Ignore an error of the removal, because the first error shows what is wrong.
             with contextlib.suppress(OSError):
                 self._remove_new()
             raise

@@ -39,8 +39,8 @@ __all__ = ["PostgresSink"]
 _STAGING = quote_identifier("pg_temp", "cekat_async_new")
 _EXACT = "raw_exact"
 _RAW = [*KINDS].index("raw")
-# Options that the URL can override. Networks drop idle connections, so TCP keepalive is used. It
-# also reports a lost connection.
+# Options that the URL can override. Networks drop idle connections, so the sink uses TCP keepalive,
+# which also detects a lost connection.
 _DEFAULTS: Mapping[str, Any] = {
     "connect_timeout": 10,
     "application_name": "cekat-async",
@@ -49,8 +49,9 @@ _DEFAULTS: Mapping[str, Any] = {
     "keepalives_count": 6,
     "tcp_user_timeout": 60_000,
 }
-# These settings remove the limits of a role, which are for people's queries. With the last three,
-# the server soon notices that an export was killed, and releases its lock. Some servers lack them.
+# The first two settings remove the limits of a role, which are meant for people's queries. With the
+# last three, the server soon notices that an export was killed, and releases its lock. Some servers
+# lack these three.
 _SETTINGS = (
     "SET statement_timeout = 0",
     "SET idle_in_transaction_session_timeout = 0",
@@ -63,26 +64,28 @@ _LOCK_TIMEOUT = 60  # seconds
 
 
 class PostgresSink(DatabaseSink):
-    """A table in a PostgreSQL database (12 or later), whose encoding is UTF-8.
+    """A table in a database of PostgreSQL 12 or later. The encoding of the database must be UTF-8.
 
-    Texts are ``text``, times ``timestamptz``, JSON is ``jsonb``. ``raw`` is ``json``, which keeps
-    the text as the API sent it.
+    Texts are ``text``, times are ``timestamptz``, and JSON is ``jsonb``. ``raw`` is ``json``, which
+    keeps the text as the API sent it.
 
-    JSON allows values that PostgreSQL cannot read. A single U+0000, half a surrogate pair, or a
-    number out of range makes every query fail that reads it, for all rows. Such a character is
-    replaced by U+FFFD, and such a number by a string of its digits. A record that is not JSON, or
-    is nested too deep, becomes a JSON string of its text. If ``raw`` differs from the record, the
-    column ``raw_exact`` contains the record's bytes (``bytea``). Otherwise ``raw_exact`` is NULL.
+    JSON allows values that PostgreSQL cannot read: U+0000, lone surrogates, and numbers that are
+    out of range. A single such value would make every query that reads it fail, for all rows. The
+    sink replaces such a character with U+FFFD, and such a number with a string of its digits. A
+    record that is not JSON, or that is nested too deep, becomes a JSON string of its text. If
+    ``raw`` differs from the record, the column ``raw_exact`` contains the record's bytes
+    (``bytea``). Otherwise ``raw_exact`` is NULL.
 
     While an export runs, it holds an advisory lock, so that no other export writes the same table.
-    If the connection is lost, the sink connects again, once. With PgBouncer, this needs session
-    pooling.
+    With PgBouncer, this lock needs session pooling. If the connection is lost, the sink connects
+    again once.
 
     Args:
-        url: ``postgresql://user:password@host:port/database``, in the syntax of libpq. The password
-            is never shown. It can also be in ``PGPASSWORD`` or in ``~/.pgpass``.
-        table: The table: ``name``, or ``schema.name``. Both are case-sensitive. A name without a
-            schema is looked up along the ``search_path``.
+        url: ``postgresql://user:password@host:port/database``, in the syntax of libpq. The sink
+            never shows the password. The password can also be in ``PGPASSWORD`` or in
+            ``~/.pgpass``.
+        table: The table: ``name`` or ``schema.name``. Both parts are case-sensitive. A name without
+            a schema is looked up in the ``search_path``.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -102,12 +105,12 @@ class PostgresSink(DatabaseSink):
     def __init__(self, url: str, *, table: str = TABLE) -> None:
         try:
             import psycopg  # noqa: PLC0415 - an extra
-        except ImportError:  # also if psycopg finds no libpq
+        except ImportError:  # psycopg raises this even if only libpq is missing
             raise MissingExtraError(
                 "PostgreSQL needs psycopg: pip install 'cekat-async[postgres]'"
             ) from None
         self._psycopg = psycopg
-        # For a value that is not text, the base class raises an error.
+        # If the value is not text, the base class raises an error.
         schema, dot, name = table.rpartition(".") if "." in str(table) else ("", "", table)
         super().__init__(name)
         self._named_schema = require_table_name(schema) if dot else None
@@ -130,7 +133,7 @@ class PostgresSink(DatabaseSink):
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection, None, None]:
-        """Return the open connection. If it was lost, open a new connection."""
+        """Yield the open connection. If it was lost, open a new connection first."""
         if self._opened is None or not self._is_alive(self._opened):
             self.close()
             self._connect()
@@ -143,11 +146,11 @@ class PostgresSink(DatabaseSink):
             yield
         except self._psycopg.Error as error:
             reason = redact(error.diag.message_primary or str(error), self._options)
-            # The cause is dropped, because the server's message may contain the password.
+            # Drop the cause, because the server's message may contain the password.
             raise TargetError(f"cannot write {self.target}: {reason}") from None
 
     def read_schema(self, opened: Connection, table: str) -> TableSchema | None:
-        """Return the schema of a table, or of anything else with this name."""
+        """Return the schema of a table, or of any other relation with this name, such as a view."""
         found = opened.execute(
             """
             SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnum = ANY (i.indkey)
@@ -165,13 +168,14 @@ class PostgresSink(DatabaseSink):
     def ensure_table(self, opened: Connection, table: str, kinds: Mapping[str, Kind]) -> None:
         """Create a table, or check that an existing one has the columns of an export."""
         if table == MANIFESTS and self.read_schema(opened, table) is None:
-            # An export into another table may be creating this table. Wait for its lock.
+            # An export into another table may be creating this table, so wait for the lock of that
+            # export.
             key = _compute_lock_key(self._schema, table)
             opened.execute("SELECT pg_advisory_xact_lock($1)", (key,))
         super().ensure_table(opened, table, kinds)
 
     def write_all(self, opened: Connection, chunks: Iterable[Sequence[Values]]) -> None:
-        """Copy all rows to a temporary table, and merge this table into the target."""
+        """Copy all rows to a temporary table, and then merge that table into the target."""
         table = self.quote_table(self.table)
         with self.translate_errors():
             opened.execute(f"CREATE TEMP TABLE cekat_async_new (LIKE {table}) ON COMMIT DROP")
@@ -187,11 +191,11 @@ class PostgresSink(DatabaseSink):
         return (*stored, None if stored[_RAW].encode() == record else record)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text to store for a manifest. Invalid names of unknown fields are changed."""
+        """Return the text to store for a manifest. It replaces invalid names of unknown fields."""
         return make_queryable(super().encode_manifest(manifest))
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:
-        """Return the message for a table. For a table of version 0.1, it contains an ``ALTER``."""
+        """Return the message for a table with wrong columns. It may suggest an ``ALTER``."""
         if [*differences] != [describe_missing(_EXACT)]:
             return super().describe_refusal(table, differences)
         column = f"{quote_identifier(_EXACT)} {self.types['bytes']}"
@@ -217,7 +221,7 @@ class PostgresSink(DatabaseSink):
         return True
 
     def _connect(self) -> None:
-        """Connect, and take the lock of the table."""
+        """Connect to the database, and take the lock of the table."""
         with self.translate_errors():
             options: Any = {**_DEFAULTS, **self._options, "client_encoding": "utf8"}
             self._opened = opened = self._psycopg.connect(
@@ -262,7 +266,8 @@ class PostgresSink(DatabaseSink):
     def _lock(self, opened: Connection) -> None:
         key = _compute_lock_key(self._schema, self.table)
         try:
-            # Wait for the lock, because a server needs a moment to notice a killed export.
+            # Wait for the lock, because a server needs a moment to notice that an export was
+            # killed.
             opened.execute(f"SET lock_timeout = '{_TARGET_LOCK_TIMEOUT}s'")
             opened.execute("SELECT pg_advisory_lock($1)", (key,))
             opened.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}s'")
@@ -278,7 +283,7 @@ def _compute_lock_key(schema: str, table: str) -> int:
     return int.from_bytes(blake2b(name, digest_size=8).digest(), signed=True)
 
 
-# NUL and half a surrogate pair cannot be sent.
+# NUL and lone surrogates cannot be sent to the server.
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -290,7 +295,7 @@ def _convert_json(text: str | None) -> str | None:
     return None if text is None else make_queryable(text)
 
 
-# For each kind, the function that converts a value so that PostgreSQL can store and read it.
+# The functions that make values storable and readable for PostgreSQL, by kind of column.
 _CONVERT: Mapping[Kind, Callable[[Any], Any]] = {
     "text": _replace_invalid,
     "time": lambda value: value,

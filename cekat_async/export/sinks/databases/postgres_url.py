@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL database: parses its options, and shows it without secrets."""
+"""Parses the URL of a PostgreSQL database, and formats it without secrets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _FORM = "postgresql://user:password@host:port/database"
 
 
 def parse_url(url: object) -> dict[str, Any]:
-    """Return the options of a connection, by libpq's names.
+    """Return the options of a connection, by the names that libpq uses.
 
-    The message of a ConfigurationError does not contain the URL, because the URL has a password.
+    The message of a ConfigurationError does not contain the URL, because the URL may contain a
+    password.
     """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
 
@@ -29,7 +30,7 @@ def parse_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"url must look like {_FORM}")
     _, _, rest = url.partition("://")
     if rest.count("@") > 1 or "/" in rest.partition("@")[0] * ("@" in rest):
-        # libpq would read a part of the password as the host, the port or the database.
+        # libpq would take a part of the password for the host, the port or the database.
         raise ConfigurationError(
             "url: write the characters @ / and : in a user name, a password or an option as "
             "%40 %2F and %3A"
@@ -57,7 +58,7 @@ def describe_database(options: Mapping[str, Any]) -> str:
 
 
 def redact(text: str, options: Mapping[str, Any]) -> str:
-    """Return a text as one line, without the secrets in the options."""
+    """Return a text as one line, without any secret that is in the options."""
     line = " ".join(text.split())
     for name in _SECRET & set(options):
         if secret := str(options[name]):

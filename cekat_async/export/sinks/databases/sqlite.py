@@ -35,22 +35,24 @@ _VALUES = f"VALUES ({', '.join('?' * len(KINDS))})"
 class SqliteSink(DatabaseFileSink):
     """A table in a SQLite file.
 
-    All columns are text. Times are in UTC, like ``2026-04-10T05:47:16.771000Z``: they can be sorted
-    as text, and SQLite's date functions can read them. SQLite's JSON functions can read JSON.
+    All columns are text. Times are in UTC, like ``2026-04-10T05:47:16.771000Z``. They can be sorted
+    as text, and SQLite's date functions can read them. SQLite's JSON functions can read the columns
+    that contain JSON.
 
-    The journal mode of the database is kept. With a write-ahead log (``PRAGMA journal_mode = wal``)
-    readers see the old content until the new content is complete. With a rollback journal, SQLite
-    makes readers wait while an export of more than some ten thousand conversations is written.
+    The sink keeps the journal mode of the database. With a write-ahead log
+    (``PRAGMA journal_mode = wal``), readers see the old content until the new content is complete.
+    With a rollback journal, SQLite makes readers wait while it writes an export of more than some
+    ten thousand conversations.
 
-    After the merge, a write-ahead log is emptied into the file. While another connection reads,
-    SQLite cannot do this. Then the rows are in ``PATH-wal`` until the last connection closes, as
-    after any other commit.
+    After the merge, the sink moves the content of a write-ahead log into the file. SQLite cannot do
+    this while another connection reads. In that case, the rows stay in ``PATH-wal`` until the last
+    connection closes, as after any other commit.
 
     If another program locks the database for more than 10 seconds, the export fails.
     """
 
     types: ClassVar[Mapping[Kind, str]] = dict.fromkeys(("text", "time", "json", "raw"), "TEXT")
-    # The lock is taken immediately, because SQLite may refuse a later lock without waiting.
+    # Take the lock immediately, because SQLite may refuse a later lock without waiting.
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
     companions: ClassVar[Sequence[str]] = ("-journal", "-wal", "-shm")
     error = sqlite3.Error
@@ -66,17 +68,19 @@ class SqliteSink(DatabaseFileSink):
             opened = sqlite3.connect(path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         with contextlib.closing(opened):
             with self.translate_errors():
-                # Ids are random. With the default cache of 2 MB, SQLite would read each from disk.
+                # Ids are random, so with the default cache of 2 MB, SQLite would read a page from
+                # the disk for each id.
                 opened.execute("PRAGMA cache_size = -65536")
-                # A commit returns only when data and the removal of the journal are on the disk.
+                # A commit returns only when the data and the removal of the journal are on the
+                # disk.
                 opened.execute("PRAGMA synchronous = EXTRA")
             yield opened
 
     def divide(self, opened: Connection, records: Records) -> Iterator[list[bytes]]:
         """Yield the batches of a new database, and commit every 64 MB.
 
-        Nobody can see the new database yet. A single commit would sync the whole file to the disk
-        at the end, and a sync cannot be interrupted.
+        No other program can see the new database yet, so it may be committed in parts. A single
+        commit would sync the whole file to the disk at the end, and a sync cannot be interrupted.
         """
         size = 0
         for batch in records:
@@ -89,11 +93,11 @@ class SqliteSink(DatabaseFileSink):
                 size = 0
 
     def flush_log(self, opened: Connection) -> None:
-        """Empty a write-ahead log into the file, unless another connection reads."""
+        """Move a write-ahead log's content into the file, unless another connection is reading."""
         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def find_damage(self, opened: Connection) -> str | None:
-        """Return the result of SQLite's own check, or ``None`` if it finds no damage."""
+        """Return the damage that SQLite's own check finds, or ``None`` if it finds no damage."""
         ((found,),) = opened.execute("PRAGMA integrity_check(1)").fetchall()
         return None if found == "ok" else str(found)
 

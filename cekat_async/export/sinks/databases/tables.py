@@ -34,26 +34,26 @@ MANIFESTS = "cekat_exports"
 """The name of the table of manifests. It has one row for each table of conversations."""
 
 KINDS: Mapping[str, Kind] = {**{c.name: c.kind for c in COLUMNS}, "exported_at": "time"}
-"""The columns of a table of conversations, and the kind of each. The first is the primary key."""
+"""The columns of a table of conversations, by name. The first column is the primary key."""
 MANIFEST_KINDS: Mapping[str, Kind] = {
     "table_name": "text",
     "exported_at": "time",
     "manifest": "raw",
 }
-"""The columns of the table of manifests."""
+"""The columns of the table of manifests, by name."""
 
-# PostgreSQL silently cuts longer names.
+# PostgreSQL silently truncates longer names.
 _MAX_BYTES = 63
 
 
 class TableSchema(NamedTuple):
-    """The columns of a table, with the type of each, and the primary key among them."""
+    """The columns of a table with their types, and which of them are the primary key."""
 
     columns: Mapping[str, str]
     primary_key: Sequence[str]
 
     def differences(self, expected: Mapping[str, str]) -> list[str]:
-        """Return the differences from the expected columns. The first column must be the key."""
+        """Return the differences from the expected columns, whose first must be the primary key."""
         differences = describe_differences(_normalize(self.columns), _normalize(expected))
         key = next(iter(expected))
         if [*self.primary_key] != [key]:
@@ -62,7 +62,7 @@ class TableSchema(NamedTuple):
 
 
 def _normalize(columns: Mapping[str, str]) -> dict[str, str]:
-    # Databases ignore the case of a type.
+    # Databases ignore the case of a type's name.
     return {name: type_.upper() for name, type_ in columns.items()}
 
 
@@ -84,7 +84,7 @@ def require_table_name(name: object) -> str:
 
 
 def describe_table(table: str) -> str:
-    """Return the suffix that names a table in messages. For the default name, it is empty."""
+    """Return the suffix that names a table in messages. It is empty for the default table."""
     return "" if table == TABLE else f", table {table}"
 
 

@@ -1,4 +1,4 @@
-"""Sinks that replace a file or a folder with each export, and standard output.
+"""The sink for standard output, and sinks that replace a file or a folder at each export.
 
-Start with ``base.py``. The sinks of a format are in the module with its name.
+Start with ``base.py``. The sinks for a format are in the module that is named after it.
 """

@@ -42,33 +42,33 @@ __all__ = ["BATCH", "FileSink", "Output", "ReplacedSink", "batched"]
 
 # The number of records in a batch.
 BATCH = 100
-# Data is synced after this many bytes. A sync cannot be interrupted, and syncing gigabytes in one
-# step could take minutes.
+# The number of bytes after which data is synced to the disk. A sync cannot be interrupted, and
+# syncing gigabytes in one step could take minutes.
 _UNSYNCED = 64 << 20
 
 
 class ReplacedSink(ABC):
-    """A target that each export replaces. The manifest next to it contains its checksum.
+    """A target that each export replaces. The manifest next to the target contains its checksum.
 
-    The new target is written next to the old one, as ``TARGET.new``. When it is complete and on the
-    disk, it is renamed to the target's name. Until the export is complete, its checkpoint is
-    ``TARGET.checkpoint``.
+    The new target is written next to the old one, as ``TARGET.new``. When the new target is
+    complete and on the disk, it is renamed to the target's name. Until the export is complete, its
+    checkpoint is ``TARGET.checkpoint``.
 
     Args:
-        path: The target. A symbolic link is followed: the file or folder that it leads to is
-            replaced, and the other files are next to that file or folder.
+        path: The target. If it is a symbolic link, the export replaces the file or folder that the
+            link leads to, and puts its other files next to that file or folder.
 
     Attributes:
-        path: The target, with symbolic links resolved.
-        new: The path where the new target is written.
-        rights_source: The file whose access rights new files get.
+        path: The path of the target, with symbolic links resolved.
+        new: The path of the new target while it is written.
+        rights_source: The file whose access rights are copied to new files.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         require_file_name(str(path))
         self.target = readable(str(path))
         with translate_os_errors(self.target):
-            # The link is resolved only once, because it may lead to another place later.
+            # Resolve the link only once, because it may lead to another place later.
             self.path = resolve_link(Path(path))
         if self.path.name in {"", ".."}:
             raise TargetError(f"{self.target} has no file name: add a name")
@@ -81,7 +81,7 @@ class ReplacedSink(ABC):
 
     @abstractmethod
     def check_replaceable(self) -> None:
-        """Raise unless a new target can be written and can replace the present target."""
+        """Raise unless a new target can be written, and can then replace the present target."""
 
     @abstractmethod
     def write_new(self, records: Records) -> str:
@@ -103,7 +103,7 @@ class ReplacedSink(ABC):
         """Finish or undo a replacement that a kill interrupted."""
 
     def remove_old(self) -> None:  # noqa: B027 - only some targets need it
-        """Remove the old target, after the new target has its name."""
+        """Remove the old target after the new target has taken its name."""
 
     def check_place(self) -> None:
         """Raise unless there can be a target at the path. Nothing is created or read."""
@@ -113,11 +113,11 @@ class ReplacedSink(ABC):
         """Check that the target can be replaced, and recover from a kill."""
         self._interrupted.clear()
         with translate_os_errors(self.target):
-            self.check_place()  # before the lock, whose file must not be next to something else
+            self.check_place()  # first, because the lock creates a file next to the target
             with self._lock.acquired():
                 if self._manifest.new.exists():
                     self.recover()
-                    # Otherwise the next export would overwrite the new manifest, and the target
+                    # Without this, the next export would overwrite the new manifest, and the target
                     # would have no manifest.
                     self._manifest.recover(self.checksum)
                 self.check_replaceable()
@@ -139,7 +139,7 @@ class ReplacedSink(ABC):
         ).advise("choose another target, or pass {option}", replace=True)
 
     def verify(self, manifest: Manifest) -> None:
-        """Check that the target has the checksum in its manifest."""
+        """Check that the target has the checksum that its manifest contains."""
         with translate_os_errors(self.target):
             if manifest.checksum == self.checksum():
                 return
@@ -161,12 +161,12 @@ class ReplacedSink(ABC):
                 raise
             sync_folder(self.path.parent)
             self.remove_old()
-            # Done last, so that after a kill the next export knows of the unfinished replacement.
+            # Do this last, so that the next export notices the unfinished replacement after a kill.
             self._manifest.replace()
         return manifest
 
     def interrupt(self) -> None:
-        """Make a running computation of a checksum raise an exception."""
+        """If a checksum is being computed, stop that with an exception."""
         self._interrupted.set()
 
     def check(self) -> None:
@@ -179,7 +179,7 @@ class ReplacedSink(ABC):
         self._lock.release()
 
     def _remove_new(self) -> None:
-        """Remove the new target and its manifest. Errors are ignored: the first error is raised."""
+        """Remove the new target and its manifest. Ignore errors: an earlier one is raised."""
         for remove in (self.remove_new, self._manifest.remove_new):
             with contextlib.suppress(OSError, TargetError):
                 remove()
@@ -189,8 +189,8 @@ class FileSink(ReplacedSink):
     """A target that is one file.
 
     New files are readable only by their owner (mode 0600). If there is a target already, the new
-    target gets its mode. It also gets its owner and group, if the system allows that. If the group
-    cannot be kept, the new target gives no rights to the group.
+    target gets the same mode. It also gets the same owner and group, if the system allows that. If
+    it cannot get the same group, it gives no rights to its group.
     """
 
     @abstractmethod
@@ -199,7 +199,7 @@ class FileSink(ReplacedSink):
 
     @abstractmethod
     def read(self, file: BinaryIO) -> Iterator[bytes]:
-        """Return the records of a whole file, in the form that ``write`` received."""
+        """Return the records of a whole file, as ``write`` received them."""
 
     def check_place(self) -> None:
         """Raise unless there can be a file at the path."""
@@ -224,7 +224,7 @@ class FileSink(ReplacedSink):
         return f"sha256:{output.digest}"
 
     def take_name(self) -> None:
-        """Replace the file with the new one."""
+        """Replace the old file with the new file."""
         self.new.replace(self.path)
 
     def remove_new(self) -> None:
@@ -232,12 +232,12 @@ class FileSink(ReplacedSink):
         self.new.unlink(missing_ok=True)
 
     def checksum(self) -> str:
-        """Return the SHA-256 of the file, as in a manifest."""
+        """Return the SHA-256 of the file, in the format of a manifest."""
         return f"sha256:{hash_file(self.path, self.check)}" if self.path.exists() else ""
 
 
 class Output:
-    """A file that is written from its beginning to its end, and the hash of its content."""
+    """A file that is written from beginning to end. It also computes the hash of its content."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -256,12 +256,12 @@ class Output:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of everything that was written, in hexadecimal."""
+        """The SHA-256 of everything that was written so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 
 def batched(records: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Return records in batches of about a page."""
+    """Return records in batches that are about as large as a page."""
     iterator = iter(records)
     while batch := list(islice(iterator, BATCH)):
         yield batch

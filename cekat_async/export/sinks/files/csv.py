@@ -1,4 +1,4 @@
-"""The sink for CSV: a table for spreadsheets, in which no contact's text runs as a formula."""
+"""The sink for CSV: a table for spreadsheets that never runs a contact's text as a formula."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["CsvSink"]
 _BOM = b"\xef\xbb\xbf"
 
 # Spreadsheets run text with these beginnings as a formula. Some ignore blank and invisible
-# characters before it, and Japanese spreadsheets also accept full-width signs.
+# characters at the beginning, and Japanese spreadsheets also accept full-width signs.
 _INVISIBLE = "[\\s\0-\x20\x7f-\x9f\u200b-\u200f\u2060\ufeff]"
 _is_formula = re.compile(_INVISIBLE + "*[-=+@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]").match
 _needs_quotes = re.compile('[",\r\n]').search
@@ -37,23 +37,25 @@ _LAST = rb'(?P<raw>".*"|[^",\r\n]*+)'
 class CsvSink(FileSink):
     """A CSV file of :data:`~cekat_async.frames.columns.COLUMNS`, with their names in the first row.
 
-    The file is UTF-8 with a byte order mark, for Excel. Cells end in commas, and rows in CRLF.
-    Times are ISO 8601 (``2026-04-10T05:47:16.771+00:00``), ``None`` is an empty cell, and nested
-    values are JSON. Quotes, line breaks and NUL characters within a cell are kept.
+    The file is UTF-8 with a byte order mark, for Excel. Commas separate cells, and CRLF ends a row.
+    Times are in ISO 8601 (``2026-04-10T05:47:16.771+00:00``), ``None`` is an empty cell, and nested
+    values are JSON. Cells keep their quotes, line breaks and NUL characters.
 
-    Contacts can write any text, and a spreadsheet runs a cell that begins like a formula. In every
-    column, such cells get an apostrophe before their text. This concerns text that begins with
-    ``=``, ``+``, ``-``, ``@`` or their full-width forms, even after blanks, and text that begins
-    with a tab or a line break. If a program needs the unchanged text, pass ``defuse=False``.
+    Contacts can write any text, and a spreadsheet runs a cell that begins like a formula. So the
+    sink puts an apostrophe before the text of such a cell, in every column. A cell begins like a
+    formula if its text begins with ``=``, ``+``, ``-``, ``@`` or their full-width forms, even after
+    blanks, or with a tab or a line break. If a program needs the unchanged text, pass
+    ``defuse=False``.
 
-    The last column, ``raw``, is the record exactly as the API sent it, except that bytes which are
-    not UTF-8 become U+FFFD. JSON never begins with an apostrophe, so an added apostrophe can be
-    removed again. (Negative numbers are the only JSON that gets one.) Python's own :mod:`csv` reads
-    records of more than 131,072 characters only after a call of :func:`csv.field_size_limit`.
+    The last column, ``raw``, is the record exactly as the API sent it, except that U+FFFD replaces
+    bytes that are not UTF-8. JSON never begins with an apostrophe, so a reader can remove an added
+    apostrophe. (Negative numbers are the only JSON values that get an apostrophe.) Python's own
+    :mod:`csv` reads records of more than 131,072 characters only after a call of
+    :func:`csv.field_size_limit`.
 
     Args:
         path: The file.
-        defuse: Whether cells that look like a formula are turned into text.
+        defuse: Whether to turn cells that look like a formula into text. Default ``True``.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, defuse: bool = True) -> None:
@@ -79,7 +81,8 @@ class CsvSink(FileSink):
         *cells, raw = [value if isinstance(value, str) else _format_time(value) for value in row]
         if self._defuse:
             cells = [_APOSTROPHE + cell if _is_formula(cell) else cell for cell in cells]
-        # An apostrophe is also added before an existing one, because reading removes one.
+        # Add an apostrophe even before an existing apostrophe, because reading removes the first
+        # one.
         if raw.startswith(_APOSTROPHE) or (self._defuse and _is_formula(raw)):
             raw = _APOSTROPHE + raw
         return [*cells, raw]
@@ -106,10 +109,10 @@ def _format_time(value: datetime | None) -> str:
 
 
 def _encode_rows(rows: list[list[str]]) -> bytes:
-    """Return rows in the format of the writer of :mod:`csv`.
+    """Return rows in the same format that the writer of :mod:`csv` would give them.
 
-    That writer is not used, because no other thread can run while it reads all characters of a row.
-    With a record of some megabytes, it would block the event loop for too long.
+    That writer is not used, because no other thread can run while it processes a row. With a record
+    of some megabytes, it would block the event loop for too long.
     """
     return "".join([",".join(map(_quote, row)) + "\r\n" for row in rows]).encode()
 
@@ -121,15 +124,15 @@ def _quote(text: str) -> str:
 def _split_rows(file: BinaryIO) -> Iterator[bytes]:
     """Yield each row with its line break. A row may have several lines.
 
-    The reader of :mod:`csv` is not used. It refuses long records unless a limit is raised for the
-    whole process, and creates an object for each cell, although only the last cell is needed.
+    The reader of :mod:`csv` is not used. It refuses long records, unless a limit is raised for the
+    whole process. It also creates an object for each cell, although only the last cell is needed.
     """
     row: list[bytes] = []
     quotes = 0
     for line in file:
         row.append(line)
         quotes += line.count(b'"')
-        # Quotes within a cell are doubled, so their number is even at the end of a row.
+        # Each quote within a cell is doubled, so the number of quotes is even at the end of a row.
         if quotes % 2 == 0:
             yield b"".join(row)
             row, quotes = [], 0

@@ -27,7 +27,8 @@ _CHUNK = 1 << 17
 class JsonLinesSink(FileSink):
     """A file with one record per line, each exactly as the API sent it.
 
-    Only line breaks between two tokens of a record are removed, because JSON Lines forbids them.
+    The only change is that the sink removes line breaks between two tokens of a record, because
+    JSON Lines forbids them.
     """
 
     def write(self, records: Records, output: Output) -> None:
@@ -43,12 +44,13 @@ class JsonLinesSink(FileSink):
 class GzipJsonLinesSink(FileSink):
     """A gzip file with one record per line, each exactly as the API sent it.
 
-    The same records always give the same file, because it contains neither a time nor a name. If
-    your readers support Zstandard, :class:`ZstdJsonLinesSink` is smaller and several times faster.
+    The same records always give the same file, because the file contains neither a time nor a name.
+    If the programs that read your files support Zstandard, use :class:`ZstdJsonLinesSink`: its
+    files are smaller, and it is several times faster.
     """
 
     def write(self, records: Records, output: Output) -> None:
-        """Write one record per line, as one gzip stream."""
+        """Write one record per line, all in one gzip stream."""
         # Unlike the gzip module, zlib writes a header without the time.
         compressor = zlib.compressobj(_GZIP_LEVEL, wbits=16 + zlib.MAX_WBITS)
         for batch in records:
@@ -67,7 +69,7 @@ class ZstdJsonLinesSink(FileSink):
     The same records always give the same file with the same version of the library.
 
     Raises:
-        MissingExtraError: The extra ``zstd`` is not installed.
+        MissingExtraError: The ``zstd`` extra is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -81,7 +83,7 @@ class ZstdJsonLinesSink(FileSink):
         self._zstd = zstandard
 
     def write(self, records: Records, output: Output) -> None:
-        """Write one record per line, as one frame."""
+        """Write one record per line, all in one Zstandard frame."""
         compressor = self._zstd.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
         stream = compressor.compressobj()
         for batch in records:

@@ -1,4 +1,4 @@
-"""The file with the manifest, next to a target that each export replaces."""
+"""The file that contains the manifest. It is next to a target that each export replaces."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["ManifestFile"]
 
 
 class ManifestFile:
-    """The file ``TARGET.manifest.json``. Before it is renamed, a new file has the suffix ``.new``.
+    """The file ``TARGET.manifest.json``. A new manifest has the suffix ``.new`` at first.
 
     The new manifest is on the disk before the new target is renamed to the target's name. If the
-    process ends in between, the checksum in the manifest shows to which target it belongs.
+    process ends in between, the checksum in the manifest shows whether it belongs to the new or the
+    old target.
     """
 
     def __init__(self, target: Path) -> None:
@@ -43,7 +44,7 @@ class ManifestFile:
         sync_folder(self.path.parent)
 
     def recover(self, checksum: Callable[[], str]) -> None:
-        """Rename the new manifest if its checksum is the target's. Otherwise remove it."""
+        """Rename the new manifest if it contains the target's checksum. Otherwise, remove it."""
         manifest = parse_manifest(self.new.read_bytes())
         if manifest and manifest.checksum == checksum():
             self.new.replace(self.path)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ParquetFormat", "ParquetSink"]
 
 
-# The limits of a row group, which is in memory while it is written or read. The first that is
-# reached ends the group.
+# The limits of a row group, which is in memory while it is written or read. A group ends when it
+# reaches either limit.
 _GROUP_ROWS = 4_000
 _GROUP_BYTES = 4 << 20
 
@@ -32,17 +32,17 @@ _PAUSE = 0.000_1
 
 
 class ParquetSink(FileSink):
-    """A Parquet file of :data:`~cekat_async.frames.columns.COLUMNS`, the same for all records.
+    """A Parquet file with the columns :data:`~cekat_async.frames.columns.COLUMNS`.
 
-    Text is ``string``, a time ``timestamp[us, UTC]``, ``labels`` a list of structs of ``id``,
-    ``name`` and ``color``, and every other nested value is JSON in a ``string``. Even a column
-    without values has its type, so that files of different exports can be combined.
+    Texts are ``string``, and times are ``timestamp[us, UTC]``. ``labels`` is a list of structs of
+    ``id``, ``name`` and ``color``. Every other nested value is JSON in a ``string``. Even a column
+    without values has its type, so that you can combine the files of different exports.
 
-    The last column, ``raw``, is the record exactly as the API sent it. However, bytes that are not
-    UTF-8 become U+FFFD, because a ``string`` cannot contain them.
+    The last column, ``raw``, is the record exactly as the API sent it. However, U+FFFD replaces
+    bytes that are not UTF-8, because a ``string`` cannot contain them.
 
     Args:
-        path: The file. An existing file is replaced if it has the same columns.
+        path: The file. An existing file is replaced only if it has the same columns.
 
     Raises:
         MissingExtraError: The extra ``parquet`` is not installed.
@@ -68,7 +68,7 @@ class ParquetSink(FileSink):
 
 
 class ParquetFormat:
-    """Writes, reads and checks Parquet files. The library is imported when this is created.
+    """Writes, reads and checks Parquet files. Creating an object imports the library pyarrow.
 
     Raises:
         MissingExtraError: The extra ``parquet`` is not installed.
@@ -84,7 +84,8 @@ class ParquetFormat:
     def write(self, records: Iterator[bytes], output: Output) -> None:
         """Write a whole file of records."""
         names: list[str] = self._schema.names
-        # All ids and raw records are different, so a dictionary for them would only cost time.
+        # All ids are different, and so are all raw records: a dictionary for them would only take
+        # time.
         dictionary = [name for name in names if name not in {"id", "raw"}]
         with self._parquet.ParquetWriter(
             _OutputFile(output),
@@ -142,7 +143,7 @@ class ParquetFormat:
 
 
 class _OutputFile:
-    """An output in the form of a file for pyarrow."""
+    """An adapter that makes an ``Output`` look like a file, for pyarrow."""
 
     closed = False
 
@@ -151,7 +152,7 @@ class _OutputFile:
         self._has_failed = False
 
     def write(self, data: Any) -> None:
-        """Write all of ``data``. After an error, do nothing: pyarrow still writes a footer."""
+        """Write ``data``. After an error, do nothing, because pyarrow still writes a footer."""
         if self._has_failed:
             return
         try:

@@ -37,20 +37,22 @@ _OWNER_ONLY = 0o700
 class ParquetFolderSink(ReplacedSink):
     """A folder of Parquet files ``part-00000.parquet``, …. Each export replaces the folder.
 
-    The parts are like the file of a :class:`~cekat_async.export.sinks.files.parquet.ParquetSink`.
-    They are written to ``TARGET.new``. When they are complete and on the disk, the old folder is
-    renamed to ``TARGET.old``, and the new folder to ``TARGET``. For a moment, there is no folder
-    ``TARGET``. If the process is killed at that moment, the next export restores the old folder. A
-    folder with any other file is refused, so that no other files are deleted.
+    Each part is like the file of a :class:`~cekat_async.export.sinks.files.parquet.ParquetSink`.
+    The sink writes the parts to ``TARGET.new``. When they are complete and on the disk, it renames
+    the old folder to ``TARGET.old``, and the new folder to ``TARGET``. In between, there is no
+    folder ``TARGET``. If the process is killed at that moment, the next export restores the old
+    folder. If the folder contains any other file, the sink refuses to replace it, so that no other
+    file is deleted.
 
-    The manifest is next to the folder, ``TARGET.manifest.json``. Its checksum is the output of
-    ``sha256sum part-* | sha256sum`` in the folder. New folders and files are accessible only by
-    their owner (modes 0700 and 0600). If they replace existing ones, they get the same access
-    rights.
+    The manifest, ``TARGET.manifest.json``, is next to the folder. The checksum in it is the output
+    of ``sha256sum part-* | sha256sum`` in the folder. Only their owner can access new folders and
+    files (modes 0700 and 0600). If they replace existing ones, they get the same access rights as
+    those.
 
     Args:
-        path: The folder. A symbolic link is followed, as it is for a file.
-        rows_per_part: The number of records in each part except the last.
+        path: The folder. If it is a symbolic link, the sink replaces the folder that the link leads
+            to.
+        rows_per_part: The number of records in each part. The last part may have fewer.
 
     Raises:
         MissingExtraError: The extra ``parquet`` is not installed.
@@ -66,7 +68,7 @@ class ParquetFolderSink(ReplacedSink):
         self.rights_source = self.path / _name_part(0)
 
     def recover(self) -> None:
-        """Restore the old folder if there is no new one; otherwise remove the old folder."""
+        """Restore the old folder if the target is missing. Otherwise, remove the old folder."""
         if not self._old.is_dir():
             return
         if self.path.exists():
@@ -76,7 +78,7 @@ class ParquetFolderSink(ReplacedSink):
 
     def check_replaceable(self) -> None:
         """Check that the present folder may be replaced, and create an empty new folder."""
-        if self._old.exists():  # not our own, which `recover` would have removed
+        if self._old.exists():  # `recover` would have removed a folder of ours
             raise FileExistsError(errno.EEXIST, "it is in the way: move it", str(self._old))
         if self.path.exists():
             self._check_folder()
@@ -97,7 +99,7 @@ class ParquetFolderSink(ReplacedSink):
         self.new.mkdir(_OWNER_ONLY)
         rest = chain.from_iterable(records)
         hashes: dict[str, str] = {}
-        # There is always at least one part: a folder without parts would have no columns.
+        # Write at least one part, because a folder without parts would have no columns.
         while (first := list(islice(rest, 1))) or not hashes:
             name = _name_part(len(hashes))
             part = chain(first, islice(rest, self._rows_per_part - 1))
@@ -107,7 +109,7 @@ class ParquetFolderSink(ReplacedSink):
         return _combine_hashes(hashes.items())
 
     def take_name(self) -> None:
-        """Rename the old folder, and give its name to the new folder."""
+        """Rename the old folder, and then give its name to the new folder."""
         if not self.path.exists():
             self.new.rename(self.path)
             return
@@ -163,7 +165,7 @@ def _name_part(number: int) -> str:
 
 
 def _list_parts(folder: Path) -> list[Path]:
-    """Return the parts in a folder, in order; raise if it contains anything else."""
+    """Return the parts in a folder, in order. Raise if the folder contains anything else."""
     if folder.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, "it is a symbolic link", str(folder))
     parts: dict[int, Path] = {}

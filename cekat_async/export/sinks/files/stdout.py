@@ -19,11 +19,12 @@ __all__ = ["StdoutSink"]
 
 
 class StdoutSink:
-    """Standard output: one record per line, exactly as the API sent it, after all are fetched.
+    """Standard output: one record per line, exactly as the API sent it.
 
-    Nothing is stored: there is no manifest, and no later export can add to the output. Output
-    cannot be undone, so a reader must check the exit status, as with any pipe. If the reader has
-    ended, the sink raises :exc:`BrokenPipeError`.
+    The records are written after all of them have been fetched. Nothing is stored: there is no
+    manifest, and no later export can add to the output. Output cannot be undone, so the program
+    that reads it must check the exit status of the export, as with any pipe. If that program has
+    exited, the sink raises :exc:`BrokenPipeError`.
 
     Args:
         stream: The stream to write to. Default: ``sys.stdout`` at the time of writing.
@@ -66,7 +67,7 @@ class StdoutSink:
         return stream
 
     def _write(self, output: BinaryIO, data: bytes) -> None:
-        """Write all bytes of ``data``, even if the stream accepts only a part in each call."""
+        """Write all bytes of ``data``, even if the stream accepts only a part of them per call."""
         rest = memoryview(data)
         try:
             while rest:
