@@ -1,9 +1,9 @@
 """A fast server with prepared pages: nginx, or a bundled server on a raw asyncio protocol.
 
 Both servers support only the cursor of the API. nginx reads the cursor's id, which is the number of
-a page. In the bundled server, successive pages are one minute apart, so the cursor's time is the page. Each listing has its
-own port. Use ``serving`` to run a server in its own process. The process prints the ports, and
-serves until its standard input ends.
+a page. The bundled server reads the cursor's time: successive pages are one minute apart. Each
+listing has its own port. Use ``serving`` to run a server in its own process. The process prints the
+ports, and serves until its standard input ends.
 
 With the bundled server, ``move_last`` moves the last pages of a listing to its front, as if their
 conversations had changed.

@@ -1,7 +1,6 @@
-"""The code in the README, in the documentation and in module docstrings runs."""
+"""The code of the README and the docs runs. That of docstrings is in test_docstrings.py."""
 
 import ast
-import doctest
 import inspect
 import logging
 import re
@@ -12,12 +11,7 @@ import pytest
 import yaml
 from support.pytest_project import run_project
 
-import cekat_async
-import cekat_async.budgets
-import cekat_async.export
-import cekat_async.frames
 import cekat_async.sandbox
-import cekat_async.telemetry
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
@@ -66,7 +60,7 @@ async def names(tmp_path, monkeypatch):
         monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)
         monkeypatch.setenv("CEKAT_BASE_URL", sandbox.base_url)
         async with CekatClient() as cekat:
-            yield {"cekat": cekat} | {name: getattr(cekat_async, name) for name in ("CekatClient",)}
+            yield {"cekat": cekat, "CekatClient": CekatClient}
 
 
 async def run(source: str, names: dict) -> None:
@@ -101,21 +95,6 @@ def test_tests_of_the_docs_pass(block, pytester):
     result = run_project(pytester, block + uses_it)
 
     result.assert_outcomes(passed=(block + uses_it).count("def test_"))
-
-
-@pytest.mark.parametrize(
-    "module",
-    [cekat_async, cekat_async.export, cekat_async.budgets, cekat_async.telemetry],
-    ids=lambda m: m.__name__,
-)
-async def test_examples_of_docstrings_run(module, names):
-    """The examples in the docstrings of modules run unchanged."""
-    examples = doctest.DocTestParser().get_examples(inspect.getdoc(module) or "")
-    assert examples
-    names |= {name: getattr(module, name) for name in module.__all__}
-
-    for example in examples:
-        await run(textwrap.dedent(example.source), names)
 
 
 def test_the_sandbox_docstring_is_a_program(capsys):

@@ -12,6 +12,7 @@ import re
 import textwrap
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,6 +36,7 @@ from cekat_async.resources.conversations import Conversations
 from cekat_async.resources.inboxes import Inboxes
 from cekat_async.sandbox import Sandbox
 
+ROOT = Path(__file__).parent.parent
 MODULES = (cekat_async, export, frames, budgets, telemetry, sandbox)
 
 # A section of a docstring in Google style, and an entry of a section.
@@ -43,18 +45,8 @@ SECTION = re.compile(
 )
 ENTRY = re.compile(r"^    (\*{0,2}\w+):", re.MULTILINE)
 
-# Only the package calls these methods, because only the package can make their arguments.
-INTERNAL = {
-    "CekatError.advise",
-    "CekatError.locate",
-    "Hooks.pause_begun",
-    "Limiter.acquire",
-    "Limiter.observe",
-    "Limiter.observe_failure",
-    "Limiter.set_resumption",
-    "Limiter.wait_unless_paused",
-    "Position.from_state",
-}
+# Only the package itself calls these, so they need no example, and the site does not show them.
+INTERNAL = {*(ROOT / ".ci" / "site" / "internal.txt").read_text(encoding="utf-8").split()}
 
 EXPORTED = {name for module in MODULES for name in module.__all__}
 # Users get objects of these classes from a client, and never call the constructors.
@@ -121,6 +113,8 @@ FUNCTIONS = [
 ]
 METHODS = [member for member in MEMBERS if not isinstance(member.value, property)]
 PROPERTIES = [member for member in MEMBERS if isinstance(member.value, property)]
+# The docstring of the sandbox has a whole program, which tests/test_docs.py runs.
+OVERVIEWS = [Public(one.__name__, one) for one in MODULES if one is not sandbox]
 FIXTURES = [Public(name, getattr(pytest_plugin, name)) for name in pytest_plugin.__all__]
 
 
@@ -252,7 +246,14 @@ def test_there_is_an_example(public):
     assert public.examples
 
 
-WITH_EXAMPLES = [one for one in (*CLASSES, *FUNCTIONS, *METHODS, *PROPERTIES) if one.examples]
+@each(OVERVIEWS)
+def test_a_module_has_an_example(public):
+    """The docstring of each public module has an example."""
+    assert public.examples
+
+
+DOCUMENTED = (*OVERVIEWS, *CLASSES, *FUNCTIONS, *METHODS, *PROPERTIES)
+WITH_EXAMPLES = [one for one in DOCUMENTED if one.examples]
 
 
 @pytest.fixture

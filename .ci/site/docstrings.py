@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import re
 import sys
+from pathlib import Path
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -28,17 +29,7 @@ PROMPTS = (">>> ", "... ")
 # deep.
 CITATION = re.compile(r"\(docs/(api\.md#[\w-]+)\)")
 # Only the package itself can call these methods, so the site does not show them.
-INTERNAL = {
-    "CekatError.advise",
-    "CekatError.locate",
-    "Hooks.pause_begun",
-    "Limiter.acquire",
-    "Limiter.observe",
-    "Limiter.observe_failure",
-    "Limiter.set_resumption",
-    "Limiter.wait_unless_paused",
-    "Position.from_state",
-}
+INTERNAL = {*Path(__file__).with_name("internal.txt").read_text(encoding="utf-8").split()}
 # Modules whose public names are on the site. The first of them is the package.
 PUBLIC_MODULES = (
     "",

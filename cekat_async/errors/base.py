@@ -95,6 +95,11 @@ class CekatError(Exception):
         Args:
             advice: The advice on what to do. ``{option}`` in the text stands for the argument.
             **argument: The name of the argument, with the value to pass. Only one is allowed.
+
+        Examples:
+            >>> error = TargetError("the file exists").advise("pass {option}", replace=True)
+            >>> str(error)
+            'the file exists: pass replace=True'
         """
         self.advice = advice
         ((self.option, value),) = argument.items()

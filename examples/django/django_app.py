@@ -14,7 +14,7 @@ import logging
 import math
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
 import django
@@ -63,7 +63,12 @@ class Application:
         """Handle the events that Django does not handle: the start and the end of the process."""
         if scope["type"] == "lifespan":
             await receive()  # "lifespan.startup"
-            async with self.open_client():
+            async with AsyncExitStack() as stack:
+                try:
+                    await stack.enter_async_context(self.open_client())
+                except CekatError as error:  # for example, CEKAT_API_KEY is not set
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
                 await receive()  # "lifespan.shutdown"
             await send({"type": "lifespan.shutdown.complete"})

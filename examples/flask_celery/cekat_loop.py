@@ -6,10 +6,12 @@ The client runs in an event loop in its own thread, and every other thread can u
 import asyncio
 import atexit
 import os
+import tempfile
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cekat_async import CekatClient, Limiter, Timeout
@@ -21,7 +23,7 @@ T = TypeVar("T")
 @asynccontextmanager
 async def open_client() -> AsyncGenerator[CekatClient]:
     """Open a client. All processes with the same budget file share one quota."""
-    path = os.environ.get("CEKAT_BUDGET_FILE", "/run/lock/cekat.sqlite")
+    path = os.environ.get("CEKAT_BUDGET_FILE") or Path(tempfile.gettempdir(), "cekat.sqlite")
     async with FileBudget(path) as budget:
         # If the file cannot be used, each of four processes uses a quarter of the quota.
         limiter = Limiter(budget=budget, share=0.25)

@@ -26,6 +26,7 @@ from cekat_async import (
     ServerError,
 )
 
+logging.basicConfig()  # otherwise the warnings of the client are not shown
 log = logging.getLogger(__name__)
 app = Flask(__name__)
 loop = CekatLoop()
