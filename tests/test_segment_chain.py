@@ -134,7 +134,7 @@ def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
 
 
 def test_a_page_up_to_the_end_of_the_first_ids_is_no_doubt():
-    """A page may end at the timestamp of the next segment's first records, and lack these records."""
+    """A page may end at the time of the next segment's first records, and lack these records."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 

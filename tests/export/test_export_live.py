@@ -98,8 +98,8 @@ async def test_what_catching_up_costs(account, target, messages):
     async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
-        # The three requests fetch the account's business id, the page of a probe, and a last look. A hundred
-        # moves add a probe, two pages and another look.
+        # The three requests fetch the account's business id, the page of a probe, and a last
+        # look. A hundred moves add a probe, two pages and another look.
         assert report.requests <= 25 + 3 + (4 if messages else 0)
 
 

@@ -128,8 +128,8 @@ class DuckdbSink(DatabaseFileSink):
 
     def _connect(self, path: str) -> Connection:
         try:
-            # Within a process, all connections to the same file have the same settings. If a connection
-            # already exists, this call fails, and the settings do not change.
+            # Within a process, all connections to the same file have the same settings. If a
+            # connection already exists, this call fails, and the settings do not change.
             self._duckdb.connect(path, config={"memory_limit": _MEMORY}).close()
         except self._duckdb.ConnectionException:
             return self._duckdb.connect(path)
