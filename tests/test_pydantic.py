@@ -1,5 +1,6 @@
 """Records, pages, enums and cursors as fields of pydantic models."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -268,7 +269,7 @@ def test_the_schema_describes_the_fields() -> None:
     assert parts["StageStatus"] == {
         "title": "StageStatus",
         "type": "string",
-        "description": "The status of a conversation. Each member equals its text.",
+        "description": (inspect.getdoc(StageStatus) or "").partition("\n")[0],
         "examples": ["assigned", "resolved", "pending", "open"],
     }
 
