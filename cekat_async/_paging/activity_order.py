@@ -77,7 +77,7 @@ class PageTimes(NamedTuple):
 
 
 def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
-    """Return the times of a page. ``before`` is the cursor that led to the page."""
+    """Return the times of a page. ``before`` is the cursor that led to it."""
     records = _get_record_times(page)
     is_end = not records and page.next_cursor == before
     return PageTimes(records, before, None if is_end else page.next_cursor)
@@ -85,7 +85,7 @@ def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> P
 
 def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
     if isinstance(page, RawPage):
-        # If the page is large, its times are not read, because this could block the event loop too
+        # The times of a large page are not read, because this could block the event loop for too
         # long.
         reads = fits_at_once(page.body)
         return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
@@ -144,7 +144,7 @@ class ActivityOrder:
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
         """Return the time spans in which the last activities of a page's records may be.
 
-        There is one span for each direction that the listing may have. There are none if its
+        There is one span for each direction that the listing may have. The result is empty if its
         cursors are in no order.
         """
         if not self._is_sorted:
@@ -164,7 +164,7 @@ class ActivityOrder:
         )
 
     def _get_zone(self, excess: float) -> tuple[float, float]:
-        """Return how far cursors may be ahead of UTC, and how far behind UTC."""
+        """Return how far cursors may be ahead of UTC, and how far behind it."""
         if self._has_zones:
             return 0, 0
         if excess > _MOST_BEHIND + CLOCK_DIFFERENCE:  # more than any zone explains

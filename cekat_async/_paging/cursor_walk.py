@@ -70,7 +70,7 @@ class CursorWalk:
 
         Args:
             next_cursor: The cursor on the page.
-            names: The ids of the page's records, in order. For a record without an id, the record's
+            names: The ids of the page's records, in order. A record without an id is named by its
                 bytes.
 
         Raises:

@@ -100,7 +100,7 @@ class CatchUp:
         self.newest = page.edge
 
     def begin_pass(self, requests: int = 0) -> None:
-        """Begin a pass. ``requests`` of its pages have already been read."""
+        """Begin a pass. Of its pages, ``requests`` have already been read."""
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:

@@ -24,7 +24,7 @@ _FIRST_EXPLORATION = 2
 _DEEPER = 4
 # The most explorations at the same time. Beyond the end of the listing, only one of them is useful.
 _EXPLORATIONS = 4
-# For this many pages, one request without a result is acceptable.
+# One request without a result is acceptable for each group of this many pages.
 _PAGES_PER_WASTE = 20
 
 
@@ -79,7 +79,7 @@ class SplitPlanner:
         return best if best and best.pages >= _LEAST_PAGES else None
 
     def _is_budget_used_up(self, segments: Sequence[Segment]) -> bool:
-        """Whether too many requests had no result. Each request in flight counts as half of one."""
+        """Whether too many requests had no result. A request in flight counts half."""
         in_flight = sum(not segment.has_records for segment in segments)
         return self._wasted + in_flight / 2 > self._most / 2 + self._pages / _PAGES_PER_WASTE
 

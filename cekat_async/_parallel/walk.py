@@ -134,11 +134,11 @@ class ParallelWalk:
         return msgspec.structs.replace(page, next_cursor=self.head_cursor, position=self.position)
 
     def most_left(self) -> float:
-        """Return how many pages another walker could share; 0 if it would not pay off."""
+        """Return how many pages another walker could share; 0 if adding one would not pay off."""
         return inf if self._waiting else self._chain.most_left()
 
     def split(self) -> Segment | None:
-        """Return a segment for another walker, or ``None`` if a walker would not pay off."""
+        """Return a segment for another walker, or ``None`` if adding one would not pay off."""
         return self._waiting.pop(0) if self._waiting else self._chain.split()
 
     def stop(self) -> None:
@@ -314,7 +314,7 @@ class ParallelWalk:
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
-    """Whether a page starts with exactly the bytes of a probe's records, so that none has moved.
+    """Whether a page starts with exactly the bytes of a probe's records, so none of them has moved.
 
     If a record had moved in between, it would be the first record or would have other bytes.
     """
