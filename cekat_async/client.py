@@ -122,7 +122,7 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
-        # For a client that with_options() returned, the original client, which owns the session and
+        # If with_options() returned this client: the original client, which owns the session and
         # the hooks.
         self._parent: CekatClient | None = None
         reporter = Hooks(hooks)

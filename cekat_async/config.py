@@ -97,7 +97,7 @@ def _is_finite(value: object) -> TypeGuard[float]:
         return False
 
 
-# Values beyond these limits must be typing errors, because no clock could distinguish the requests.
+# Values beyond these limits must be typos, because no clock could distinguish the requests.
 _MOST_REQUESTS = 1_000_000_000
 _SHORTEST_PER = 0.001
 

@@ -166,7 +166,7 @@ def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
 
 
 _UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
-_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first argument
+_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as the first argument
 
 
 def _is_unknown(error: OSError) -> bool:

@@ -264,7 +264,7 @@ class Hooks:
         """Pass an event to all hooks, in their order.
 
         Args:
-            event: The event. Programs that use the client may define their own.
+            event: The event. Programs that use the client may define their own events.
 
         Examples:
             >>> class ReportWritten(HookEvent, frozen=True, kw_only=True):

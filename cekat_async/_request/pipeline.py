@@ -255,7 +255,7 @@ class Pipeline:
         try:
             call.send()
             return await self._transport.exchange(call.request)
-        except BaseException as error:  # after a cancellation, it may have arrived
+        except BaseException as error:  # a cancelled request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             call.lose(error)
             raise

@@ -112,7 +112,7 @@ class Transport:
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
-            # The traceback's frames refer to the response, whose headers are not redacted.
+            # The traceback's frames contain the response, whose headers are not redacted.
             failure = error.with_traceback(None)
         except UnicodeError:
             # The system's resolver raises this error for a text that cannot be a host name.
@@ -152,7 +152,7 @@ class Transport:
             "timeout": self._limits,
             "proxy": self._proxy,
             # These override the defaults of a caller's session: a redirect could send the key to
-            # another host, and the body of an error must be read like any other.
+            # another host, and the body of an error must be read like any other body.
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,

@@ -49,7 +49,8 @@ def _count_names(records: Iterable[list[tuple[str, Record]]], *, known: bool) ->
 
 
 def _list_parts_with_extra(record: Record) -> list[tuple[str, Record]]:
-    """Return a record, its labels and its message previews, if they have fields in ``extra``.
+    """Return a record, its labels and its message previews, but only those with fields in
+    ``extra``.
 
     Each is paired with the prefix for the names of its fields.
     """

@@ -219,8 +219,8 @@ class Conversations:
         Args:
             inbox_ids: The ids of the inboxes, as text or as :class:`uuid.UUID`. Default ``None``:
                 all inboxes of the account. An inbox whose id is repeated is read only once. The
-                iterable may be asynchronous. Its ids are requested only as they are needed. If you
-                pass an iterator, only one walk can read the listing.
+                iterable may be asynchronous. The walk takes each id only when it needs the id. If
+                you pass an iterator, only one walk can read the listing.
             concurrency: The number of inboxes to read at the same time. Default 8. A number above
                 the client's own ``concurrency`` has no further effect.
             keep_going: True to read the other inboxes to their end if one inbox fails. An error

@@ -39,8 +39,8 @@ def build_object_schema(
 ) -> CoreSchema:
     """Return the schema by which pydantic validates, serialises and documents objects of a type.
 
-    Valid values are an instance, and a dict that ``from_dict`` can read. The serialised form is the
-    result of ``to_dict``.
+    Valid values are instances of the type, and dicts that ``from_dict`` can read. The serialised
+    form is the result of ``to_dict``.
 
     Args:
         kind: The type.
