@@ -33,8 +33,7 @@ def main() -> int:
 
 
 def _terminate(*_: object) -> None:
-    """Exit on SIGTERM, even as a container's first process, for which there is no default
-    action."""
+    """Exit on SIGTERM. The first process of a container would ignore SIGTERM by default."""
     sys.exit(_TERMINATED)
 
 

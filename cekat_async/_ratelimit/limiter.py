@@ -102,7 +102,8 @@ class Limiter:
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
-        # The slot that the first in the queue waits for, and the timeout that can end that wait.
+        # The slot that the first task in the queue waits for, and the timeout that can end the
+        # wait.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
@@ -280,7 +281,7 @@ class Limiter:
         # This check is much cheaper than a useless wake-up.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
-            # If the task waits for a token, its slot was due. Only an unpaced slot is earlier.
+            # If the task waits for a token, its slot is due, so only an unpaced slot is earlier.
             is_early = slot.at < self._awaited.at
             if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
                 self._wakeup.reschedule(now)

@@ -47,8 +47,8 @@ _FIRST_WAIT = 10.0
 _LEAD = 1 / 100
 # After this many refusals in a row, a refusal no longer counts as a short overload.
 _HOPELESS = 10
-# If the server refuses a request when our own requests used this part of the stated limit, the
-# assumed window is too short.
+# If the server refuses a request when our own requests have used at least this fraction of the
+# stated limit, the assumed window is too short.
 _OURS = 0.9
 
 
@@ -80,7 +80,7 @@ class Scheduler:
 
     @property
     def total_limit(self) -> int:
-        """The limit for all processes together that share the quota."""
+        """The total limit for all processes that share the quota."""
         return self._estimate.pace.limit
 
     @property
@@ -264,7 +264,8 @@ class Scheduler:
         limit, remaining = reported.limit, reported.remaining
         if limit is None or reported.per is not None:
             return
-        # Some servers always report that no request is left, or that more than the limit are left.
+        # Some servers always report that no request is left, or that more requests than the limit
+        # are left.
         if remaining is None or not 0 < remaining <= limit:
             return
         self._estimate.learn_length(

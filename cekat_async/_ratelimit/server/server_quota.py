@@ -37,7 +37,7 @@ _LONG, _SHORT = 64, 8
 # After this many grants in a row despite ``remaining: 0``, that header is ignored.
 _MOST_CONTRADICTIONS = 6
 # A header that proved wrong is ignored for this many windows. The next time, ``remaining: 0`` is
-# ignored for twice as many.
+# ignored for twice as many windows.
 _DISTRUST = 10
 
 
@@ -126,7 +126,7 @@ class ServerQuota:
         )
 
     def _is_newer(self, remaining: int, resets_at: float, sent: float, now: float) -> bool:
-        """Whether a report is newer than the newest so far. Replies may arrive out of order."""
+        """Whether a report is newer than all earlier ones. Replies may arrive out of order."""
         if self.is_continuous:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
@@ -153,7 +153,7 @@ class HeaderReliability:
     """Compares the server's reports with its behavior.
 
     A server may refuse requests although it reports some as left, or grant requests although it
-    reports none as left. Neither must stop the client or cause endless refusals.
+    reports none as left. Neither behavior may stop the client or cause endless refusals.
 
     Attributes:
         trusts_remaining_from: The time until which a large ``remaining`` is ignored.
