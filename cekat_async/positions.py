@@ -203,7 +203,7 @@ class Position:
 
     @property
     def passes(self) -> int:
-        """The number of catch-up passes so far. They re-read records that moved."""
+        """The number of catch-up passes so far. These passes re-read records that moved."""
         return self._state.passes
 
     def again(self) -> "Position":
@@ -221,7 +221,7 @@ class Position:
         if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
-            return Position()  # it is unknown at which end of the listing new records appear
+            return Position()  # new records may appear at either end of the listing
         top = state.newest if state.stage is Stage.PASS else state.top or state.newest
         return self.from_state(
             msgspec.structs.replace(

@@ -41,7 +41,7 @@ _RECORD = 2048
 _STEP = 128 * 1024
 # If a page with more values than this were decoded in one step, Python's garbage collector would
 # block the event loop. Real records have one value per 28 bytes on average, so a large page can
-# have more values.
+# exceed this number.
 _MOST_VALUES = 400_000
 _BYTES_PER_VALUE = 14
 

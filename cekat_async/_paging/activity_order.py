@@ -119,7 +119,7 @@ class ActivityOrder:
         self._by_activity = 0
         self._has_zones = True
         # In each order (-1 descending, 1 ascending), no record may be later than a certain cursor.
-        # This is the largest time by which a record was later than its cursor.
+        # The value is the largest time by which a record was later than that cursor.
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
 
     @property
@@ -142,7 +142,7 @@ class ActivityOrder:
         self._note_creation(page)
 
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
-        """Return the time spans in which the last activities of a page's records may be.
+        """Return the time spans that may contain the last activities of a page's records.
 
         There is one span for each direction that the listing may have. The result is empty if its
         cursors are in no order.

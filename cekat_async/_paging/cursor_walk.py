@@ -40,7 +40,7 @@ LONGEST_CURSOR = 4_096
 
 
 class CursorWalk:
-    """The state of a walk along cursors. Request the page at ``cursor`` until it is ``done``.
+    """The state of a walk along cursors. Request the page at ``cursor`` until the walk is ``done``.
 
     The walk ends at the page that the server marks as the last. It ends with an error if a cursor
     is repeated, if the same pages are repeated, or if many empty pages do not advance through the

@@ -20,7 +20,7 @@ __all__ = ["PageNumberWalk", "walk_inboxes"]
 
 
 class PageNumberWalk:
-    """The state of a walk along page numbers. Request page ``number`` until it is ``done``.
+    """The state of a walk along page numbers. Request page ``number`` until the walk is ``done``.
 
     The walk ends when it has reached both of the server's totals: the number of pages *and* the
     number of items. The walk also ends at a page without new inboxes if, by the number of pages, no

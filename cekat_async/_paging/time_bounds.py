@@ -64,8 +64,8 @@ class TimeBounds:
     def begin_at(self, cursor: Cursor) -> str | None:
         """Record that the walk begins at the caller's cursor. Return a warning to log, or ``None``.
 
-        Only a walk with lifted bounds passes a cursor older than ``since``. So a walk that is
-        resumed at such a cursor has to read the rest of the listing too.
+        Only a walk with lifted bounds continues after a cursor older than ``since``. So a walk that
+        is resumed at such a cursor has to read the rest of the listing too.
         """
         return self.lift("it begins at a cursor before since") if self._is_past(cursor) else None
 

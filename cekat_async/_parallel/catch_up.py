@@ -183,8 +183,8 @@ class WholePasses:
     def __init__(self, start: Cursor | None, *, is_active: bool) -> None:
         self.is_active = is_active
         self._start = start
-        # The names that an earlier process saw are unknown, so its pass counts as one that found
-        # something new.
+        # The names that an earlier process saw are unknown, so the pass of that process counts as
+        # one that found something new.
         self._found_new = is_active
         self._passes = 0
         self._pages = 0

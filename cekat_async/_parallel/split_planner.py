@@ -101,7 +101,7 @@ class SplitPlanner:
             step = _FIRST_EXPLORATION * self._most * (self._span // self._pages)
             yield Split(last, max(_DEEPER * last.begin, last.at + step), inf)
         elif self.end is not None and not explorations and self.end - last.at > 1:
-            # The place is after a third of the gap, not in the middle, because the gap may have no
+            # The place is at a third of the gap, not in the middle, because the gap may have no
             # records.
             depth = last.at + max((self.end - last.at) // 3, 1)
             yield Split(last, depth, self._estimate(self.end, last))

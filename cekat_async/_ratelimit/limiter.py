@@ -102,8 +102,7 @@ class Limiter:
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
-        # The slot that the first task in the queue waits for, and the timeout that can end the
-        # wait.
+        # The slot that the first queued task waits for, and the timeout that can end that wait.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
@@ -252,7 +251,7 @@ class Limiter:
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Wait for ``wait`` until a time or a wake-up. Return whether ``wait`` was completed."""
+        """Await ``wait`` until a time or a wake-up. Return whether ``wait`` was completed."""
         self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
             async with self._wakeup:

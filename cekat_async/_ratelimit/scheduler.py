@@ -39,7 +39,7 @@ _DAY = 86_400.0
 # The reserve: this part of the limit is never sent in a burst, but at the even pace, because other
 # clients may need it. If the limit is large enough, a burst covers a small job (``_JOB`` requests).
 # If the limit is small, the reserve is half of the limit, but at most eight requests. The replies
-# to the reserve show how long the window is.
+# to these requests show how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
 # After this many seconds, another request is sent even if the first one has no reply yet.
 _FIRST_WAIT = 10.0
@@ -252,7 +252,7 @@ class Scheduler:
         return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
-        """Return when to send if ``left`` requests must last until a time."""
+        """Return when to send the next request if ``left`` requests must last until ``until``."""
         if until == math.inf or left + _LEAD * window.limit >= (until - now) * window.rate:
             return -math.inf
         # Replies at growing intervals show the length of a window that is not stated.

@@ -1,10 +1,10 @@
 """Shares one quota among several processes, with a fallback while the budget is unavailable.
 
 An outage of the budget usually affects all processes, but a process notices the outage only at its
-next request. That may be an hour later. A process has two modes. In the mode *alone*, the process
-uses only its share, and the budget does not count its requests. In the mode *whole*, the budget
-counts every request. At least one window must pass between the last request of any process in one
-mode and the first request of any process in the other. Only waiting can ensure this:
+next request. That request may be an hour later. A process has two modes. In the mode *alone*, the
+process uses only its share, and the budget does not count its requests. In the mode *whole*, the
+budget counts every request. At least one window must pass between the last request of any process
+in one mode and the first request of any process in the other. Only waiting can ensure this:
 
 - A process switches to *alone* after one window without an answer from the budget, plus the longest
   time that an answer may take.
@@ -282,7 +282,7 @@ class BudgetWithFallback:
         return self._is_unavailable and self._alone_at <= now < retries_at
 
     def _record_failure(self, reason: str) -> float:
-        """Pause all requests if the outage is new. Return the seconds until the mode *alone*."""
+        """Pause all requests if the outage is new. Return the seconds until *alone* begins."""
         now, per = time_now(), self._scheduler.terms.per
         is_new = not self._is_unavailable or now - self._failed_at > _MEMORY * per
         self._is_unavailable, self._failed_at = True, now

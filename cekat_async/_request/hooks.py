@@ -94,8 +94,8 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
         method: The HTTP method.
         url: The scheme, host, port and path, without the query.
         waited: The seconds that the attempt waited, by reason: ``"concurrency"``, ``"quota"``,
-            ``"pause"`` or ``"backoff"``. They count from the beginning of the call, or from the
-            failure of the previous attempt. All waiting during a server pause counts as
+            ``"pause"`` or ``"backoff"``. The seconds count from the beginning of the call, or from
+            the failure of the previous attempt. All waiting during a server pause counts as
             ``"pause"``. Waits of less than a millisecond are omitted.
     """
 

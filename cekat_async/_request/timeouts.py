@@ -172,7 +172,7 @@ class CallTimers:
         raise DeadlineExceededError(f"no reply within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
-        """Cancel all running calls, even while they wait."""
+        """Cancel all running calls, even those that are waiting."""
         self.is_closed = True
         for timer in self._running:
             timer.close()

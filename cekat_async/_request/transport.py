@@ -47,10 +47,10 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-# The most bytes that are read of an error's body. The API's own errors have a few hundred.
+# The most bytes that are read of an error's body. The API's own errors have a few hundred bytes.
 _MAX_ERROR_BODY = 1024 * 1024
-# The number of bytes that aiohttp unpacks in one step. aiohttp buffers twice as many before it
-# stops receiving.
+# The number of bytes that aiohttp unpacks in one step. aiohttp buffers twice as many bytes before
+# it stops receiving.
 _STEP = 64 * 1024
 # aiohttp's errors for a connection that is lost before the headers of the reply arrive.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
@@ -216,7 +216,7 @@ class Transport:
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body. If the body is longer than ``limit``, return slightly more than ``limit``.
+    """Return a body. If the body exceeds ``limit`` bytes, return slightly more than ``limit``.
 
     aiohttp unpacks a compressed body while it is being read. The event loop runs after each piece,
     because unpacking the whole body would block the loop.

@@ -211,7 +211,7 @@ class Conversations:
     ) -> Listing[Conversation, ConversationPage]:
         """Return one listing of the conversations of many inboxes, which are read concurrently.
 
-        Without ``segments``, the conversations of each inbox are yielded in their order. Pages of
+        Without ``segments``, the walk yields the conversations of each inbox in order. Pages of
         different inboxes are yielded as they arrive. ``page.inbox_id`` identifies the inbox. At
         most ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow with
         ``concurrency``, not with the number of inboxes.

@@ -170,7 +170,7 @@ class Remaining:
         return max(self._get_refill_rate() * time, min(expired, 1 + self._pace.rate * time))
 
     def _get_refill_rate(self) -> float:
-        """Return how fast a continuous quota refills, after what other clients use."""
+        """Return how fast a continuous quota refills, minus what other clients use."""
         # A full bucket does not show how fast it would refill.
         most, server = self._pace.rate, self._server
         return most if server.is_full else min(server.get_refill_rate(), most)

@@ -112,7 +112,7 @@ class ServerQuota:
         return True
 
     def get_refill_rate(self) -> float:
-        """Return the recent refill in requests per second, after what other clients use."""
+        """Return the recent refill in requests per second, minus what other clients use."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]

@@ -7,7 +7,7 @@ and the server does not state this either:
 
 - A *sliding* window is shorter than the age of a request that has left it.
 - A *fixed* window ends when requests leave it. The window is at most as long as the time between
-  two such ends, and as the reset that is stated right after an end.
+  two such ends, and at most as long as the reset that is stated right after an end.
 - A *bucket* is refilled with ``limit`` requests per window.
 
 For each of the three ways to count, :class:`WindowLength` keeps the longest window that is still
