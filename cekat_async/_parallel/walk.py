@@ -243,8 +243,7 @@ class ParallelWalk:
         return None
 
     def _resume_first_pass(self, first: ConversationPage, probe: ConversationPage) -> None:
-        """Continue after the first page. If a record may have moved by now, read that page
-        again."""
+        """Continue after the first page. If a record may have moved, read that page again."""
         self._times.count_from(probe.next_cursor)  # count as if the probe had been read first
         if first.next_cursor and _starts_with(first, probe):
             self._times.learn(first.next_cursor, probe.next_cursor)
