@@ -56,7 +56,7 @@ def redact_headers(headers: Mapping[str, str], key: Secret) -> Headers:
         text = text[:_MOST_OF_HEADERS].rpartition("\n")[0]
     parts = readable(key.redact_text(text)).split("\n")
     names = [name.lower() for name in parts[::2]]
-    # The last name has no value if its value was truncated.
+    # If the text was truncated, the last name may have no value.
     shown = dict(zip(names, parts[1::2], strict=False))
     if len(shown) < len(names):
         shown = _join_repeated(names, parts[1::2])

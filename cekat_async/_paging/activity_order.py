@@ -1,10 +1,10 @@
 """Checks from the pages of a listing whether the listing is in the order of last activity.
 
-The time of the last activity is known for only one record of a page, the last: it is the timestamp
-of the page's cursor. A record is active when it is created and when it gets a message, so the
-record's own timestamps are never later than its last activity. Therefore, if a listing is in
-descending order of activity, no record of a page is later than the cursor that led to the page. In
-ascending order, no record is later than the page's own cursor.
+The time of the last activity is known only for the last record of a page: it is the timestamp of
+the page's cursor. A record is active when it is created and when it gets a message, so the record's
+own timestamps are never later than its last activity. Therefore, if a listing is in descending
+order of activity, no record of a page is later than the cursor that led to the page. In ascending
+order, no record is later than the page's own cursor.
 
 A timestamp without a time zone is read as UTC. The resulting error is a multiple of a quarter of an
 hour, because all zones differ from UTC by such multiples. The records show how large the error can

@@ -133,7 +133,7 @@ class _EmptyPages:
     def __init__(self) -> None:
         self.idle = 0
         self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
-        # The cursor of the page before the run. It is parsed only when its time is needed.
+        # The cursor of the page before the run. The cursor is parsed only when its time is needed.
         self._page_cursor: Cursor | None = None
         # The farthest cursor, and the cursor at which the run began, in microseconds since 1970.
         self._farthest: int | None = None

@@ -25,7 +25,8 @@ class BoundedQueue(Generic[T]):
 
     Args:
         ahead: The number of items that the queue may contain before the consumer asks for them.
-            With 0, a producer puts one item, and continues only when the consumer asks for another.
+            With 0, a producer puts one item into the queue, and continues only when the consumer
+            asks for another.
     """
 
     def __init__(self, ahead: int) -> None:

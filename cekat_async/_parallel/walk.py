@@ -314,7 +314,7 @@ class ParallelWalk:
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
-    """Whether a page starts with exactly the bytes of a probe's records, so none of them has moved.
+    """Whether no record of a probe has moved, because a page starts with exactly their bytes.
 
     If a record had moved in between, it would be the first record or would have other bytes.
     """

@@ -138,9 +138,9 @@ class Limiter:
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait or than
-                ``RateLimit.longest_hold``. A wait for a used-up ``RateLimit.per_day``, or for a
-                quota that other clients have used up, raises the same error if it is too long. Any
-                other wait continues until the caller ends it at the deadline.
+                ``RateLimit.longest_hold``. The same error is raised if the wait is too long because
+                ``RateLimit.per_day`` is used up or other clients have used up the quota. Any other
+                wait continues until the caller ends it at the deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()

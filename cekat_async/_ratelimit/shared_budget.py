@@ -10,8 +10,8 @@ in one mode and the first request of any process in the other. Only waiting can 
   time that an answer may take.
 - A process switches to *whole* when the budget has answered for a long enough time. By then, no
   process is alone, and none was alone within the last window. Until then, the process asks the
-  budget, but also uses only its share. This applies at the start, after an outage, and after an
-  idle time, because there may have been an outage.
+  budget, but also uses only its share. This restriction applies at the start, after an outage, and
+  after an idle time, because there may have been an outage.
 
 With these rules, no window exceeds the limit under two conditions: an outage affects all processes
 or none, and the budget stays available for at least three windows after an outage. If only some
@@ -20,7 +20,8 @@ shares of these processes.
 
 The processes also share the rates that they learn. With each take, a process sends the rate that
 its own replies have shown. The answer contains the rate that was learned last by any process. A
-process that has learned nothing sends no rate, so a new process does not overwrite a learned rate.
+process that has learned nothing sends no rate, so that a new process does not overwrite a learned
+rate.
 """
 
 from __future__ import annotations

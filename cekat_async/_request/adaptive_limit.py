@@ -3,9 +3,9 @@
 A server that allows fewer concurrent requests than the client's ``concurrency`` refuses some
 requests even though quota is left. A refusal lowers the limit to one less than the number of
 requests in flight. If the server refuses another of these requests, the limit falls by one more.
-The limit rises by one after some rounds without a refusal. A round ends when as many requests have
-succeeded as the limit allows at the same time. If the server refuses the raised limit, the number
-of rounds before the next rise doubles.
+The limit rises by one after some rounds without a refusal. A round ends when the number of
+successful requests has reached the limit. If the server refuses the raised limit, the number of
+rounds before the next rise doubles.
 """
 
 from __future__ import annotations

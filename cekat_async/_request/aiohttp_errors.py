@@ -182,7 +182,7 @@ _MAY_PASS_LATER = {408, 425, 429}
 
 
 def _is_final(status: int) -> bool:
-    """Whether a proxy that replied with this status would reply the same way to a retry."""
+    """Whether a proxy that replied with this status would reply to a retry in the same way."""
     return status in range(400, 500) and status not in _MAY_PASS_LATER
 
 

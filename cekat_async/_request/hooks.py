@@ -44,7 +44,7 @@ class WalkBegun(HookEvent, frozen=True, kw_only=True):
     """A walk of a listing has begun. Each ``async for`` over a listing is one walk.
 
     Attributes:
-        walk: The number of the walk. It is unique among the walks of all clients of the process.
+        walk: The number of the walk, which is unique among all clients of the process.
         path: The path of the endpoint.
     """
 
@@ -72,7 +72,7 @@ class CallBegun(HookEvent, frozen=True, kw_only=True):
     """A call has begun: one ``page()``, one ``get()``, or one page of a walk, with its retries.
 
     Attributes:
-        call: The number of the call. It is unique among the calls of all clients of the process.
+        call: The number of the call, which is unique among all clients of the process.
         walk: The number of the call's walk. ``None`` if the call belongs to no walk.
         path: The path of the endpoint.
         inbox_id: The ID of the requested inbox. ``None`` for all inboxes.

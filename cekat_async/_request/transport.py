@@ -151,8 +151,8 @@ class Transport:
             },
             "timeout": self._limits,
             "proxy": self._proxy,
-            # These override the defaults of a caller's session: a redirect could send the key to
-            # another host, and the body of an error must be read like any other body.
+            # These options override the defaults of a caller's session: a redirect could send the
+            # key to another host, and the body of an error must be read like any other body.
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
@@ -233,8 +233,8 @@ def _get_proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host, or ``None``.
 
     aiohttp would look up the proxy for every request, in a thread. Loopback addresses never use a
-    proxy. They may be used without TLS, and a proxy would then send the unencrypted key out of the
-    machine.
+    proxy. The client may use these addresses without TLS, and a proxy would then send the
+    unencrypted key out of the machine.
     """
     url = URL(base_url)
     text = getproxies().get(url.scheme)

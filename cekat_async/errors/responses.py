@@ -40,9 +40,9 @@ class APIStatusError(CekatError):
             empty.
         body: The body as received, truncated after 2,000 bytes.
         resumes_at: The time (UTC) at which the server accepts requests again, for example after a
-            used-up daily quota. It is set if the pause is longer than ``RateLimit.longest_hold``,
-            ``Timeout.request`` or ``Timeout.deadline`` allows. The client does not retry such an
-            error. Otherwise ``resumes_at`` is ``None``.
+            used-up daily quota. The attribute is set if the pause is longer than
+            ``RateLimit.longest_hold``, ``Timeout.request`` or ``Timeout.deadline`` allows. The
+            client does not retry such an error. Otherwise ``resumes_at`` is ``None``.
     """
 
     resumes_at: datetime | None = None

@@ -136,17 +136,18 @@ class Conversations:
                 activity was at this time or later. Pass a datetime with a time zone, or a
                 :class:`~datetime.timedelta` to count back from the beginning of the walk. The walk
                 stops at older conversations, so it sends no requests for the rest of the listing.
-                It misses no conversation of the range, and may include up to one page of older
-                conversations.
+                The walk misses no conversation of the range, and may include up to one page of
+                older conversations.
 
                 The client learns the time of the last activity only from the listing's cursors. If
                 the listing turns out to be in another order (for example, by creation), the walk
                 logs a warning, reads the whole listing, and keeps each conversation that may be in
                 the range.
             until: The end of a time range. The listing contains only conversations whose last
-                activity was at this time or earlier. Pass it in the same form as ``since``. It must
-                be later than ``since``. If the server honours constructed cursors (see
-                ``segments``), the walk begins near this time. Otherwise it begins at the front.
+                activity was at this time or earlier. Pass it in the same form as ``since``. The end
+                must be later than ``since``. If the server honours constructed cursors (see
+                ``segments``), the walk begins near this time. Otherwise the walk begins at the
+                front.
             segments: The number of walkers that read the listing at the same time, each in a
                 different part of the listing. Default 1. Use more walkers if one walk is too slow,
                 because each page waits for the previous page. A segment pays off if it has about 20

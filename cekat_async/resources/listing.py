@@ -69,8 +69,8 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     walk. ``break`` ends a walk at any point, even if the listing is still in a variable. To wait
     until the requests of its walks have been cancelled, use ``async with aclosing(listing)``.
 
-    A listing cannot be awaited or pickled. It is not an iterator, but ``aiter(listing)`` returns
-    one.
+    A listing cannot be awaited or pickled. It is not an iterator itself, but ``aiter(listing)``
+    returns one.
 
     Examples:
         >>> listing = cekat.conversations.list()

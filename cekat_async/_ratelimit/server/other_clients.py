@@ -16,7 +16,7 @@ _LEAST_TIME = 1 / 20
 
 
 class OtherClients:
-    """The other clients of the quota, as far as the server's numbers show them."""
+    """Estimates from the server's numbers how much of the quota other clients use."""
 
     def __init__(self) -> None:
         self._rate = 0.0

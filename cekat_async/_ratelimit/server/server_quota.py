@@ -131,8 +131,8 @@ class ServerQuota:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
             return True
-        # Both requests were in flight at the same time. In the same window, the smaller report is
-        # newer. Otherwise the report of the later window is newer.
+        # Both requests were in flight at the same time. If both reports are about the same window,
+        # the smaller one is newer. Otherwise the report about the later window is newer.
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 

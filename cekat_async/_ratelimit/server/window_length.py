@@ -1,9 +1,9 @@
 """Estimates the length of the server's window from its replies. Pure.
 
 Many servers state a limit without the length of its window. The client starts with a guess, such as
-a minute. A report can prove that the guess is too long. It shows how many requests the server still
-counts, so all older requests must have left the window. The proof depends on how the server counts,
-and the server does not state this either:
+a minute. A report can prove that the guess is too long. The report shows how many requests the
+server still counts, so all older requests must have left the window. The proof depends on how the
+server counts, and the server does not state this either:
 
 - A *sliding* window is shorter than the age of a request that has left it.
 - A *fixed* window ends when requests leave it. The window is at most as long as the time between

@@ -52,8 +52,8 @@ def build_object_schema(
 
     return core_schema.no_info_wrap_validator_function(
         partial(_validate, kind),
-        # This schema only describes the JSON. It does not validate, because a field may have any
-        # type.
+        # This schema only describes the JSON. The schema does not validate, because a field may
+        # have any type.
         _build_fields_schema(fields, handler),
         ref=_name(kind),
         serialization=_build_serialization(kind),
