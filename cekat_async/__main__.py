@@ -7,13 +7,14 @@ from importlib.util import find_spec
 __all__ = ["main"]
 
 _EXTRA = ("click", "rich")
-# ExitCode of cekat_async.cli, which cannot be imported without the extra.
+# Members of ExitCode in cekat_async.cli, which cannot be imported without the extra.
 _MISSING_EXTRA, _TERMINATED = 8, 143
 
 
 def main() -> int:
     """Run the command line, or print how to install it, and return the exit code."""
-    # Do not import them here: that is slow, and most commands need only one of them at first.
+    # Do not import the libraries here: this is slow, and most commands need only one of them at
+    # first.
     for library in _EXTRA:
         if find_spec(library) is None:
             print(  # noqa: T201 - this is the command line
@@ -32,7 +33,7 @@ def main() -> int:
 
 
 def _terminate(*_: object) -> None:
-    """Exit on SIGTERM, also in a container, whose first process has no default for it."""
+    """Exit on SIGTERM. The first process of a container would ignore SIGTERM by default."""
     sys.exit(_TERMINATED)
 
 

@@ -38,7 +38,7 @@ class CekatClient:
 
     Use it as ``async with CekatClient() as cekat:``, or call :meth:`aclose` yourself. A client
     belongs to the event loop of its first request. Any number of tasks in that loop can share it.
-    They then share its rate limit too.
+    These tasks then share its rate limit too.
 
     Args:
         api_key: The API key. Default: the environment variable ``CEKAT_API_KEY``.
@@ -122,7 +122,7 @@ class CekatClient:
             allow_http=allow_http,
         )
         self._entered = False
-        # For a client that with_options() returned, the original client, which owns the session and
+        # If with_options() returned this client: the original client, which owns the session and
         # the hooks.
         self._parent: CekatClient | None = None
         reporter = Hooks(hooks)
@@ -144,7 +144,7 @@ class CekatClient:
     def with_options(
         self, *, timeout: Timeout | None = None, retry: RetryPolicy | None = None
     ) -> Self:
-        """Return a client with other options. It shares everything else with this client.
+        """Return a client with other options that shares everything else with this client.
 
         Both clients share the connections, the limiter, the retry budget, ``concurrency``,
         ``traffic`` and the hooks. You need not close the new client. Closing the new client ends

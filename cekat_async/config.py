@@ -97,7 +97,7 @@ def _is_finite(value: object) -> TypeGuard[float]:
         return False
 
 
-# Values beyond these limits must be typing errors, because no clock could distinguish the requests.
+# Values beyond these limits must be typos, because no clock could distinguish the requests.
 _MOST_REQUESTS = 1_000_000_000
 _SHORTEST_PER = 0.001
 
@@ -187,13 +187,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
         backoff: The longest first backoff in seconds. Default 0.5.
         backoff_max: The longest backoff in seconds. Default 30.
         budget: The retry budget: the number of retries that all calls of one client may spend
-            together. It keeps retries from multiplying the requests to a server that is failing. A
-            retry after a lost response counts as two retries. A retry after a 429 (which the
-            limiter paces) or after a dropped idle connection costs nothing. A call that succeeds
-            refunds the cost of its retries. A call that succeeds at its first attempt adds a fifth
-            of a retry. When the budget is used up, the client raises errors without a retry, and a
-            note on the error says so. Default 100, which suits the default ``concurrency``.
-            ``None`` means no limit.
+            together. The budget keeps retries from multiplying the requests to a server that is
+            failing. A retry after a lost response counts as two retries. A retry after a 429 (which
+            the limiter paces) or after a dropped idle connection costs nothing. A call that
+            succeeds refunds the cost of its retries. A call that succeeds at its first attempt adds
+            a fifth of a retry. When the budget is used up, the client raises errors without a
+            retry, and a note on the error says so. Default 100, which suits the default
+            ``concurrency``. ``None`` means no limit.
 
     Raises:
         ConfigurationError: A value has the wrong type or is out of its range.

@@ -188,8 +188,8 @@ class _InboxMetadata(msgspec.Struct, kw_only=True):
 class InboxPage(Page[Inbox], frozen=True, kw_only=True):
     """One page of inboxes.
 
-    The totals are the server's numbers, or ``None`` without a readable number. They can be wrong:
-    the API's own sample (docs/api.md#inboxes) reports 8 pages for 15 inboxes at 10 per page.
+    The totals are the server's numbers, or ``None`` if they are unreadable. They can be
+    wrong: the API's own sample (docs/api.md#inboxes) reports 8 pages for 15 inboxes at 10 per page.
 
     Attributes:
         page: The number of the page, from 1.
@@ -207,7 +207,7 @@ class InboxPage(Page[Inbox], frozen=True, kw_only=True):
 
 
 class RawPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of conversations that are not decoded. Each record is in its received bytes.
+    """A page of conversations that are not decoded. Each record is kept as the received bytes.
 
     Attributes:
         raw: The bytes of each record exactly as received. The items may be views that keep the
@@ -320,7 +320,7 @@ _P = TypeVar("_P", ConversationPage, RawPage)
 
 
 def only(page: _P, wanted: Sequence[bool]) -> _P:
-    """Return a page with only the wanted records. ``raw`` and ``body`` contain only these too."""
+    """Return a page with only the wanted records. ``raw`` and ``body`` also contain only these."""
     if all(wanted):
         return page
     kept = [raw for raw, is_wanted in zip(page.raw, wanted, strict=True) if is_wanted]

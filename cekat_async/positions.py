@@ -92,7 +92,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
         parts: The segments that are being read, in order. The list is empty between passes.
         down_to: The place at which the first pass may end, which is the start of an earlier walk.
             ``None`` for a walk of the whole listing.
-        overlap: The microseconds that the pass reads beyond ``down_to``.
+        overlap: How many microseconds beyond ``down_to`` the pass reads.
         origin: The cursor from which depths are counted.
         order: -1 if the listing is in descending order of time, 1 in ascending order, 0 if unknown.
         by_creation: The number of pages whose cursor is the creation time of their last record. In
@@ -101,7 +101,7 @@ class WalkState(msgspec.Struct, frozen=True, kw_only=True):
         is_unordered: True if the listing turned out not to be in time order.
         start: The cursor at which the walk began. Not set for the front. The cursor is later than
             the range of the walk, so records that move in front of it have left the range.
-        reads_all: Set if the listing turned out not to be in order of activity. A walk of a time
+        reads_all: True if the listing turned out not to be in order of activity. A walk of a time
             range then reads the whole listing.
         is_honoured: True if the server is known to honour constructed cursors.
         is_serial: True if the walk begins no more segments.
@@ -187,7 +187,7 @@ class Position:
 
     @classmethod
     def from_state(cls, state: WalkState) -> "Position":
-        """Return the position of a walk. Only the package uses this, with its private state.
+        """Return the position of a walk. Only the package itself calls this method.
 
         Args:
             state: The state of the walk.
@@ -203,7 +203,7 @@ class Position:
 
     @property
     def passes(self) -> int:
-        """The number of catch-up passes so far. They re-read records that moved."""
+        """The number of catch-up passes so far. These passes re-read records that moved."""
         return self._state.passes
 
     def again(self) -> "Position":
@@ -221,7 +221,7 @@ class Position:
         if state.parts or state.stage is Stage.NEW or state.start is not UNSET:
             return self
         if not state.order and not state.is_unordered:
-            return Position()  # it is unknown at which end of the listing new records appear
+            return Position()  # new records may appear at either end of the listing
         top = state.newest if state.stage is Stage.PASS else state.top or state.newest
         return self.from_state(
             msgspec.structs.replace(
@@ -232,11 +232,12 @@ class Position:
     def since(self, overlap: float = _OVERLAP) -> "Position":
         """Return a position for reading the changes since this walk *began*.
 
-        The next walk reads the whole listing if changes cannot be recognized. This is so if the
-        listing is not in time order, does not seem to be sorted by activity, or had a single page.
+        The next walk reads the whole listing if changes cannot be recognized. Changes cannot be
+        recognized if the listing is not in time order, does not seem to be sorted by activity, or
+        had a single page.
 
         Args:
-            overlap: The seconds before the start of this walk that are read again, because some
+            overlap: How many seconds before the start of this walk to read again, because some
                 messages appear in the listing late. Default 900.
 
         Raises:

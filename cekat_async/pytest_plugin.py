@@ -103,9 +103,10 @@ def cekat_sandbox(
 def cekat_client(request: pytest.FixtureRequest, cekat_sandbox: Sandbox) -> Iterator[CekatClient]:
     """An open :class:`~cekat_async.CekatClient` for ``cekat_sandbox``.
 
-    The client has no rate limit and retries after milliseconds. The marker
+    The client has no rate limit and retries after a few milliseconds. The marker
     ``cekat_client(**options)`` sets other options. The client belongs to the event loop that uses
-    it first. It is closed when that loop ends, or at the end of the test if the loop continues.
+    it first. The client is closed when that loop ends, or at the end of the test if the loop
+    continues.
     """
     from cekat_async import CekatClient, RetryPolicy
 

@@ -69,7 +69,7 @@ def _may_have_escapes(text: str) -> bool:
 
 
 def _find_end(rest: list[re.Pattern[str]], text: str, at: int) -> int:
-    """Return the end of a secret. Its first :data:`_PROBE` characters end at ``at``."""
+    """Return the end of a secret whose first :data:`_PROBE` characters end at ``at``."""
     for character in rest:
         if not (found := character.match(text, at)):
             break

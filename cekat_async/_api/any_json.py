@@ -39,7 +39,7 @@ _SPACE = b" \t\r\n"
 
 
 class _Everything:
-    """A container that contains every name."""
+    """A container for which ``name in container`` is always true."""
 
     def __contains__(self, _: object) -> bool:
         return True

@@ -17,7 +17,7 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait that a reply's ``Retry-After`` asks for, or ``None``.
+    """Return how many seconds a reply's ``Retry-After`` asks the client to wait, or ``None``.
 
     The header may contain seconds, with or without a fraction, or an HTTP date. A date is compared
     with the reply's own ``Date``, because the server's clock may differ from ours. Any other value

@@ -1,11 +1,11 @@
 """Decodes the bytes of a reply to a page.
 
 The fast way decodes the whole page in one step, with types. It fails if a record has an unknown
-field, has a field of an unexpected type, or is malformed. It is not used for a very large page. In
-all these cases, the decoder cuts the records from the body and decodes them one by one. It then
-expects the newly found fields on later pages. No record is lost because of bad metadata. Totals
-that cannot be read count as unknown. A cursor that cannot be read is an error, raised after the
-page.
+field, has a field of an unexpected type, or is malformed. The decoder does not use the fast way for
+a very large page. In all these cases, the decoder cuts the records from the body and decodes them
+one by one. It then expects the newly found fields on later pages. Bad metadata does not affect the
+records. Totals that cannot be read count as unknown. A cursor that cannot be read is an error,
+raised after the page.
 
 All functions work in steps, as :mod:`cekat_async.models.steps` explains.
 """
@@ -41,7 +41,7 @@ _RECORD = 2048
 _STEP = 128 * 1024
 # If a page with more values than this were decoded in one step, Python's garbage collector would
 # block the event loop. Real records have one value per 28 bytes on average, so a large page can
-# have more values.
+# exceed this number.
 _MOST_VALUES = 400_000
 _BYTES_PER_VALUE = 14
 
@@ -145,7 +145,7 @@ class _RecordsDecoder(Generic[R, M]):
     """Decodes the records of pages, and learns which fields the records have.
 
     Args:
-        shape: The fields that are expected at first.
+        shape: The fields that the decoder expects at first.
         metadata: The type of a page's metadata.
     """
 

@@ -23,7 +23,8 @@ MOST_READ = 64 * 1024
 """The most bytes of a body that are used to build an error. The API's errors are far shorter."""
 
 
-# The most bytes of headers that are shown. A server may send any number, and redacting takes time.
+# The most bytes of headers that are shown. A server may send any number of headers, and redacting
+# takes time.
 _MOST_OF_HEADERS = 32 * 1024
 # Cookies are for the server's own use. The other headers occur if a server echoes the request.
 _HIDDEN = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
@@ -47,14 +48,15 @@ class Reply(msgspec.Struct, frozen=True):
 
 def redact_headers(headers: Mapping[str, str], key: Secret) -> Headers:
     """Return the headers that users may see, without cookies and without the key."""
-    # All headers are redacted in one text. Redacting them one by one would add 2 % to the CPU
-    # instructions of a page (bench_instructions.py). No header contains a line break.
+    # All headers are joined into one text and redacted together. Redacting them one by one would
+    # add 2 % to the CPU instructions of a page (bench_instructions.py). No header contains a line
+    # break.
     text = "\n".join(chain.from_iterable(headers.items()))
     if len(text) > _MOST_OF_HEADERS:
         text = text[:_MOST_OF_HEADERS].rpartition("\n")[0]
     parts = readable(key.redact_text(text)).split("\n")
     names = [name.lower() for name in parts[::2]]
-    # The last name has no value if its value was truncated.
+    # If the text was truncated, the last name may have no value.
     shown = dict(zip(names, parts[1::2], strict=False))
     if len(shown) < len(names):
         shown = _join_repeated(names, parts[1::2])

@@ -1,10 +1,10 @@
 """Checks from the pages of a listing whether the listing is in the order of last activity.
 
-The time of the last activity is known for only one record of a page, the last: it is the timestamp
-of the page's cursor. A record is active when it is created and when it gets a message, so the
-record's own timestamps are never later than its last activity. Therefore, if a listing is in
-descending order of activity, no record of a page is later than the cursor that led to the page. In
-ascending order, no record is later than the page's own cursor.
+The time of the last activity is known only for the last record of a page: it is the timestamp of
+the page's cursor. A record is active when it is created and when it gets a message, so the record's
+own timestamps are never later than its last activity. Therefore, if a listing is in descending
+order of activity, no record of a page is later than the cursor that led to the page. In ascending
+order, no record is later than the page's own cursor.
 
 A timestamp without a time zone is read as UTC. The resulting error is a multiple of a quarter of an
 hour, because all zones differ from UTC by such multiples. The records show how large the error can
@@ -77,7 +77,7 @@ class PageTimes(NamedTuple):
 
 
 def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> PageTimes:
-    """Return the times of a page. ``before`` is the cursor that led to the page."""
+    """Return the times of a page. ``before`` is the cursor that led to it."""
     records = _get_record_times(page)
     is_end = not records and page.next_cursor == before
     return PageTimes(records, before, None if is_end else page.next_cursor)
@@ -85,7 +85,7 @@ def get_page_times(page: ConversationPage | RawPage, before: Cursor | None) -> P
 
 def _get_record_times(page: ConversationPage | RawPage) -> list[RecordTimes]:
     if isinstance(page, RawPage):
-        # If the page is large, its times are not read, because this could block the event loop too
+        # The times of a large page are not read, because this could block the event loop for too
         # long.
         reads = fits_at_once(page.body)
         return [read_times(raw) if reads else NO_TIMES for raw in page.raw]
@@ -119,7 +119,7 @@ class ActivityOrder:
         self._by_activity = 0
         self._has_zones = True
         # In each order (-1 descending, 1 ascending), no record may be later than a certain cursor.
-        # This is the largest time by which a record was later than its cursor.
+        # The value is the largest time by which a record was later than that cursor.
         self._excess: dict[int, float] = {-1: -inf, 1: -inf}
 
     @property
@@ -142,9 +142,9 @@ class ActivityOrder:
         self._note_creation(page)
 
     def list_spans(self, page: PageTimes) -> list[tuple[float, float]]:
-        """Return the time spans in which the last activities of a page's records may be.
+        """Return the time spans that may contain the last activities of a page's records.
 
-        There is one span for each direction that the listing may have. There are none if its
+        There is one span for each direction that the listing may have. The result is empty if its
         cursors are in no order.
         """
         if not self._is_sorted:
@@ -164,7 +164,7 @@ class ActivityOrder:
         )
 
     def _get_zone(self, excess: float) -> tuple[float, float]:
-        """Return how far cursors may be ahead of UTC, and how far behind UTC."""
+        """Return how far cursors may be ahead of UTC, and how far behind it."""
         if self._has_zones:
             return 0, 0
         if excess > _MOST_BEHIND + CLOCK_DIFFERENCE:  # more than any zone explains

@@ -29,8 +29,8 @@ async def walk_range(
 ) -> AsyncGenerator[P, None]:
     """Yield one page after another, without the records that are certainly outside a time range.
 
-    A page without other records is not yielded. ``get_error`` returns the error to raise after a
-    page, or ``None``.
+    If all records of a page are outside the range, the page is not yielded. ``get_error`` returns
+    the error to raise after a page, or ``None``.
     """
     reader = _RangeReader(fetcher, bounds)
     walk = CursorWalk(await reader.begin())
@@ -61,7 +61,8 @@ class _RangeReader(Generic[P]):
         self._fetcher: PageFetcher[P] = fetcher
         self._bounds = bounds
         self.is_done = False
-        # Names are needed only if the walk may start again. Only a walk with `until` may do that.
+        # Names are needed only if the walk may start again. Only a walk with `until` may start
+        # again.
         self._seen = HashSet() if isfinite(bounds.until) else None
 
     async def begin(self) -> Cursor | None:

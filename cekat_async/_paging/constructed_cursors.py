@@ -128,7 +128,7 @@ def has_zone(timestamp: str) -> bool:
 
 
 def get_resolution(timestamp: str) -> int:
-    """Return the microseconds of one unit of the last digit of a cursor's timestamp."""
+    """Return how many microseconds one unit of the last digit of a cursor's timestamp is."""
     parts = _TIMESTAMP.fullmatch(timestamp)
     digits = len(parts["digits"] or "") if parts else 0
     return int(10 ** max(6 - digits, 0))

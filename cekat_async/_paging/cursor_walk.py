@@ -40,7 +40,7 @@ LONGEST_CURSOR = 4_096
 
 
 class CursorWalk:
-    """The state of a walk along cursors. Request the page at ``cursor`` until it is ``done``.
+    """The state of a walk along cursors. Request the page at ``cursor`` until the walk is ``done``.
 
     The walk ends at the page that the server marks as the last. It ends with an error if a cursor
     is repeated, if the same pages are repeated, or if many empty pages do not advance through the
@@ -70,7 +70,7 @@ class CursorWalk:
 
         Args:
             next_cursor: The cursor on the page.
-            names: The ids of the page's records, in order. For a record without an id, the record's
+            names: The ids of the page's records, in order. A record without an id is named by its
                 bytes.
 
         Raises:
@@ -133,7 +133,7 @@ class _EmptyPages:
     def __init__(self) -> None:
         self.idle = 0
         self._direction = 0  # -1 back in time, 1 forward, 0 until two cursors differ
-        # The cursor of the page before the run. It is parsed only when its time is needed.
+        # The cursor of the page before the run. The cursor is parsed only when its time is needed.
         self._page_cursor: Cursor | None = None
         # The farthest cursor, and the cursor at which the run began, in microseconds since 1970.
         self._farthest: int | None = None

@@ -31,7 +31,7 @@ class ListingWalk(Generic[P]):
     """A walk of one listing by one walker. Subclasses let several walkers share a walk.
 
     Args:
-        pages: The pages for the first walker. These are all pages, unless the walk is split.
+        pages: The pages for the first walker. Unless the walk is split, these are all its pages.
 
     Attributes:
         walkers: The present number of walkers of the walk.
@@ -42,11 +42,11 @@ class ListingWalk(Generic[P]):
         self.walkers = 0
 
     def most_left(self) -> float:
-        """Return how many pages another walker could share; 0 if it would not pay off."""
+        """Return how many pages another walker could share; 0 if adding one would not pay off."""
         return 0
 
     def split(self) -> AsyncGenerator[P, None] | None:
-        """Return pages for another walker, or ``None`` if another walker would not pay off."""
+        """Return pages for another walker, or ``None`` if adding one would not pay off."""
         return None
 
     def stop(self) -> None:
@@ -62,8 +62,8 @@ class ManyInboxes(Generic[P]):
     Args:
         queue: The queue that receives the pages.
         walk_inbox: Returns the walk of an inbox.
-        walkers: The number of walkers. Each walker is a task. The number of inboxes does not
-            matter.
+        walkers: The number of walkers. Each walker is a task. There may be more walkers than
+            inboxes, or fewer.
         keep_going: True to continue with the other inboxes if one inbox fails.
     """
 
@@ -88,8 +88,9 @@ class ManyInboxes(Generic[P]):
         """Walk all inboxes. The id ``None`` stands for the listing of all conversations.
 
         Raises:
-            InboxesFailedError: With ``keep_going``, some inboxes failed. The others are complete.
-            CekatError: Without ``keep_going``, an inbox failed.
+            InboxesFailedError: Some inboxes failed, and ``keep_going`` is true. The others are
+                complete.
+            CekatError: An inbox failed, and ``keep_going`` is false.
         """
         try:
             async with self._group, aclosing(inbox_ids):
@@ -103,10 +104,10 @@ class ManyInboxes(Generic[P]):
         else:
             first = None
         if first is not None:
-            raise first  # raised here, so that the group does not become its context
+            raise first  # raised here, because the group must not become its context
         if self._is_cut_short:
-            # A task group does not report it if other code cancels one of its tasks. Without this
-            # error, such a cancellation would look like the end of the listing.
+            # If other code cancels a task of a task group, the group does not report it. Without
+            # this error, such a cancellation would look like the end of the listing.
             raise asyncio.CancelledError
         if self._failures:
             raise _inboxes_failed(self._failures)
@@ -137,8 +138,8 @@ class ManyInboxes(Generic[P]):
     async def _share_out(self) -> None:
         """Let idle walkers take a part of an inbox.
 
-        While an inbox waits for a walker, the slots count as locked. Whole inboxes therefore go
-        first.
+        While an inbox waits for a walker, the semaphore counts as locked, so idle walkers take
+        whole inboxes first.
         """
         while self._open and not self._slots.locked():
             walk = max(self._open, key=lambda walk: walk.most_left())

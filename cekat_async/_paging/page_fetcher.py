@@ -73,7 +73,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=Tr
         return Request(self.path, encode_query(*pairs))
 
     def __str__(self) -> str:
-        """Describe the query without its cursor, because a cursor has a conversation's id."""
+        """Describe the query without its cursor, because a cursor contains a conversation's id."""
         asked = {"page_size": self.page_size, "inbox_id": self.inbox_id, **dict(self.filters)}
         shown = [f"{name}={value!r}" for name, value in asked.items() if value is not None]
         return f"{self.path} ({', '.join(shown)})"

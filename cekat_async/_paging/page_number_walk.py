@@ -20,12 +20,12 @@ __all__ = ["PageNumberWalk", "walk_inboxes"]
 
 
 class PageNumberWalk:
-    """The state of a walk along page numbers. Request page ``number`` until it is ``done``.
+    """The state of a walk along page numbers. Request page ``number`` until the walk is ``done``.
 
     The walk ends when it has reached both of the server's totals: the number of pages *and* the
-    number of items. If the last page, by the number of pages, has no new inboxes, the walk ends
-    there too. One total alone is not enough, because one of the totals is wrong in the API's own
-    sample (docs/api.md#inboxes).
+    number of items. The walk also ends at a page without new inboxes if, by the number of pages, no
+    more pages follow. One total alone is not enough, because one of the totals is wrong in the
+    API's own sample (docs/api.md#inboxes).
 
     Attributes:
         number: The number of the next page to request, from 1.

@@ -25,7 +25,8 @@ class BoundedQueue(Generic[T]):
 
     Args:
         ahead: The number of items that the queue may contain before the consumer asks for them.
-            With 0, a producer puts one item, and continues only when the consumer asks for another.
+            With 0, a producer puts one item into the queue, and continues only when the consumer
+            asks for another.
     """
 
     def __init__(self, ahead: int) -> None:
@@ -67,7 +68,7 @@ class BoundedQueue(Generic[T]):
             return self._items.popleft()
         if (error := self._error) is None:
             raise StopAsyncIteration
-        self._error = None  # the traceback refers to the queue: break this cycle
+        self._error = None  # break the cycle: the traceback references the queue
         raise error
 
 
@@ -77,7 +78,8 @@ async def prefetched(
     """Yield the items that ``work`` puts into a queue while the caller uses earlier items.
 
     When the generator ends, the work has ended too, even if the generator ends early, by an error
-    or by a cancellation. The generator raises an error of the work after all earlier items.
+    or by a cancellation. If the work fails, the generator yields all earlier items and then raises
+    the error.
 
     Args:
         work: Fetches items and puts them into the queue. It is cancelled when the generator ends.
@@ -99,7 +101,7 @@ async def prefetched(
 def _end_queue(queue: BoundedQueue[T], task: asyncio.Future[None]) -> None:
     """End a queue, with the error of its work if there is one."""
     if task.cancelled():
-        # Other code than the generator cancelled the work, so this must not look like the end of
+        # Code other than the generator cancelled the work, so this must not look like the end of
         # the listing.
         queue.end(asyncio.CancelledError())
     else:

@@ -49,7 +49,7 @@ class StartSearch:
 
     Attributes:
         cursor: The cursor to try next; ``None`` if the walk has to begin at the front.
-        warning: The warning to log if the walk has to begin at the front; ``None`` without one.
+        warning: The warning to log if the walk has to begin at the front; ``None`` for no warning.
     """
 
     def __init__(self, until: float, front: PageTimes) -> None:

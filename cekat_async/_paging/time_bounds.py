@@ -51,7 +51,7 @@ class TimeBounds:
         since: The beginning of the range in microseconds since 1970; minus infinity for no bound.
         until: The end of the range in microseconds since 1970; infinity for no bound.
         is_lifted: True if the bounds are lifted, so the walk has to read the listing to its end.
-        has_skipped: True if the walk skipped records that it needs when the bounds are lifted.
+        has_skipped: True if the walk skipped records that it needs once the bounds are lifted.
     """
 
     def __init__(self, since: datetime | None, until: datetime | None) -> None:
@@ -64,13 +64,13 @@ class TimeBounds:
     def begin_at(self, cursor: Cursor) -> str | None:
         """Record that the walk begins at the caller's cursor. Return a warning to log, or ``None``.
 
-        Only a walk with lifted bounds passes a cursor older than ``since``. So a walk that is
-        resumed at such a cursor has to read the rest of the listing too.
+        Only a walk with lifted bounds continues after a cursor older than ``since``. So a walk that
+        is resumed at such a cursor has to read the rest of the listing too.
         """
         return self.lift("it begins at a cursor before since") if self._is_past(cursor) else None
 
     def note(self, page: PageTimes) -> str | None:
-        """Check the order with a page. If it lifts the bounds, return the warning to log."""
+        """Check the order with a page. If the page lifts the bounds, return the warning to log."""
         self._order.note(page)
         doubt = self._order.doubt
         return None if self.is_lifted or doubt is None else self.lift(doubt)

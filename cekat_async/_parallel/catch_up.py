@@ -100,7 +100,7 @@ class CatchUp:
         self.newest = page.edge
 
     def begin_pass(self, requests: int = 0) -> None:
-        """Begin a pass. ``requests`` of its pages have already been read."""
+        """Begin a pass. Of its pages, ``requests`` have already been read."""
         self.stage, self.requests = Stage.PASS, requests
 
     def next(self, order: int) -> Segment | None:
@@ -183,8 +183,8 @@ class WholePasses:
     def __init__(self, start: Cursor | None, *, is_active: bool) -> None:
         self.is_active = is_active
         self._start = start
-        # The names that an earlier process saw are unknown, so its pass counts as one that found
-        # something new.
+        # The names that an earlier process saw are unknown, so the pass of that process counts as
+        # one that found something new.
         self._found_new = is_active
         self._passes = 0
         self._pages = 0

@@ -179,7 +179,7 @@ class SegmentChain:
         self.drop([segment])
 
     def _fail(self, segment: Segment, error: PaginationError) -> None:
-        """Keep an error of the first segment. For an error of any other segment, fall back."""
+        """Keep the first segment's error. For any other segment, fall back to a sequential walk."""
         if segment is self.segments[0]:
             segment.error = error
         else:

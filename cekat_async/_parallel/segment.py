@@ -27,7 +27,7 @@ class PageSummary(NamedTuple):
     """The part of a page that a walk needs.
 
     Attributes:
-        names: The ids of the page's records, in order. For a record without an id, the record's
+        names: The ids of the page's records, in order. A record without an id is named by its
             bytes.
         next_cursor: The cursor on the page.
         depth: The depth of ``next_cursor``; infinite on the last page, NaN for an unreadable
@@ -116,7 +116,7 @@ class Segment:
         return page.depth >= self.begin and not self.first_ids.isdisjoint(page.names)
 
     def is_overrun_by(self, page: PageSummary) -> bool:
-        """Whether a page ends after all first ids, so it should have contained one of them."""
+        """Whether a page ends after all first ids, and so should have contained one of them."""
         return self.has_records and (page.depth > self.first_ids_end or page.depth == inf)
 
     def advance(self, page: PageSummary) -> None:

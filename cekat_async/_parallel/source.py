@@ -52,12 +52,12 @@ class ParallelSource(ListingWalk["ConversationPage"]):
         self._on_malformed = on_malformed
 
     def split(self) -> AsyncGenerator[ConversationPage, None] | None:
-        """Return the pages of another segment, or ``None`` if another walker would not pay off."""
+        """Return the pages of another segment, or ``None`` if adding a walker would not pay off."""
         segment = self._walk.split()
         return None if segment is None else self._walk_part(segment)
 
     def most_left(self) -> float:
-        """Return how many pages another walker could share; 0 if it would not pay off."""
+        """Return how many pages another walker could share; 0 if adding one would not pay off."""
         return self._walk.most_left()
 
     def stop(self) -> None:

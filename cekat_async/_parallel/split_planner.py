@@ -24,7 +24,7 @@ _FIRST_EXPLORATION = 2
 _DEEPER = 4
 # The most explorations at the same time. Beyond the end of the listing, only one of them is useful.
 _EXPLORATIONS = 4
-# For this many pages, one request without a result is acceptable.
+# One request without a result is acceptable for each group of this many pages.
 _PAGES_PER_WASTE = 20
 
 
@@ -79,7 +79,7 @@ class SplitPlanner:
         return best if best and best.pages >= _LEAST_PAGES else None
 
     def _is_budget_used_up(self, segments: Sequence[Segment]) -> bool:
-        """Whether too many requests had no result. Each request in flight counts as half of one."""
+        """Whether too many requests had no result. A request in flight counts half."""
         in_flight = sum(not segment.has_records for segment in segments)
         return self._wasted + in_flight / 2 > self._most / 2 + self._pages / _PAGES_PER_WASTE
 
@@ -101,7 +101,7 @@ class SplitPlanner:
             step = _FIRST_EXPLORATION * self._most * (self._span // self._pages)
             yield Split(last, max(_DEEPER * last.begin, last.at + step), inf)
         elif self.end is not None and not explorations and self.end - last.at > 1:
-            # The place is after a third of the gap, not in the middle, because the gap may have no
+            # The place is at a third of the gap, not in the middle, because the gap may have no
             # records.
             depth = last.at + max((self.end - last.at) // 3, 1)
             yield Split(last, depth, self._estimate(self.end, last))

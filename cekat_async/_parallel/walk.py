@@ -134,11 +134,11 @@ class ParallelWalk:
         return msgspec.structs.replace(page, next_cursor=self.head_cursor, position=self.position)
 
     def most_left(self) -> float:
-        """Return how many pages another walker could share; 0 if it would not pay off."""
+        """Return how many pages another walker could share; 0 if adding one would not pay off."""
         return inf if self._waiting else self._chain.most_left()
 
     def split(self) -> Segment | None:
-        """Return a segment for another walker, or ``None`` if a walker would not pay off."""
+        """Return a segment for another walker, or ``None`` if adding one would not pay off."""
         return self._waiting.pop(0) if self._waiting else self._chain.split()
 
     def stop(self) -> None:
@@ -243,8 +243,8 @@ class ParallelWalk:
         return None
 
     def _resume_first_pass(self, first: ConversationPage, probe: ConversationPage) -> None:
-        """Continue after the first page. If a record may have moved since, read that page again."""
-        self._times.count_from(probe.next_cursor)  # as if the probe had been read first
+        """Continue after the first page. If a record may have moved, read that page again."""
+        self._times.count_from(probe.next_cursor)  # count as if the probe had been read first
         if first.next_cursor and _starts_with(first, probe):
             self._times.learn(first.next_cursor, probe.next_cursor)
             self._catch_up.begin_pass(requests=1)
@@ -314,7 +314,7 @@ class ParallelWalk:
 
 
 def _starts_with(page: ConversationPage, probe: ConversationPage) -> bool:
-    """Whether a page starts with exactly the bytes of a probe's records, so that none has moved.
+    """Whether no record of a probe has moved, because a page starts with exactly their bytes.
 
     If a record had moved in between, it would be the first record or would have other bytes.
     """

@@ -14,8 +14,8 @@ def time_now() -> float:
     """Return the exact time on the clock of the running loop's timers.
 
     uvloop's clock counts whole milliseconds, and does not advance during one iteration of the loop.
-    With such a clock, a reply would seem older than it is, and the limiter would reuse its place in
-    the window too early. Because uvloop's clock is based on the system's monotonic clock, this
+    With such a clock, a reply would seem older than it is, and the limiter would reuse the place of
+    its request too early. Because uvloop's clock is based on the system's monotonic clock, this
     function reads the monotonic clock directly.
     """
     loop = asyncio.get_running_loop()

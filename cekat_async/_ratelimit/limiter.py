@@ -102,7 +102,7 @@ class Limiter:
         self._first_in_queue = asyncio.Lock()
         self._bucket = LeakyBucket((rate_limit or RateLimit()).burst)
         self._queued = 0
-        # The slot that the first in the queue waits for, and the timeout that can end that wait.
+        # The slot that the first queued task waits for, and the timeout that can end that wait.
         self._awaited = Slot(0.0)
         self._wakeup: asyncio.Timeout | None = None
         self._sent = 0
@@ -138,9 +138,9 @@ class Limiter:
 
         Raises:
             RateLimitError: A pause lasts longer than the caller can wait or than
-                ``RateLimit.longest_hold``. A wait for a used-up ``RateLimit.per_day``, or for a
-                quota that other clients have used up, raises the same error if it is too long. Any
-                other wait continues until the caller ends it at the deadline.
+                ``RateLimit.longest_hold``. The same error is raised if the wait is too long because
+                ``RateLimit.per_day`` is used up or other clients have used up the quota. Any other
+                wait continues until the caller ends it at the deadline.
             ConfigurationError: The limiter is in use in another event loop.
         """
         self._event_loop.check()
@@ -251,7 +251,7 @@ class Limiter:
     async def _wait_unless_woken(
         self, slot: Slot, wait: Awaitable[object], until: float | None = None
     ) -> bool:
-        """Wait for ``wait`` until a time or a wake-up. Return whether ``wait`` was completed."""
+        """Await ``wait`` until a time or a wake-up. Return whether ``wait`` was completed."""
         self._awaited, self._wakeup = slot, asyncio.timeout_at(until)
         try:
             async with self._wakeup:
@@ -280,7 +280,7 @@ class Limiter:
         # This check is much cheaper than a useless wake-up.
         if self._wakeup is not None and not self._wakeup.expired():
             slot, now = self._get_slot()
-            # If the task waits for a token, its slot was due. Only an unpaced slot is earlier.
+            # If the task waits for a token, its slot is due, so only an unpaced slot is earlier.
             is_early = slot.at < self._awaited.at
             if is_early if self._awaited.at > now else slot.at <= now and not slot.paced:
                 self._wakeup.reschedule(now)

@@ -39,7 +39,7 @@ _DAY = 86_400.0
 # The reserve: this part of the limit is never sent in a burst, but at the even pace, because other
 # clients may need it. If the limit is large enough, a burst covers a small job (``_JOB`` requests).
 # If the limit is small, the reserve is half of the limit, but at most eight requests. The replies
-# to the reserve show how long the window is.
+# to these requests show how long the window is.
 _RESERVE, _JOB, _MOST_OF_FEW, _FEW = 1 / 3, 52, 1 / 2, 8
 # After this many seconds, another request is sent even if the first one has no reply yet.
 _FIRST_WAIT = 10.0
@@ -47,8 +47,8 @@ _FIRST_WAIT = 10.0
 _LEAD = 1 / 100
 # After this many refusals in a row, a refusal no longer counts as a short overload.
 _HOPELESS = 10
-# If the server refuses a request when our own requests used this part of the stated limit, the
-# assumed window is too short.
+# If the server refuses a request when our own requests have used at least this fraction of the
+# stated limit, the assumed window is too short.
 _OURS = 0.9
 
 
@@ -80,7 +80,7 @@ class Scheduler:
 
     @property
     def total_limit(self) -> int:
-        """The limit for all processes together that share the quota."""
+        """The total limit for all processes that share the quota."""
         return self._estimate.pace.limit
 
     @property
@@ -252,7 +252,7 @@ class Scheduler:
         return has_credit and has_room and self._remaining.allows_burst(now)
 
     def _spread(self, left: float, until: float, window: Terms, now: float) -> float:
-        """Return when to send if ``left`` requests must last until a time."""
+        """Return when to send the next request if ``left`` requests must last until ``until``."""
         if until == math.inf or left + _LEAD * window.limit >= (until - now) * window.rate:
             return -math.inf
         # Replies at growing intervals show the length of a window that is not stated.
@@ -264,7 +264,8 @@ class Scheduler:
         limit, remaining = reported.limit, reported.remaining
         if limit is None or reported.per is not None:
             return
-        # Some servers always report that no request is left, or that more than the limit are left.
+        # Some servers always report that no request is left, or that more requests than the limit
+        # are left.
         if remaining is None or not 0 < remaining <= limit:
             return
         self._estimate.learn_length(

@@ -13,7 +13,7 @@ _MOST_OLD = 100
 
 
 class Permit(NamedTuple):
-    """The permission to send one request. It is valid until the request has an outcome.
+    """The permission to send one request. The permit is valid until the request has an outcome.
 
     Attributes:
         sent: The time at which the permit was granted. The server counts the request later.
@@ -27,11 +27,11 @@ class Permit(NamedTuple):
 class SentLog:
     """The requests of the last windows: those in flight, and the end times of the others.
 
-    The server counts a request at some time between its departure and its reply. Its place in the
-    window is therefore certainly free one window after the *reply*. The next request also needs
-    time to reach the server, so the log subtracts half of the quickest round trip so far. A window
-    can then exceed its limit only if two one-way trips together are faster than half of any round
-    trip.
+    The server counts a request at some time between its departure and its reply. The request's
+    place in the window is therefore certainly free one window after the *reply*. The next request
+    also needs time to reach the server, so the log subtracts half of the quickest round trip so
+    far. A window can then exceed its limit only if two one-way trips together are faster than half
+    of any round trip.
 
     One log serves windows of any length. Callers must pass times in ascending order.
 

@@ -1,26 +1,27 @@
 """Shares one quota among several processes, with a fallback while the budget is unavailable.
 
 An outage of the budget usually affects all processes, but a process notices the outage only at its
-next request. That may be an hour later. A process has two modes. In the mode *alone*, the process
-uses only its share, and the budget does not count its requests. In the mode *whole*, the budget
-counts every request. At least one window must pass between the last request of any process in one
-mode and the first request of any process in the other. Only waiting can ensure this:
+next request. That request may be an hour later. A process has two modes. In the mode *alone*, the
+process uses only its share, and the budget does not count its requests. In the mode *whole*, the
+budget counts every request. At least one window must pass between the last request of any process
+in one mode and the first request of any process in the other. Only waiting can ensure this:
 
 - A process switches to *alone* after one window without an answer from the budget, plus the longest
   time that an answer may take.
 - A process switches to *whole* when the budget has answered for a long enough time. By then, no
   process is alone, and none was alone within the last window. Until then, the process asks the
-  budget, but also uses only its share. This applies at the start, after an outage, and after an
-  idle time, because there may have been an outage.
+  budget, but also uses only its share. This restriction applies at the start, after an outage, and
+  after an idle time, because there may have been an outage.
 
 With these rules, no window exceeds the limit under two conditions: an outage affects all processes
 or none, and the budget stays available for at least three windows after an outage. If only some
-processes lose the budget, the others cannot notice that. A window may then exceed the limit by the
+processes lose the budget, the others cannot notice it. A window may then exceed the limit by the
 shares of these processes.
 
 The processes also share the rates that they learn. With each take, a process sends the rate that
 its own replies have shown. The answer contains the rate that was learned last by any process. A
-process that has learned nothing sends no rate, so a new process does not overwrite a learned rate.
+process that has learned nothing sends no rate, so that a new process does not overwrite a learned
+rate.
 """
 
 from __future__ import annotations
@@ -68,12 +69,12 @@ _RETRY_INTERVAL = 1 / 2
 # window after that, the requests that they sent alone no longer count. The last quarter of a window
 # is for slow requests.
 _SETTLING = _RETRY_INTERVAL + _PATIENCE + 1 + 1 / 4
-# A failure later than this after the last one counts as a new outage.
+# If the previous failure was longer ago than this, a failure counts as a new outage.
 _MEMORY = 2
 # No wait is longer than this, because a window without a take would look like an idle time.
 _LONGEST_WAIT = 1 / 2
 # If no reply confirms a learned rate for this many of its windows, the rate is dropped. The number
-# must be more than 16, the windows after which a limit lowered by refusals is raised again.
+# must be more than 16, because a limit that refusals lowered is raised again after 16 windows.
 _FORGOTTEN_AFTER = 20
 # If an answer changes the rate, the process asks again after this many seconds.
 _AT_ONCE = 0.001
@@ -238,7 +239,7 @@ class BudgetWithFallback:
                 self._late_grants = 0
                 return 0.0
             self._late_grants += 1
-        # With this count, a single late grant lets the next attempt fail.
+        # With this count, a single late grant makes the next attempt fail.
         self._late_grants = _MOST_LATE
         raise TimeoutError("its grants arrive too late")
 
@@ -256,7 +257,8 @@ class BudgetWithFallback:
         if (scheduler.total_limit, scheduler.terms.per) == asked:
             is_own = news and answer.learned and _is_same(news, answer.learned)
             self._adopt(None if is_own else answer.learned, now)
-        # A short rest may belong to this process's own pause. Waiting for its end is then enough.
+        # A pause with a short remaining time may be this process's own. Waiting for its end is then
+        # enough.
         if answer.paused_for > _LATE * per:
             self._pause(answer.paused_for, SHARED_PAUSE)
         limit, window = scheduler.total_limit, scheduler.terms.per
@@ -268,7 +270,7 @@ class BudgetWithFallback:
         return 0.0 if not answer.wait and is_within else _AT_ONCE
 
     def _adopt(self, rate: LearnedRate | None, now: float) -> None:
-        """Use a rate that another process has learned, unless it is outdated."""
+        """Use a rate that another process has learned, unless the rate is outdated."""
         if rate is not None and rate.age > _FORGOTTEN_AFTER * rate.per:
             rate = None
         lasts = math.inf if rate is None else _FORGOTTEN_AFTER * rate.per - rate.age
@@ -281,7 +283,7 @@ class BudgetWithFallback:
         return self._is_unavailable and self._alone_at <= now < retries_at
 
     def _record_failure(self, reason: str) -> float:
-        """Pause all requests if the outage is new. Return the seconds until the mode *alone*."""
+        """Pause all requests if the outage is new. Return the seconds until *alone* begins."""
         now, per = time_now(), self._scheduler.terms.per
         is_new = not self._is_unavailable or now - self._failed_at > _MEMORY * per
         self._is_unavailable, self._failed_at = True, now

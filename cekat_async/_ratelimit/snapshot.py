@@ -37,7 +37,7 @@ class LimiterSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         limit: The most requests in any ``per`` seconds. ``None`` without a rate limit. If there are
-            several limits, this is the slowest one.
+            several limits, the slowest one is shown.
         per: The length of the window in seconds.
         source: The source of the limit: ``"documented"`` (docs/api.md#limits), ``"configured"``,
             ``"stated"`` (by the server's headers), ``"refusals"`` (learned from refused requests),

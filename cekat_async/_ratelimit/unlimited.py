@@ -24,8 +24,8 @@ class Unlimited:
         in_flight: The number of sent requests that have neither a reply nor an error yet.
     """
 
-    # After a 429 without a Retry-After, requests pause for one window. Here this is 0 s, because
-    # the backoff is enough.
+    # After a 429 without a Retry-After, requests pause for one window. This scheduler uses 0
+    # seconds, because the backoff is enough.
     terms = Terms(0, 0.0, "unpaced")
     windows: tuple[Terms, ...] = ()
     server_per = 0.0

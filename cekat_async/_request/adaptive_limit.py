@@ -1,11 +1,11 @@
 """Finds out how many concurrent requests the server allows, by trial. Pure.
 
 A server that allows fewer concurrent requests than the client's ``concurrency`` refuses some
-although quota is left. A refusal lowers the limit to one less than the number of requests in
-flight. If the server refuses another of these requests, the limit falls by one more. The limit
-rises by one after some rounds without a refusal. A round ends when as many requests have succeeded
-as the limit allows at the same time. If the server refuses the raised limit, the number of rounds
-before the next rise doubles.
+requests even though quota is left. A refusal lowers the limit to one less than the number of
+requests in flight. If the server refuses another of these requests, the limit falls by one more.
+The limit rises by one after some rounds without a refusal. A round ends when the number of
+successful requests has reached the limit. If the server refuses the raised limit, the number of
+rounds before the next rise doubles.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 __all__ = ["AdaptiveLimit", "Flight"]
 
 # The fewest and the most rounds without a refusal before the limit rises by one. With five
-# concurrent requests of 1.5 s each, the most rounds take 24 s, and one request in 80 is refused.
+# concurrent requests of 1.5 s each, the largest number of rounds takes 24 s, and one request in 80
+# is refused.
 _FEWEST_ROUNDS = 2
 _MOST_ROUNDS = 16
-# A refusal has another reason if this many requests have succeeded while at least as many as now
-# were in flight. With this rule, a server that refuses 1 % of requests at random costs only 1 % of
-# the throughput.
+# A refusal has another reason if this many requests have succeeded while at least as many requests
+# were in flight as now. With this rule, a server that refuses 1 % of requests at random costs only
+# 1 % of the throughput.
 _PROOF = 20
 
 
@@ -52,7 +53,8 @@ class AdaptiveLimit:
     def __init__(self, most: int) -> None:
         self.now = self.most = most
         self._latest = 0
-        # The number of the last request before the limit changed, and of the last before it fell.
+        # The numbers of the last request before the limit changed, and of the last request before
+        # it fell.
         self._changed_after = self._lowered_after = 0
         self._successes = 0
         self._successes_with: Counter[int] = Counter()

@@ -166,7 +166,7 @@ def _was_cut_off(error: aiohttp.ClientConnectorSSLError) -> bool:
 
 
 _UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
-_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as first argument
+_UNKNOWN_TO_ARES = {(1,), (4,)}  # ARES_ENODATA and ARES_ENOTFOUND, as the first argument
 
 
 def _is_unknown(error: OSError) -> bool:
@@ -182,7 +182,7 @@ _MAY_PASS_LATER = {408, 425, 429}
 
 
 def _is_final(status: int) -> bool:
-    """Whether a proxy that replied with this status would reply the same way to a retry."""
+    """Whether a proxy that replied with this status would reply to a retry in the same way."""
     return status in range(400, 500) and status not in _MAY_PASS_LATER
 
 

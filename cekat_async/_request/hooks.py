@@ -44,7 +44,7 @@ class WalkBegun(HookEvent, frozen=True, kw_only=True):
     """A walk of a listing has begun. Each ``async for`` over a listing is one walk.
 
     Attributes:
-        walk: The number of the walk. It is unique among the walks of all clients of the process.
+        walk: The number of the walk, which is unique among all clients of the process.
         path: The path of the endpoint.
     """
 
@@ -72,7 +72,7 @@ class CallBegun(HookEvent, frozen=True, kw_only=True):
     """A call has begun: one ``page()``, one ``get()``, or one page of a walk, with its retries.
 
     Attributes:
-        call: The number of the call. It is unique among the calls of all clients of the process.
+        call: The number of the call, which is unique among all clients of the process.
         walk: The number of the call's walk. ``None`` if the call belongs to no walk.
         path: The path of the endpoint.
         inbox_id: The ID of the requested inbox. ``None`` for all inboxes.
@@ -94,8 +94,8 @@ class RequestSent(HookEvent, frozen=True, kw_only=True):
         method: The HTTP method.
         url: The scheme, host, port and path, without the query.
         waited: The seconds that the attempt waited, by reason: ``"concurrency"``, ``"quota"``,
-            ``"pause"`` or ``"backoff"``. They count from the beginning of the call, or from the
-            failure of the previous attempt. All waiting during a server pause counts as
+            ``"pause"`` or ``"backoff"``. The seconds count from the beginning of the call, or from
+            the failure of the previous attempt. All waiting during a server pause counts as
             ``"pause"``. Waits of less than a millisecond are omitted.
     """
 
@@ -264,7 +264,7 @@ class Hooks:
         """Pass an event to all hooks, in their order.
 
         Args:
-            event: The event. Programs that use the client may define their own.
+            event: The event. Programs that use the client may define their own events.
 
         Examples:
             >>> class ReportWritten(HookEvent, frozen=True, kw_only=True):

@@ -114,7 +114,7 @@ class Pipeline:
         self._timers = self._timers.derive(config.timeout)
 
     def for_walk(self, walk: int | None) -> Self:
-        """Return a pipeline for the calls of one walk. Their events have the walk's number."""
+        """Return a pipeline for the calls of one walk, whose events have the walk's number."""
         bound = copy(self)
         bound._walk = walk  # noqa: SLF001 - of the same class
         return bound
@@ -255,7 +255,7 @@ class Pipeline:
         try:
             call.send()
             return await self._transport.exchange(call.request)
-        except BaseException as error:  # after a cancellation, it may have arrived
+        except BaseException as error:  # a cancelled request may have arrived
             self._limiter.observe_failure(sent=not isinstance(error, NotSentError))
             call.lose(error)
             raise

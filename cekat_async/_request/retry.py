@@ -141,8 +141,8 @@ class _Charge:
     def is_free(self, error: CekatError) -> bool:
         """Whether a retry after ``error`` costs nothing and needs no backoff.
 
-        The retry is free if an idle connection was dropped, for the first time in this call. The
-        next attempt uses a new connection, so a second drop must have another reason.
+        The retry is free the first time that an idle connection is dropped in this call. The next
+        attempt uses a new connection, so a second drop must have another reason.
         """
         if self._idle_drop is None and isinstance(error, ConnectionDroppedError) and error.was_idle:
             self._idle_drop = error
@@ -196,7 +196,8 @@ async def run_with_retries(
         policy: The number of retries, and the waits between attempts.
         budget: The retry budget of the client.
         find_exceeded_limit: Takes the seconds of a wait. Returns the name of the call's time limit
-            that the wait would exceed, or ``None``. No wait that would exceed a limit begins.
+            that the wait would exceed, or ``None``. A wait that would exceed a limit is not
+            started.
         count_sent: Returns how many requests of this call were sent. Only retries that were sent
             are charged.
         report_retry: Receives the failure and the seconds to wait, before each backoff.
@@ -220,8 +221,7 @@ async def _attempt_until_done(
 ) -> T:
     """Return the result of ``attempt``. Use tenacity only if the first attempt fails.
 
-    If each call used tenacity, it would take 7 % of a page's CPU instructions
-    (``bench_instructions.py``).
+    Using it in each call would take 7 % of a page's CPU instructions (``bench_instructions.py``).
     """
     failures: list[CekatError] = []
     try:
@@ -249,7 +249,7 @@ def _build_retrying(
     charge: _Charge,
     report_retry: Callable[[CekatError, float], None],
 ) -> AsyncRetrying:
-    """Return the retrying object of one call. A shared object would mix up errors of tasks."""
+    """Return the retrying object of one call. A shared object would mix up the tasks' errors."""
 
     def wait(state: RetryCallState) -> float:
         error = _failure(state)

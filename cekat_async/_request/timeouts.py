@@ -128,10 +128,10 @@ class CallTimers:
         self._parent: CallTimers | None = None
 
     def derive(self, limits: Timeout) -> CallTimers:
-        """Return timers with other limits. Closing these timers also closes the new ones."""
+        """Return timers with other limits. Closing this object also closes the returned one."""
         derived = CallTimers(limits, self._get_pause_time)
-        # The reference keeps the parent timers alive, so that closing the first client closes
-        # these.
+        # The reference keeps the parent timers alive, so that closing the first client closes these
+        # timers too.
         derived._parent = self
         self._derived.add(derived)
         return derived
@@ -172,7 +172,7 @@ class CallTimers:
         raise DeadlineExceededError(f"no reply within {timer.first_limit.name}{where}")
 
     def close(self) -> None:
-        """Cancel all running calls, even while they wait."""
+        """Cancel all running calls, even those that are waiting."""
         self.is_closed = True
         for timer in self._running:
             timer.close()

@@ -47,10 +47,10 @@ __all__ = ["Transport"]
 
 _log = logging.getLogger("cekat_async")
 
-# The most bytes that are read of an error's body. The API's own errors have a few hundred.
+# The most bytes that are read of an error's body. The API's own errors have a few hundred bytes.
 _MAX_ERROR_BODY = 1024 * 1024
-# The number of bytes that aiohttp unpacks in one step. aiohttp buffers twice as many before it
-# stops receiving.
+# The number of bytes that aiohttp unpacks in one step. aiohttp buffers twice as many bytes before
+# it stops receiving.
 _STEP = 64 * 1024
 # aiohttp's errors for a connection that is lost before the headers of the reply arrive.
 _LOST = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError)
@@ -112,7 +112,7 @@ class Transport:
         except aiohttp.ClientError as error:
             failure = error_from_aiohttp(error, self._config)
         except ResponseTooLargeError as error:
-            # The traceback's frames refer to the response, whose headers are not redacted.
+            # The traceback's frames contain the response, whose headers are not redacted.
             failure = error.with_traceback(None)
         except UnicodeError:
             # The system's resolver raises this error for a text that cannot be a host name.
@@ -151,8 +151,8 @@ class Transport:
             },
             "timeout": self._limits,
             "proxy": self._proxy,
-            # These override the defaults of a caller's session: a redirect could send the key to
-            # another host, and the body of an error must be read like any other.
+            # These options override the defaults of a caller's session: a redirect could send the
+            # key to another host, and the body of an error must be read like any other body.
             "allow_redirects": False,
             "raise_for_status": False,
             "auto_decompress": True,
@@ -216,7 +216,7 @@ class Transport:
 
 
 async def _read_up_to(content: aiohttp.StreamReader, limit: int) -> bytes:
-    """Return a body. If the body is longer than ``limit``, return slightly more than ``limit``.
+    """Return a body. If the body exceeds ``limit`` bytes, return slightly more than ``limit``.
 
     aiohttp unpacks a compressed body while it is being read. The event loop runs after each piece,
     because unpacking the whole body would block the loop.
@@ -233,8 +233,8 @@ def _get_proxy(base_url: str) -> URL | None:
     """Return the environment's proxy for the API's host, or ``None``.
 
     aiohttp would look up the proxy for every request, in a thread. Loopback addresses never use a
-    proxy. They may be used without TLS, and a proxy would then send the unencrypted key out of the
-    machine.
+    proxy. The client may use these addresses without TLS, and a proxy would then send the
+    unencrypted key out of the machine.
     """
     url = URL(base_url)
     text = getproxies().get(url.scheme)

@@ -60,5 +60,5 @@ class WalkReport:
 
 
 def next_number() -> int:
-    """Return a new number for a walk or a call. No other one in the process has this number."""
+    """Return a new number for a walk or a call. The number is unique in the process."""
     return next(_numbers)

@@ -66,7 +66,7 @@ class CekatError(Exception):
     def locate(
         self, *, path: str | None = None, cursor: Cursor | None = None, inbox_id: str | None = None
     ) -> Self:
-        """Set those of the given facts that this error does not have yet, and return the error.
+        """Set the given facts that this error does not have yet, and return the error.
 
         Args:
             path: The path of the request.

@@ -8,7 +8,7 @@ __all__ = ["CheckpointError", "ReplacementRefusedError", "TargetBusyError", "Tar
 
 
 class TargetError(CekatError):
-    """The target of an export cannot be written: for example, no such folder, or a full disk.
+    """An export cannot write its target: for example, the folder is missing or the disk is full.
 
     ``__cause__`` is the original error. The checkpoint is kept, so the same call resumes the
     export.

@@ -32,17 +32,17 @@ class APIStatusError(CekatError):
     """The server refused the request, or an error occurred on the server.
 
     Attributes:
-        status: The HTTP status. If the status is 200 and the body says ``"success": false``, the
-            ``status_code`` in the body.
+        status: The HTTP status. If the status is 200 and the body says ``"success": false``, this
+            is the ``status_code`` in the body.
         code: The API's own error code, such as ``VALIDATION_ERROR``. ``None`` if the API sent no
             code.
         details: The API's list of ``{"field": …, "message": …}``, as received. The list is often
             empty.
         body: The body as received, truncated after 2,000 bytes.
         resumes_at: The time (UTC) at which the server accepts requests again, for example after a
-            used-up daily quota. It is set if the pause is longer than ``RateLimit.longest_hold``,
-            ``Timeout.request`` or ``Timeout.deadline`` allows. The client does not retry such an
-            error. Otherwise ``resumes_at`` is ``None``.
+            used-up daily quota. The attribute is set if the pause is longer than
+            ``RateLimit.longest_hold``, ``Timeout.request`` or ``Timeout.deadline`` allows. The
+            client does not retry such an error. Otherwise ``resumes_at`` is ``None``.
     """
 
     resumes_at: datetime | None = None
@@ -87,7 +87,7 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: there is nothing at this path, or the host is not the host of the API."""
+    """404: there is nothing at this path, or the host is not the API's host."""
 
     advice = "check the id, the path, and the base URL (base_url=… or CEKAT_BASE_URL)"
 

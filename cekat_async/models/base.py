@@ -84,7 +84,8 @@ class Record(
 
         Raises:
             DecodeError: The record is malformed: not JSON, not an object, or without a readable id.
-                The error's ``field`` is the place. (Labels and message previews need no id.)
+                The error's ``field`` is the malformed place. (Labels and message previews need no
+                id.)
 
         Examples:
             >>> Conversation.from_json(b'{"id": "c1", "stage_status": "pending"}')
@@ -134,7 +135,7 @@ class Record(
 
 
 class IdentifiedRecord(Record, frozen=True, kw_only=True):
-    """A record with an id. Its hash is the hash of the id.
+    """A record with an id. The record's hash is the hash of its id.
 
     Attributes:
         id: The id, which is text of at least one character.

@@ -78,7 +78,7 @@ class Label(Record, frozen=True, kw_only=True):
 
 
 class MessagePreview(Record, frozen=True, kw_only=True):
-    """The first or the last message of a conversation, as the listing has it.
+    """The first or the last message of a conversation, as the listing shows it.
 
     Attributes:
         message: The text of the message.

@@ -85,7 +85,7 @@ def decode_leniently(text: str) -> Any:
     return JSONDecoder(parse_float=_number, parse_int=_whole_number).decode(text)
 
 
-_EXACT = 2.0**53  # up to here, a float can represent every whole number exactly
+_EXACT = 2.0**53  # up to this number, a float can represent every whole number exactly
 
 
 def _to_text(value: Any) -> Converted:

@@ -161,7 +161,7 @@ def build_malformed(
 
 
 def _get_nested_converter(type_: Any) -> Callable[[Raw], Steps[Converted]] | None:
-    """Return the converter of a field with a record or a list of records, otherwise ``None``."""
+    """Return the converter of a field that contains a record or a list of records, or ``None``."""
     if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
         return partial(_decode_object, get_decoder(type_))
     if get_origin(type_) is tuple:

@@ -49,7 +49,7 @@ def _count_names(records: Iterable[list[tuple[str, Record]]], *, known: bool) ->
 
 
 def _list_parts_with_extra(record: Record) -> list[tuple[str, Record]]:
-    """Return a record, its labels and its message previews, if they have fields in ``extra``.
+    """Return those of a record, its labels and its message previews that have ``extra`` fields.
 
     Each is paired with the prefix for the names of its fields.
     """

@@ -23,7 +23,7 @@ class OpenEnum(StrEnum):
         if not isinstance(value, str):
             return None
         # The member is not added to the class, so that a million different unknown values use no
-        # memory. It compares, hashes and pickles like its string.
+        # memory. The member compares, hashes and pickles like its string.
         member = str.__new__(cls, value)
         member._name_ = value
         member._value_ = value

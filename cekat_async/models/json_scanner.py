@@ -71,7 +71,7 @@ _QUOTE, _OPEN, _CLOSE = ord('"'), frozenset(b"[{"), frozenset(b"]}")
 
 
 def match_end(pattern: re.Pattern[bytes], body: bytes, at: int, window: int = _WINDOW) -> int:
-    """Return the end of a match at ``at``, or ``at`` without a match within ``window`` bytes."""
+    """Return the end of a match at ``at``, or ``at`` if nothing matches within ``window`` bytes."""
     found = pattern.match(body, at, at + window)
     return at if found is None else found.end()
 

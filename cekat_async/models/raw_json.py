@@ -86,7 +86,7 @@ def cut_records(body: bytes) -> list[msgspec.Raw]:
 
     Raises:
         BrokenJSONError: The body is not complete JSON.
-        TooManyRecordsError: :mod:`msgspec` cannot read the body, and it has too many records.
+        TooManyRecordsError: :mod:`msgspec` cannot read the body, and the body has too many records.
     """
     try:
         envelope = ENVELOPE.decode(body)

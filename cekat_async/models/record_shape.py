@@ -2,8 +2,8 @@
 
 Accounts send fields that are not documented, and fields that do not have the documented type. These
 fields are the same on every page of an account. So msgspec decodes a struct that also has these
-fields, and :class:`RecordShape` turns the struct into the record. This takes far less time than
-decoding each field separately.
+fields, and :class:`RecordShape` turns the struct into the record. This conversion takes far less
+time than decoding each field separately.
 
 Three classes have the fields of a record in the same order: the record type, the struct, and a
 class that takes its fields by position. An object of the third class becomes a record when its

@@ -17,7 +17,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 
 def run_steps(steps: Steps[T]) -> T:
-    """Return the result of work in steps, without pauses."""
+    """Run work in steps without pausing, and return its result."""
     while True:
         try:
             next(steps)

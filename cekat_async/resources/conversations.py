@@ -136,17 +136,18 @@ class Conversations:
                 activity was at this time or later. Pass a datetime with a time zone, or a
                 :class:`~datetime.timedelta` to count back from the beginning of the walk. The walk
                 stops at older conversations, so it sends no requests for the rest of the listing.
-                It misses no conversation of the range, and may include up to one page of older
-                conversations.
+                The walk misses no conversation of the range, and may include up to one page of
+                older conversations.
 
                 The client learns the time of the last activity only from the listing's cursors. If
                 the listing turns out to be in another order (for example, by creation), the walk
                 logs a warning, reads the whole listing, and keeps each conversation that may be in
                 the range.
             until: The end of a time range. The listing contains only conversations whose last
-                activity was at this time or earlier. Pass it in the same form as ``since``. It must
-                be later than ``since``. If the server honours constructed cursors (see
-                ``segments``), the walk begins near this time. Otherwise it begins at the front.
+                activity was at this time or earlier. Pass it in the same form as ``since``. The end
+                must be later than ``since``. If the server honours constructed cursors (see
+                ``segments``), the walk begins near this time. Otherwise the walk begins at the
+                front.
             segments: The number of walkers that read the listing at the same time, each in a
                 different part of the listing. Default 1. Use more walkers if one walk is too slow,
                 because each page waits for the previous page. A segment pays off if it has about 20
@@ -211,7 +212,7 @@ class Conversations:
     ) -> Listing[Conversation, ConversationPage]:
         """Return one listing of the conversations of many inboxes, which are read concurrently.
 
-        Without ``segments``, the conversations of each inbox are yielded in their order. Pages of
+        Without ``segments``, the walk yields the conversations of each inbox in order. Pages of
         different inboxes are yielded as they arrive. ``page.inbox_id`` identifies the inbox. At
         most ``2 * concurrency`` pages wait for the caller. Memory, tasks and connections grow with
         ``concurrency``, not with the number of inboxes.
@@ -219,8 +220,8 @@ class Conversations:
         Args:
             inbox_ids: The ids of the inboxes, as text or as :class:`uuid.UUID`. Default ``None``:
                 all inboxes of the account. An inbox whose id is repeated is read only once. The
-                iterable may be asynchronous. Its ids are requested only as they are needed. If you
-                pass an iterator, only one walk can read the listing.
+                iterable may be asynchronous. The walk takes each id only when it needs the id. If
+                you pass an iterator, only one walk can read the listing.
             concurrency: The number of inboxes to read at the same time. Default 8. A number above
                 the client's own ``concurrency`` has no further effect.
             keep_going: True to read the other inboxes to their end if one inbox fails. An error

@@ -68,7 +68,7 @@ class Inboxes:
         page_size: int = 100,
         on_malformed: Callable[[MalformedRecord], object] | None = None,
     ) -> Listing[Inbox, InboxPage]:
-        """Return the listing of all inboxes, each only once. It sends no request until you read it.
+        """Return a listing that yields each inbox once. It sends no request until you read it.
 
         Args:
             page_size: The number of records per request. Default 100.

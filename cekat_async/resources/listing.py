@@ -69,8 +69,8 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     walk. ``break`` ends a walk at any point, even if the listing is still in a variable. To wait
     until the requests of its walks have been cancelled, use ``async with aclosing(listing)``.
 
-    A listing cannot be awaited or pickled. It is not an iterator, but ``aiter(listing)`` returns
-    one.
+    A listing cannot be awaited or pickled. It is not an iterator itself, but ``aiter(listing)``
+    returns one.
 
     Examples:
         >>> listing = cekat.conversations.list()
@@ -127,7 +127,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
     def raw_pages(self: Listing[Conversation, ConversationPage]) -> AsyncGenerator[RawPage, None]:
         """Yield all pages with the records as received, without decoding them.
 
-        This takes half of the CPU time of :meth:`pages`. No record counts as malformed, because
+        This method takes half the CPU time of :meth:`pages`. No record counts as malformed, because
         none is decoded. The method works for listings of conversations, even across inboxes.
 
         Raises:
@@ -281,7 +281,7 @@ class Listing(AsyncIterable[R], Generic[R, P]):
 
 
 class _Walk:
-    """One walk, which another task can end while it waits for a page.
+    """One walk, which another task can end while the walk waits for a page.
 
     Attributes:
         generator: Returns the walk's generator. Returns ``None`` if the caller has dropped the

@@ -10,7 +10,7 @@ __all__ = ["Evidence", "LearnedRate"]
 
 
 class LearnedRate(msgspec.Struct, frozen=True):
-    """A rate that one of the processes that share a budget has learned from the server.
+    """A rate that one process has learned from the server, for all processes with the same budget.
 
     Attributes:
         requests: The number of requests that all processes together may send in any ``per``

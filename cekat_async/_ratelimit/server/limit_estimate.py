@@ -206,7 +206,7 @@ class LimitEstimate:
         self.changes_at = min(doubts, *(one.raises_at for one in self._refused))
 
     def _raise_limits(self, now: float) -> bool:
-        """Raise the limits that refusals lowered and that are due. Return whether any was due."""
+        """Raise each lowered limit whose next rise is due. Return whether any was due."""
         rate = self._get_rate_without_refusals()
         was_due = any(now >= refused.raises_at for refused in self._refused)
         for refused in self._refused:
@@ -218,7 +218,7 @@ class LimitEstimate:
         return min(map(_get_rate, others), default=self._own.rate)
 
     def _get_whole(self) -> list[Terms]:
-        """Return the limits that the server states. Each is for all processes together."""
+        """Return the limits that the server states. Each limit is for all processes together."""
         return [
             Terms(one.limit or 1, one.per or self._length.seconds, "stated")
             for one in self._statements

@@ -1,4 +1,4 @@
-"""Estimates how many requests the server would grant now, and how many others need. Pure."""
+"""Estimates how many requests the server would grant now, and how many other clients need. Pure."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Remaining:
         return remaining + self._count_given_back(now) if server.is_continuous else remaining
 
     def get_time_of_more(self, remaining: float, now: float) -> tuple[float, bool]:
-        """Return when a request is possible again, and whether it is a test of a report."""
+        """Return when a request is possible again, and whether that request tests a report."""
         if self._is_zero_doubtful(now):
             return self._server.received_at + self._per / _PROBES, True
         end = self._server.resets_at
@@ -101,11 +101,11 @@ class Remaining:
         return not self._server.is_continuous and self._server.remaining <= 0
 
     def get_turn_beside_others(self, remaining: float, now: float) -> float:
-        """Return when more requests remain than other clients will need before the next refill."""
+        """Return the time at which more requests remain than others need before the next refill."""
         until = self._server.resets_at
         if self._server.is_continuous:
             if now >= self._sent.began_at + self._per:
-                return -math.inf  # after one window, others get back what they use
+                return -math.inf  # after a window, others' requests are given back
             until = self._sent.next_free(now, self._per)
         return self._others.get_turn(remaining, until, now)
 
@@ -154,7 +154,7 @@ class Remaining:
         self._reliability.distrust_remaining(now, self._per)
 
     def leave_more(self, now: float) -> None:
-        """Leave more to other clients from now on, because they used quota that we needed."""
+        """Leave more for other clients from now on, because they used quota that we needed."""
         self._others.notice(now, self._per)
         self._others.add_caution(self._pace.limit)
 
@@ -170,7 +170,7 @@ class Remaining:
         return max(self._get_refill_rate() * time, min(expired, 1 + self._pace.rate * time))
 
     def _get_refill_rate(self) -> float:
-        """Return how fast a continuous quota refills, after what other clients use."""
+        """Return how fast a continuous quota refills, minus what other clients use."""
         # A full bucket does not show how fast it would refill.
         most, server = self._pace.rate, self._server
         return most if server.is_full else min(server.get_refill_rate(), most)

@@ -37,7 +37,7 @@ _LONG, _SHORT = 64, 8
 # After this many grants in a row despite ``remaining: 0``, that header is ignored.
 _MOST_CONTRADICTIONS = 6
 # A header that proved wrong is ignored for this many windows. The next time, ``remaining: 0`` is
-# ignored for twice as many.
+# ignored for twice as many windows.
 _DISTRUST = 10
 
 
@@ -112,7 +112,7 @@ class ServerQuota:
         return True
 
     def get_refill_rate(self) -> float:
-        """Return the recent refill in requests per second, after what other clients use."""
+        """Return the recent refill in requests per second, minus what other clients use."""
         if len(self._levels) < _SHORT:
             return 0.0
         end, level = self._levels[-1]
@@ -126,13 +126,13 @@ class ServerQuota:
         )
 
     def _is_newer(self, remaining: int, resets_at: float, sent: float, now: float) -> bool:
-        """Whether a report is newer than the newest so far. Replies may arrive out of order."""
+        """Whether a report is newer than all earlier ones. Replies may arrive out of order."""
         if self.is_continuous:
             return sent >= self._sent_at
         if now >= self.resets_at or sent >= self.received_at:
             return True
-        # Both requests were in flight at the same time. In the same window, the smaller report is
-        # newer. Otherwise the report of the later window is newer.
+        # Both requests were in flight at the same time. If both reports are about the same window,
+        # the smaller one is newer. Otherwise the report about the later window is newer.
         drift = resets_at - self.resets_at
         return drift > _TOLERANCE or (drift >= -_TOLERANCE and remaining < self.remaining)
 
@@ -153,7 +153,7 @@ class HeaderReliability:
     """Compares the server's reports with its behavior.
 
     A server may refuse requests although it reports some as left, or grant requests although it
-    reports none as left. Neither must stop the client or cause endless refusals.
+    reports none as left. Neither behavior may stop the client or cause endless refusals.
 
     Attributes:
         trusts_remaining_from: The time until which a large ``remaining`` is ignored.

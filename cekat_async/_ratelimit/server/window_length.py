@@ -1,18 +1,18 @@
 """Estimates the length of the server's window from its replies. Pure.
 
 Many servers state a limit without the length of its window. The client starts with a guess, such as
-a minute. A report can prove that the guess is too long. It shows how many requests the server still
-counts, so all older requests must have left the window. The proof depends on how the server counts,
-and the server does not state this either:
+a minute. A report can prove that the guess is too long. The report shows how many requests the
+server still counts, so all older requests must have left the window. The proof depends on how the
+server counts, and the server does not state this either:
 
 - A *sliding* window is shorter than the age of a request that has left it.
 - A *fixed* window ends when requests leave it. The window is at most as long as the time between
-  two such ends, and as the reset that is stated right after an end.
+  two such ends, and at most as long as the reset that is stated right after an end.
 - A *bucket* is refilled with ``limit`` requests per window.
 
 For each of the three ways to count, :class:`WindowLength` keeps the longest window that is still
-possible. It assumes the longest of these three windows. Other clients reduce ``remaining``, so they
-can hide evidence, but cannot create it.
+possible. The class assumes the longest of these three windows. Other clients reduce ``remaining``,
+so they can hide evidence, but cannot create it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class WindowLength:
         return longest if longest < _CLEARLY * self._guess else self._guess
 
     def lengthen(self, now: float) -> None:
-        """Assume a window that is longer by a tenth, the next time by two tenths, then by four."""
+        """Assume a window that is longer: by a tenth at first, then by two tenths, then by four."""
         self._shortest = self.seconds * (1 + self._excess)
         self._shortest_until = now + _DOUBT * self._guess
         self._excess *= 2
@@ -265,7 +265,7 @@ class _Bucket:
         self.longest = min(self.longest, self._bound)
 
     def ask_for_more(self, report: Report, total: int, *, is_limited: bool) -> None:
-        """Assume a faster refill if the bucket does not run low although we use the whole limit.
+        """Assume a faster refill if the bucket does not run low even though we use the whole limit.
 
         A full bucket does not show how fast it refills. A bucket that is not full shows the whole
         refill.

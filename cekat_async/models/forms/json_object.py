@@ -58,7 +58,7 @@ class JsonObject(msgspec.Struct, frozen=True):
 
         Raises:
             DecodeError: ``data`` is not a dict, contains something that has no JSON form, or is
-                malformed. The error's ``field`` is the place.
+                malformed. The error's ``field`` is the malformed place.
 
         Examples:
             >>> Conversation.from_dict({"id": "c1", "labels": [Label(name="vip")]}).labels
@@ -74,7 +74,7 @@ class JsonObject(msgspec.Struct, frozen=True):
             raw: The JSON.
 
         Raises:
-            DecodeError: The JSON is malformed. The error's ``field`` is the place.
+            DecodeError: The JSON is malformed. The error's ``field`` is the malformed place.
 
         Examples:
             >>> Inbox.from_json('{"id": "i1", "name": "Support"}').name

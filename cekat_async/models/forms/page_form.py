@@ -138,7 +138,7 @@ def _fill(kind: type[msgspec.Struct], page: object) -> msgspec.Struct:
 
 
 def _flatten(struct: msgspec.Struct) -> dict[str, Any]:
-    """Return the attributes of a page that are in a struct."""
+    """Return the attributes of a page from a struct that contains them."""
     found: dict[str, Any] = {}
     for name, value in msgspec.structs.asdict(struct).items():
         found |= _flatten(value) if isinstance(value, msgspec.Struct) else {name: value}

@@ -39,8 +39,8 @@ def build_object_schema(
 ) -> CoreSchema:
     """Return the schema by which pydantic validates, serialises and documents objects of a type.
 
-    Valid values are an instance, and a dict that ``from_dict`` can read. The serialised form is the
-    result of ``to_dict``.
+    Valid values are instances of the type, and dicts that ``from_dict`` can read. The serialised
+    form is the result of ``to_dict``.
 
     Args:
         kind: The type.
@@ -52,8 +52,8 @@ def build_object_schema(
 
     return core_schema.no_info_wrap_validator_function(
         partial(_validate, kind),
-        # This schema only describes the JSON. It does not validate, because a field may have any
-        # type.
+        # This schema only describes the JSON. The schema does not validate, because a field may
+        # have any type.
         _build_fields_schema(fields, handler),
         ref=_name(kind),
         serialization=_build_serialization(kind),
