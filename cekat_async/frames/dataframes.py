@@ -54,7 +54,7 @@ def arrow_batches(
 
     Raises:
         ConfigurationError: An argument is wrong. This error is raised before the iteration begins.
-        MissingExtraError: The extra ``arrow`` is not installed.
+        MissingExtraError: The ``arrow`` extra is not installed.
         CekatError: A request failed, or a record is malformed. This error is raised after a last
             batch, which contains all earlier records.
 
@@ -96,7 +96,7 @@ async def to_arrow(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``arrow`` is not installed.
+        MissingExtraError: The ``arrow`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 
@@ -131,7 +131,7 @@ async def to_polars(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``polars`` is not installed.
+        MissingExtraError: The ``polars`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 
@@ -179,7 +179,7 @@ async def to_pandas(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``pandas`` is not installed.
+        MissingExtraError: The ``pandas`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 

@@ -98,7 +98,7 @@ class DatabaseFileSink(DatabaseSink):
 
     @abstractmethod
     def find_damage(self, opened: Connection) -> str | None:
-        """Read the whole database. Return what is wrong with it, or ``None``."""
+        """Read the whole database, and return a description of its damage, or ``None``."""
 
     def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
         """Return the batches to write into a new database. A subclass may commit between them."""

@@ -166,7 +166,7 @@ class ReplacedSink(ABC):
         return manifest
 
     def interrupt(self) -> None:
-        """If a checksum is being computed, stop that with an exception."""
+        """If a checksum is being computed, stop the computation with an exception."""
         self._interrupted.set()
 
     def check(self) -> None:
@@ -179,7 +179,7 @@ class ReplacedSink(ABC):
         self._lock.release()
 
     def _remove_new(self) -> None:
-        """Remove the new target and its manifest. Ignore errors: an earlier one is raised."""
+        """Remove the new target and its manifest. Ignore errors, to keep an earlier one."""
         for remove in (self.remove_new, self._manifest.remove_new):
             with contextlib.suppress(OSError, TargetError):
                 remove()

@@ -109,10 +109,10 @@ def _format_time(value: datetime | None) -> str:
 
 
 def _encode_rows(rows: list[list[str]]) -> bytes:
-    """Return rows in the same format that the writer of :mod:`csv` would give them.
+    """Return rows as CSV, in the same format as the writer of :mod:`csv`.
 
-    That writer is not used, because no other thread can run while it processes a row. With a record
-    of some megabytes, it would block the event loop for too long.
+    That writer is not used, because no other thread can run while it processes a row. If a record
+    has some megabytes, the writer would block the event loop for too long.
     """
     return "".join([",".join(map(_quote, row)) + "\r\n" for row in rows]).encode()
 
