@@ -47,7 +47,7 @@ class Reporter:
 
     @property
     def console(self) -> Console:
-        """The console for standard error. It is created on first use."""
+        """The console for standard error, which is created on first use."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
 
@@ -103,7 +103,7 @@ class Reporter:
 
 
 class _ReporterHandler(logging.Handler):
-    """Reports the package's log messages. They appear above the moving progress line, if any."""
+    """Reports the package's log messages, above the moving progress line if there is one."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
