@@ -68,7 +68,7 @@ class EditableAccount:
             return self._dataset.record(self._get_number(id_))
 
     def count(self, inbox_id: str | None = None, stage_status: str | None = None) -> int:
-        """Return how many conversations match now. For an unknown inbox or status, it is 0.
+        """Return how many conversations match now: none for an unknown inbox or status.
 
         Args:
             inbox_id: Count only conversations in this inbox. Default: all inboxes.

@@ -38,7 +38,7 @@ _NO_QUOTA: Final = Quota(headers=None)
 
 
 class HandlerOptions(NamedTuple):
-    """The options of a handler. They are the options of the sandbox with the same names."""
+    """The options of a handler, which are also options of the sandbox with the same names."""
 
     api_key: str
     quota: Quota | None
