@@ -45,7 +45,7 @@ class BaseBudget(ABC):
         """Take one request from a budget of ``requests`` in any ``per`` seconds.
 
         Both numbers may change from call to call. If the numbers change, earlier requests still
-        count: those of the last minute, or of the earlier ``per`` seconds if that is longer.
+        count: those of the last minute, or of a longer time if the earlier ``per`` was longer.
 
         Args:
             requests: The maximum number of requests that all processes together may take in any

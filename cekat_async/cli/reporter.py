@@ -136,7 +136,7 @@ def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> No
 def _encode(message: Any) -> str:
     """Return a line of JSON that standard error can encode and any program can parse."""
     line = msgspec.json.encode(_make_readable(message)).decode()
-    # Python would escape characters that the encoding lacks in a way that is not valid JSON.
+    # If the encoding lacks a character, Python would escape it in a way that is not valid JSON.
     return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
 
 

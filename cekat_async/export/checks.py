@@ -151,7 +151,7 @@ def covers_unchanged(base: Filters, wanted: Filters) -> bool:
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
     """Raise unless the unfinished export and the wanted export have the same target and filters.
 
-    Its account is checked later, because that check may need a request.
+    The account is checked later, because that check may need a request.
 
     Raises:
         CheckpointError: The target or the filters differ. The message names both.
@@ -190,7 +190,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
 
 
 def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
-    """Raise if the target contains an export with other filters, which would be replaced.
+    """Raise if the export would replace an export with other filters.
 
     Raises:
         ReplacementRefusedError: The filters differ. The message names both.

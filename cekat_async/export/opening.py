@@ -125,8 +125,7 @@ def open_export(
 ) -> OpenedExport:
     """Open the checkpoint and the target, and decide what the export does.
 
-    This function refuses every export that can be refused without a request, before anything
-    changes.
+    If an export can be refused without a request, this function refuses it before anything changes.
 
     ``wanted`` is the export that the caller wants, described as a full export. ``check`` is passed
     to :class:`ExistingTarget`.
@@ -195,7 +194,7 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
 
 
 def name_target(checkpoint: Path, sink: Sink) -> str:
-    """Return the target's name in a checkpoint. It is the same in every working directory."""
+    """Return the target's name in a checkpoint, which is the same in every working directory."""
     usual = sink.checkpoint
     if usual is None:
         return sink.target

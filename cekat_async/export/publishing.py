@@ -125,9 +125,9 @@ def _read_inbox_id(record: bytes) -> str | None:
 class Publication:
     """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    ``on_compared`` is called with the number of records in each batch of old records that is
-    compared with the fetched records. Later, ``on_batch`` is called with the number of records in
-    each batch that the sink receives.
+    Old records are compared with the fetched records in batches. After each batch, ``on_compared``
+    is called with the number of records in it. Later, ``on_batch`` is called with the number of
+    records in each batch that the sink receives.
 
     Attributes:
         size: The number of records that the sink receives; ``None`` until it is known.

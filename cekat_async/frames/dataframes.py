@@ -47,7 +47,7 @@ def arrow_batches(
         rows: The number of records in each batch except the last. A batch has fewer records if that
             many would take more than 256 MiB. Default 10,000.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -85,7 +85,7 @@ async def to_arrow(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -120,7 +120,7 @@ async def to_polars(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -165,7 +165,7 @@ async def to_pandas(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.

@@ -145,7 +145,7 @@ class EditableAccount:
 
         Args:
             id_: The id of the conversation.
-            agent: The name of the agent. The same name always has the same id. With ``None``, no
+            agent: The name of the agent. An agent's id depends only on the name. With ``None``, no
                 agent handles the conversation, and its status becomes ``pending``.
 
         Raises:

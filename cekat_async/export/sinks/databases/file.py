@@ -123,7 +123,7 @@ class DatabaseFileSink(DatabaseSink):
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
     def open(self) -> None:
-        """Check that an export can be written. This does not create a missing database."""
+        """Check that an export can be written. Do not create a missing database."""
         with translate_os_errors(self.target):
             require_file_place(self.path, self.target)
             with self._lock.acquired():

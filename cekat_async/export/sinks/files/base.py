@@ -56,7 +56,7 @@ class ReplacedSink(ABC):
 
     Args:
         path: The target. If it is a symbolic link, the export replaces the file or folder that the
-            link leads to, and puts its other files next to that file or folder.
+            link leads to, and writes the manifest and all other files next to that.
 
     Attributes:
         path: The path of the target, with symbolic links resolved.

@@ -22,8 +22,8 @@ __all__ = ["CsvSink"]
 
 _BOM = b"\xef\xbb\xbf"
 
-# Spreadsheets run text with these beginnings as a formula. Some ignore blank and invisible
-# characters at the beginning, and Japanese spreadsheets also accept full-width signs.
+# Spreadsheets run text with these beginnings as a formula. Some spreadsheets ignore blank and
+# invisible characters at the beginning, and Japanese spreadsheets also accept full-width signs.
 _INVISIBLE = "[\\s\0-\x20\x7f-\x9f\u200b-\u200f\u2060\ufeff]"
 _is_formula = re.compile(_INVISIBLE + "*[-=+@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]").match
 _needs_quotes = re.compile('[",\r\n]').search
