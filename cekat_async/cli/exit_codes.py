@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     KEY_REFUSED = 3
     NOT_REACHED = 4  # the server sent no response, or none in time
     API_FAILED = 5  # the server responded, but not with what was requested
-    QUOTA_SPENT = 6  # run it again later
+    QUOTA_SPENT = 6  # run the command again later
     TARGET_FAILED = 7
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # the checkpoint is broken, or belongs to another export

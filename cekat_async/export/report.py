@@ -33,7 +33,7 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
             seconds. ``None`` without a rate limit.
         per: The length of the window for ``limit``, in seconds. 0 without a rate limit.
         earned: The number of requests that the limit has allowed since this run began. If the limit
-            changed, each value counts for the time during which it applied.
+            changed, each limit counts for the time during which it applied.
         compared: The number of old conversations in the target that have been compared with the
             fetched conversations. An export that keeps old conversations compares them before it
             writes.
