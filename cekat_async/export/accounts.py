@@ -216,7 +216,7 @@ async def find_inboxes(
 
 
 def _get_business_id(inboxes: Iterable[Inbox]) -> str:
-    """Return the business that all inboxes name, or an empty text if they name none or several."""
+    """Return the business that the inboxes name, or an empty text if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 
