@@ -5,8 +5,8 @@
 ...     print(answer.wait)  # 0.0: taken. Otherwise take again after this many seconds.
 
 A budget counts the requests of all processes in a store that all of them can reach. No window ever
-contains more requests than the given limit. If one process learns from the server which rate it
-grants, or until when to pause, the budget passes this on to the other processes.
+contains more requests than the given limit. If the server reports a rate or a pause to one process,
+the budget passes this on to the other processes.
 """
 
 from cekat_async.budgets.file import FileBudget

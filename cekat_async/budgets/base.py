@@ -45,7 +45,7 @@ class BaseBudget(ABC):
         """Take one request from a budget of ``requests`` in any ``per`` seconds.
 
         Both numbers may change from call to call. If the numbers change, earlier requests still
-        count: those of the last minute, or of the earlier ``per`` seconds if that is longer.
+        count: those of the last minute, or of a longer time if the earlier ``per`` was longer.
 
         Args:
             requests: The maximum number of requests that all processes together may take in any
@@ -61,8 +61,8 @@ class BaseBudget(ABC):
             learned last, and the remaining time of a pause.
 
         Raises:
-            TimeoutError: The store did not reply in time. The request may be counted even so, and
-                also if the take is cancelled. So the processes may send fewer requests than
+            TimeoutError: The store did not reply in time. After a timeout or a cancellation, the
+                request may have been counted anyway. So the processes may send fewer requests than
                 allowed, but never more.
             OSError: The store cannot be used, or it may have lost earlier requests. In the second
                 case, the error is raised once, and the next take starts a new count.

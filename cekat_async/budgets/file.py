@@ -41,8 +41,8 @@ class FileBudget(BaseBudget):
             several machines share, because locks and clocks are not reliable there.
         name: The name of the budget. All processes with the same name and file share it. Default
             ``"cekat"``.
-        timeout: The seconds after which a take gives up. They include the wait for other tasks and
-            processes. Default 2.
+        timeout: The seconds after which a take gives up. This time includes the wait for other
+            tasks and processes. Default 2.
 
     Raises:
         ConfigurationError: An argument is wrong, or the ``file`` extra is not installed.

@@ -1,4 +1,4 @@
-"""The log of a budget in a SQLite file, which pyrate-limiter counts. The functions block."""
+"""The log of a budget in a SQLite file. pyrate-limiter counts the requests. The functions block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["FileLog"]
 
 
 class FileLog:
-    """The requests of one budget, in one table."""
+    """The requests of one budget, which are in one table of a SQLite file."""
 
     def __init__(self, path: str, name: str, timeout: float) -> None:
         self._path = path
@@ -69,8 +69,8 @@ class FileLog:
                 # Do not wait for the disk, because the writes survive even if the process is
                 # killed.
                 opened.execute("PRAGMA synchronous = OFF")
-                # pyrate-limiter counts, then writes. Lock the file before both, so that no other
-                # process writes in between.
+                # pyrate-limiter counts, then writes. Lock the file before it counts, so that no
+                # other process writes in between.
                 opened.execute("BEGIN IMMEDIATE")
                 yield opened
                 opened.commit()

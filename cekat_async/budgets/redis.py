@@ -33,8 +33,8 @@ class RedisBudget(BaseBudget):
             shown. Default: ``redis://127.0.0.1:6379/0``.
         name: The name of the budget. All processes with the same name, server and database share
             it. Default ``"cekat"``.
-        timeout: The seconds after which a take gives up. They include connecting and the wait for
-            other tasks. Default 2.
+        timeout: The seconds after which a take gives up. This time includes connecting and the wait
+            for other tasks. Default 2.
 
     Raises:
         ConfigurationError: An argument is wrong, or the ``redis`` extra is not installed.

@@ -147,8 +147,8 @@ def _build_pool(url: object) -> ConnectionPool:
         try:
             pool = ConnectionPool.from_url(
                 url,
-                # Only one connection is in use at a time. But do not limit their number: a
-                # cancellation may lose a connection, which would still count.
+                # Only one connection is in use at a time. Even so, do not limit the number of
+                # connections: a cancellation may lose one, which would still count.
                 max_connections=2**31,
                 # Retry once immediately, because servers close idle connections. If the retry
                 # counts a request twice, the only effect is that the client sends fewer requests.

@@ -59,8 +59,8 @@ def find_key_source(option: str | None, settings: Settings, *, is_profile_typed:
 
     Args:
         option: The file from ``--api-key-file``. It overrides everything else.
-        settings: The settings. The environment overrides them, unless the user typed the profile:
-            in that case, the key in the environment may belong to another account.
+        settings: The settings. The environment overrides them, unless the user typed the profile,
+            because the key in the environment may belong to another account.
         is_profile_typed: Whether the user chose the profile on the command line.
 
     Raises:

@@ -18,7 +18,7 @@ __all__ = ["ExitCode", "format_error", "get_error_fields", "get_exit_code", "rep
 
 
 class ExitCode(IntEnum):
-    """The exit codes of ``cekat``. A scheduler can act on them."""
+    """The exit codes of ``cekat``, which a scheduler can act on."""
 
     DONE = 0
     FAULT = 1  # a bug in cekat: please report the traceback
@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
     KEY_REFUSED = 3
     NOT_REACHED = 4  # the server sent no response, or none in time
     API_FAILED = 5  # the server responded, but not with what was requested
-    QUOTA_SPENT = 6  # run it again later
+    QUOTA_SPENT = 6  # run the command again later
     TARGET_FAILED = 7
     MISSING_EXTRA = 8
     CHECKPOINT_REFUSED = 9  # the checkpoint is broken, or belongs to another export
@@ -59,7 +59,7 @@ _TLS_ADVICE = (
     "Client certificates work only in Python"
 )
 
-# Advice for users of the command line. It replaces the error's own advice.
+# Advice for users of the command line, which replaces the error's own advice.
 _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.InboxesFailedError, "to resume, run the same command again"),
     (errors.AuthenticationError, "check the key in {key_source}"),
@@ -76,7 +76,7 @@ _ADVICE: Sequence[tuple[type[errors.CekatError], str]] = (
     (errors.DeadlineExceededError, "try again later"),
 )
 
-# The options for Python arguments whose option is not just the name with two hyphens.
+# The options for those Python arguments whose names differ from their options.
 _TYPED: Mapping[str, str] = {"checkpoint": "--checkpoint FILE", "incremental": "--full"}
 
 

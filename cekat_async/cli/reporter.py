@@ -47,7 +47,7 @@ class Reporter:
 
     @property
     def console(self) -> Console:
-        """The console for standard error. It is created on first use."""
+        """The console for standard error, which is created on first use."""
         if self._console is None:
             from rich.console import Console  # noqa: PLC0415 - slow, and --help does not need it
 
@@ -103,7 +103,7 @@ class Reporter:
 
 
 class _ReporterHandler(logging.Handler):
-    """Reports the package's log messages. They appear above the moving progress line, if any."""
+    """Reports the package's log messages, above the moving progress line if there is one."""
 
     def __init__(self, reporter: Reporter) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ def _write_json(text: str, event: str, level: str, fields: dict[str, Any]) -> No
 def _encode(message: Any) -> str:
     """Return a line of JSON that standard error can encode and any program can parse."""
     line = msgspec.json.encode(_make_readable(message)).decode()
-    # Python would escape characters that the encoding lacks in a way that is not valid JSON.
+    # If the encoding lacks a character, Python would escape it in a way that is not valid JSON.
     return line if sys.stderr.encoding.lower() in _UTF_8 else json.dumps(json.loads(line))
 
 

@@ -57,7 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
     profile: str | None = None
     values: dict[str, Any] = {}  # the values of options, by option name with underscores
-    has_own_key: bool = False  # the profile itself, not the defaults, names its key's place
+    has_own_key: bool = False  # the profile, not the file's defaults, says where its key is
     is_found_here: bool = False  # the file was found in the current folder, without --config
 
 
@@ -110,7 +110,7 @@ def describe_settings(context: click.Context) -> str:
 
 
 def load_settings(context: click.Context, param: click.Parameter, value: str | None) -> None:
-    """Read the settings when the file and the profile are known, before click processes others."""
+    """Read the settings once the file and the profile are known, before other options."""
     choice: dict[str, str | None] = context.meta.setdefault(_META_CHOICE, {})
     choice[str(param.name)] = value
     if len(choice) < len(_CHOICE):
@@ -179,7 +179,7 @@ def _make_list(value: Any) -> Any:
 
 
 class _Kind(NamedTuple):
-    """A kind of values for settings.
+    """A kind of setting: the values that it accepts, and their conversion.
 
     Attributes:
         wanted: A description of valid values, for error messages.

@@ -151,7 +151,8 @@ def optional_stderr() -> Generator[None, None, None]:
 class _OptionalStream(io.TextIOBase):
     """A text stream that drops everything after its first failed write.
 
-    So a full disk, a closed terminal, or a ``head`` that has exited does not end the job.
+    Because of this, a full disk, a closed terminal, or a ``head`` that has exited does not end the
+    job.
     """
 
     def __init__(self, stream: TextIO | None) -> None:

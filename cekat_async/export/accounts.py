@@ -62,7 +62,7 @@ class Identity(msgspec.Struct, frozen=True):
         return cls(record.key_fingerprint or record.account, record.business_id)
 
     def is_same(self, other: Identity) -> bool | None:
-        """Return whether both identities are of the same account; ``None`` if this is uncertain.
+        """Return whether both identities belong to the same account; ``None`` if this is uncertain.
 
         The same key always means the same account. If the keys differ, the businesses are compared,
         provided that both are known.
@@ -74,7 +74,7 @@ class Identity(msgspec.Struct, frozen=True):
         return None
 
     def describe_difference(self, other: Identity) -> str:
-        """Return which part of two different fingerprints differs."""
+        """Return a text that says which part of the two fingerprints differs."""
         hashes = {one.key.rpartition("#")[2] for one in (self, other)}
         return "the hosts differ" if len(hashes) == 1 else "the keys differ"
 
@@ -86,8 +86,8 @@ class _AccountRecord(NamedTuple):
         identity: The recorded account.
         find: A blocking function that returns a true value if the checkpoint or the target contains
             a conversation with one of the given ids.
-        make_error: A function that takes the reason and returns the error to raise if the account
-            is another one.
+        make_error: A function that takes the reason and returns the error to raise if the accounts
+            differ.
     """
 
     identity: Identity
@@ -107,8 +107,8 @@ async def prepare_export(
 ) -> Job:
     """Store the job in the checkpoint, with its account, and return the job.
 
-    The business of the account is requested only if it has not been recorded yet, and only if
-    ``is_comparable`` is true: a later export can then compare it.
+    The function requests the business of the account only if it has not been recorded yet, and if a
+    later export can compare it (``is_comparable``).
 
     Raises:
         CekatError: The checkpoint or the target belongs to another account, or a request failed.
@@ -167,7 +167,7 @@ def _require_known(
 ) -> None:
     """Raise unless the ids prove that each doubtful record belongs to the client's account."""
     for record in doubtful:
-        # Finding one of the ids in another record of the same account is enough proof.
+        # One of the ids may also be in another record of the same account, which is enough proof.
         same = (one for one in records if one.identity.is_same(record.identity))
         if not any(one.find(ids) for one in same):
             raise record.make_error("none of the newest conversations is in it")
@@ -177,7 +177,7 @@ def _put_job(
     checkpoint: Checkpoint, opened: OpenedExport, job: Job, positions: dict[str | None, Position]
 ) -> None:
     if not opened.resumes:
-        if opened.found:  # this export fetches at least the conversations of the found one
+        if opened.found:  # this export fetches at least the same conversations
             checkpoint.open(restart=True)
         checkpoint.begin(job, positions)
     elif job != opened.job:
@@ -216,7 +216,7 @@ async def find_inboxes(
 
 
 def _get_business_id(inboxes: Iterable[Inbox]) -> str:
-    """Return the only business that the inboxes name. Empty if they name none or several."""
+    """Return the business that the inboxes name, or an empty text if they name none or several."""
     named = {inbox.business_id for inbox in inboxes if inbox.business_id}
     return named.pop() if len(named) == 1 else ""
 

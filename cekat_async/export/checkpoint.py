@@ -44,7 +44,7 @@ _STEPS_BETWEEN_LOOKS = 100_000
 # SQLite before version 3.32 allows at most 999 values in a statement. Each name needs two values.
 _NAMES_AT_ONCE = 400
 _NONE = (math.inf,)  # sorts after every index
-_ALL = ""  # the key for the listing of all conversations, used like an inbox id
+_ALL = ""  # stands for the listing of all conversations, in place of an inbox id
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,7 +198,7 @@ class Checkpoint:
         self._has_pages |= bool(pages)
 
     def find_repeats(self) -> int:
-        """Find all records of which the checkpoint has a later version, and return their number."""
+        """Find all records that have a later version in the checkpoint, and return their number."""
         with self._file.reading() as database:
             get_value = self._file.get_value
             stored = get_value("SELECT coalesce(sum(records), 0) FROM partitions")
@@ -232,7 +232,7 @@ class Checkpoint:
                 raise sqlite3.DatabaseError("a page is missing")
 
     def _select(self, statement: str) -> sqlite3.Cursor:
-        """Return the rows of a statement. They can be read until the checkpoint closes."""
+        """Return the rows of a statement, which can be read until the checkpoint closes."""
         with self._file.reading() as database:
             return self._cursors.enter_context(closing(database.execute(statement)))
 
@@ -252,7 +252,7 @@ class Checkpoint:
             return {key for (key,) in rows}
 
     def interrupt(self) -> None:
-        """End the running statement with an error. This may be called in another thread."""
+        """End the running statement with an error. Another thread may call this method."""
         self._file.interrupt()
 
     def close(self, *, done: bool = False) -> None:

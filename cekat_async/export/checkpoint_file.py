@@ -73,9 +73,9 @@ class CheckpointFile:
         self._database = sqlite3.connect(
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
-        # A page of conversations has about 100 kB. With SQLite's default page size, writing it
-        # would take 25 system calls, and so would reading it. A file that is not empty keeps its
-        # page size.
+        # A page of conversations has about 100 kB. With SQLite's default page size, reading or
+        # writing such a page would take 25 system calls. A file that is not empty keeps its page
+        # size.
         self._database.execute("PRAGMA page_size = 16384")
         self._database.execute("PRAGMA synchronous = FULL")
         # In this mode, SQLite keeps its lock until the file is closed.
@@ -127,8 +127,8 @@ class CheckpointFile:
 
     def _keep_journal(self) -> None:
         """Keep the journal file between writes."""
-        # This is done only in a checkpoint: another program's database would store the setting,
-        # too.
+        # Do this only in a checkpoint, because the setting would also stay in another program's
+        # database.
         self._get_database().execute("PRAGMA journal_mode = TRUNCATE")
 
     def mark(self) -> None:

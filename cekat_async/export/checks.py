@@ -114,13 +114,13 @@ def _write_bound(name: str, bound: Bound | str | None) -> str | None:
 
 
 def is_same_selection(one: Filters, other: Filters) -> bool:
-    """Return whether two filters select the same conversations, in whatever order of inboxes."""
+    """Return whether two filters select the same conversations. Ignore the order of inboxes."""
     return _selection(one) == _selection(other)
 
 
 def _selection(filters: Filters) -> tuple[object, ...]:
-    # Compare the bounds as they were typed: `3d` is a different moment every night, but the same
-    # filter.
+    # Compare the bounds as they were typed: `3d` means a different time every night, but is the
+    # same filter.
     bounds = filters.since, filters.until
     return frozenset(filters.inbox_ids), filters.by_inbox, filters.stage_status, *bounds
 
@@ -128,7 +128,7 @@ def _selection(filters: Filters) -> tuple[object, ...]:
 def start_positions(
     inbox_ids: Iterable[str | None], base: Manifest | None
 ) -> dict[str | None, Position]:
-    """Return where each walk starts: at the end of the earlier export's walk, if there was one."""
+    """Return the start of each walk: the end of the earlier export's walk, if there was one."""
     partitions = base.partitions if base else ()
     known = {one.inbox_id: one.position for one in partitions if one.error is None}
     return {
@@ -138,9 +138,9 @@ def start_positions(
 
 
 def covers_unchanged(base: Filters, wanted: Filters) -> bool:
-    """Return whether an earlier export has all unchanged conversations that are wanted now.
+    """Return whether an earlier export has all wanted conversations that have not changed since.
 
-    The bounds of both exports were typed in the same way, but they may mean other moments now.
+    The bounds of both exports are the same texts, but a text such as ``3d`` means a later time now.
     """
     if wanted.until_time is not None:
         return False  # a later `until` includes more conversations, even if they have not changed
@@ -151,7 +151,7 @@ def covers_unchanged(base: Filters, wanted: Filters) -> bool:
 def require_same_export(found: Job, wanted: Job, where: object) -> None:
     """Raise unless the unfinished export and the wanted export have the same target and filters.
 
-    Its account is checked later, because that check may need a request.
+    The account is checked later, because that check may need a request.
 
     Raises:
         CheckpointError: The target or the filters differ. The message names both.
@@ -190,7 +190,7 @@ def require_same_filters(base: Manifest, filters: Filters) -> None:
 
 
 def require_replaceable(existing: ExistingTarget, filters: Filters) -> None:
-    """Raise if the target contains an export with other filters, which would be replaced.
+    """Raise if the export would replace an export with other filters.
 
     Raises:
         ReplacementRefusedError: The filters differ. The message names both.

@@ -45,7 +45,7 @@ class ExistingTarget:
 
     @cached_property
     def is_unchanged(self) -> bool:
-        """Whether the target is as the last export left it. The first call reads all of it."""
+        """Whether the target is unchanged since the last export. The first call reads all of it."""
         if self.last is None:
             return False
         try:

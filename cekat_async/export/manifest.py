@@ -96,16 +96,15 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
             counts twice.
         malformed_records: The number of records that are not JSON, are not an object, or have no
             readable id.
-        unknown_fields: The fields that this version does not know: the number of records that had
-            each, by name.
-        mistyped_fields: The fields whose values did not have the documented type: the number of
-            such records, by field name. The column ``extra`` of a table contains the original
-            values.
+        unknown_fields: The number of records with each field that this version does not know, by
+            field name.
+        mistyped_fields: The number of records in which a field did not have the documented type, by
+            field name. The column ``extra`` of a table contains the original values.
         requests: The number of requests that were sent, including retries.
         retries: The number of these requests that were retries.
         refused: The number of these requests that the server refused because of the quota (429).
         seconds: The duration in seconds.
-        waited: The part of this duration, in seconds, in which all requests waited for the quota.
+        waited: The part of ``seconds`` during which all requests waited for the quota.
     """
 
     runs: int = 0

@@ -33,7 +33,7 @@ __all__ = ["OpenedExport", "name_target", "open_export"]
 
 
 class OpenedExport(NamedTuple):
-    """An export that may begin, unless it turns out to be of another account.
+    """An export that may begin, unless its checkpoint or target belongs to another account.
 
     Attributes:
         wanted: The export that the caller wants.
@@ -51,7 +51,7 @@ class OpenedExport(NamedTuple):
 
     @property
     def resumes(self) -> bool:
-        """Whether the unfinished export is resumed. Otherwise, the wanted export starts over."""
+        """Whether the unfinished export is resumed. If not, the wanted export starts over."""
         return self.found is not None and self.found is self.job
 
     @property
@@ -125,11 +125,10 @@ def open_export(
 ) -> OpenedExport:
     """Open the checkpoint and the target, and decide what the export does.
 
-    This function refuses every export that can be refused without a request, before anything
-    changes.
+    If an export can be refused without a request, this function refuses it before anything changes.
 
-    ``wanted`` is the export that the caller wants, in the form of a full export. ``check`` is
-    passed to :class:`ExistingTarget`.
+    ``wanted`` is the export that the caller wants, described as a full export. ``check`` is passed
+    to :class:`ExistingTarget`.
 
     Raises:
         CekatError: The export is refused.
@@ -195,7 +194,7 @@ def _may_be_replaced(existing: ExistingTarget, last: Manifest, wanted: Job, poli
 
 
 def name_target(checkpoint: Path, sink: Sink) -> str:
-    """Return the target's name in a checkpoint. It is the same in every working directory."""
+    """Return the target's name in a checkpoint, which is the same in every working directory."""
     usual = sink.checkpoint
     if usual is None:
         return sink.target

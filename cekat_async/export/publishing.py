@@ -55,9 +55,9 @@ class MergedRecords(FetchedRecords):
 
     A fetched record replaces the old record with the same id. The target does not keep old records
     of inboxes in ``walked``. These inboxes were walked to the end, so a record that was not fetched
-    again no longer exists. Old records are read twice. The first time, they are counted, and
-    ``on_compared`` is called with the number of records in each batch. The second time, they are
-    yielded, and ``on_batch`` is called with 0 whenever a batch has been read.
+    again no longer exists. Old records are read twice. The first pass counts them, and calls
+    ``on_compared`` with the number of records in each batch. The second pass yields them, and calls
+    ``on_batch`` with 0 whenever a batch has been read.
 
     Attributes:
         counts: The number of old records that are kept, by inbox id. Records without a readable
@@ -125,9 +125,9 @@ def _read_inbox_id(record: bytes) -> str | None:
 class Publication:
     """Writes a finished checkpoint to a sink, if the policy allows it.
 
-    ``on_compared`` is called with the number of records in each batch of old records that is
-    compared with the fetched records. Later, ``on_batch`` is called with the number of records in
-    each batch that the sink receives.
+    Old records are compared with the fetched records in batches. After each batch, ``on_compared``
+    is called with the number of records in it. Later, ``on_batch`` is called with the number of
+    records in each batch that the sink receives.
 
     Attributes:
         size: The number of records that the sink receives; ``None`` until it is known.

@@ -33,7 +33,7 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
             seconds. ``None`` without a rate limit.
         per: The length of the window for ``limit``, in seconds. 0 without a rate limit.
         earned: The number of requests that the limit has allowed since this run began. If the limit
-            changed, each value counts for the time during which it applied.
+            changed, each limit counts for the time during which it applied.
         compared: The number of old conversations in the target that have been compared with the
             fetched conversations. An export that keeps old conversations compares them before it
             writes.
@@ -70,8 +70,8 @@ class ExportProgress(Counts, frozen=True, kw_only=True):
     def quota_share(self) -> float | None:
         """The fraction of the allowed requests that this run has sent, from 0 to 1.
 
-        ``None`` without a rate limit. The fraction never exceeds 1, even if the client sends faster
-        than its pace because the server reports that enough of the quota is left.
+        ``None`` without a rate limit. A client may send faster than its pace if the server reports
+        that enough of the quota is left, but the fraction never exceeds 1.
         """
         if self.limit is None:
             return None

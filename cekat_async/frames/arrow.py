@@ -101,8 +101,7 @@ class ArrowBuilder:
     def _build_column(
         self, type_: Any, build: Callable[[Sequence[Any]], Any], values: Sequence[Any]
     ) -> Any:
-        # This shortcut is worth having because some columns are empty for all records of an
-        # account.
+        # This shortcut saves time, because some columns are empty for all records of an account.
         if not any(values) and values.count(None) == len(values):
             return self.pyarrow.nulls(len(values), type_)
         return build(values)

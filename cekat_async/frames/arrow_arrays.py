@@ -138,7 +138,7 @@ def fill(values: Sequence[T | None], empty: T) -> tuple[Sequence[T], bytes | Non
 
 
 def pack_bits(bits: bytes) -> bytes:
-    """Return a bitmap for bytes that are 0 or 1. The first becomes the first byte's lowest bit."""
+    """Return a bitmap for bytes that are 0 or 1. The lowest bit of each byte is the first."""
     # Parsing a text of binary digits takes linear time.
     number = int(bits[::-1].translate(_DIGITS), 2)
     return number.to_bytes((len(bits) + 7) // 8, "little")

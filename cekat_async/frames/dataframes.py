@@ -47,14 +47,14 @@ def arrow_batches(
         rows: The number of records in each batch except the last. A batch has fewer records if that
             many would take more than 256 MiB. Default 10,000.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
 
     Raises:
         ConfigurationError: An argument is wrong. This error is raised before the iteration begins.
-        MissingExtraError: The extra ``arrow`` is not installed.
+        MissingExtraError: The ``arrow`` extra is not installed.
         CekatError: A request failed, or a record is malformed. This error is raised after a last
             batch, which contains all earlier records.
 
@@ -85,7 +85,7 @@ async def to_arrow(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -96,7 +96,7 @@ async def to_arrow(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``arrow`` is not installed.
+        MissingExtraError: The ``arrow`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 
@@ -120,7 +120,7 @@ async def to_polars(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -131,7 +131,7 @@ async def to_polars(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``polars`` is not installed.
+        MissingExtraError: The ``polars`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 
@@ -165,7 +165,7 @@ async def to_pandas(
     Args:
         listing: The listing, such as ``client.conversations.list()``.
         columns: The names of the columns that you need, in the order you want. Default: all. A
-            table without ``raw``, the exact JSON of each record, takes half of the memory.
+            table without ``raw``, the exact JSON of each record, takes half the memory.
         timezone: The time zone of all times: an IANA name, a ``ZoneInfo``, or a fixed offset of
             whole hours. The moments stay the same, but hours, days and printed times are local.
             Default: UTC.
@@ -179,7 +179,7 @@ async def to_pandas(
 
     Raises:
         ConfigurationError: An argument is wrong.
-        MissingExtraError: The extra ``pandas`` is not installed.
+        MissingExtraError: The ``pandas`` extra is not installed.
         CekatError: A request failed, or a record is malformed and the listing has no
             ``on_malformed``. To keep the records before the error, use :func:`arrow_batches`.
 

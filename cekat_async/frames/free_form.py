@@ -67,7 +67,7 @@ def _decode(chunk: Any) -> Iterable[Any]:
 
 
 class _Shape:
-    """The kinds of values that occur at one place in the records, with the shapes below it."""
+    """The kinds of values at one place in the records, and the shapes of the values inside them."""
 
     def __init__(self, level: int = 0) -> None:
         self._level = level

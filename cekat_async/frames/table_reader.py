@@ -103,7 +103,7 @@ class TableReader:
         return ArrowBuilder(arrays, self._columns, self._timezone)
 
     async def _build_parts(self, builder: ArrowBuilder, rows: int) -> AsyncGenerator[Any, None]:
-        """Yield record batches of whole pages. Each has at least ``rows`` rows, or many bytes.
+        """Yield record batches of whole pages, each with at least ``rows`` rows or many bytes.
 
         The last batch may be smaller. If a request fails, all earlier records are yielded before
         the error is raised.

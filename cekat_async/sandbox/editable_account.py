@@ -68,7 +68,7 @@ class EditableAccount:
             return self._dataset.record(self._get_number(id_))
 
     def count(self, inbox_id: str | None = None, stage_status: str | None = None) -> int:
-        """Return how many conversations match now. For an unknown inbox or status, it is 0.
+        """Return how many conversations match now: none for an unknown inbox or status.
 
         Args:
             inbox_id: Count only conversations in this inbox. Default: all inboxes.
@@ -145,7 +145,7 @@ class EditableAccount:
 
         Args:
             id_: The id of the conversation.
-            agent: The name of the agent. The same name always has the same id. With ``None``, no
+            agent: The name of the agent. An agent's id depends only on the name. With ``None``, no
                 agent handles the conversation, and its status becomes ``pending``.
 
         Raises:

@@ -48,11 +48,11 @@ class Quota(msgspec.Struct, frozen=True):
         requests: The number of requests granted per window, or the number of tokens that a bucket
             gains in ``per`` seconds. Default 300.
         per: The length of the window in seconds. Default 60.
-        window: The kind of window. With ``"fixed"``, the default, a window starts at ``phase``, and
-            then another every ``per`` seconds, on the event loop's clock. With ``"first_hit"``, a
-            window starts with the first request after the last window. ``"sliding"`` grants at most
-            ``requests`` in any ``per`` seconds. ``"bucket"`` is a bucket of ``burst`` tokens that
-            refills evenly.
+        window: The kind of window. With ``"fixed"``, the default, one window starts at ``phase`` on
+            the event loop's clock, and then a new window starts every ``per`` seconds. With
+            ``"first_hit"``, a window starts with the first request after the last window.
+            ``"sliding"`` grants at most ``requests`` in any ``per`` seconds. ``"bucket"`` is a
+            bucket of ``burst`` tokens that refills evenly.
         headers: The rate-limit headers of each reply. ``"x-ratelimit"``, the default, sends
             ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit"`` sends
             ``RateLimit-Limit``, ``-Remaining`` and ``-Reset``. ``"ratelimit-combined"`` sends
@@ -141,13 +141,14 @@ class Dialect(msgspec.Struct, frozen=True):
             the number of conversations, divided by ``tie``. In ``"bursty"`` and ``"recent"``, the
             timestamps depend on the number of conversations.
         made_up_cursors: The reaction to a cursor that the server never sent in exactly this form.
-            ``"honour"``, the default, continues from that place, even between two conversations.
-            ``"ignore"`` returns the first page. ``"reject"`` replies with a 400. For the last two,
-            the server remembers every cursor that it sends, so its memory use grows with the number
-            of pages, and it does not know the cursors of another sandbox. ``"by_id"`` continues
-            from the current position of the conversation ``cursor_id``, ignores ``cursor_ts``, and
-            replies to an unknown id with a 400. Cursors that the server did send work in all four
-            dialects, except with ``"by_id"`` after their conversation was deleted.
+            ``"honour"``, the default, continues from the place in the cursor, even between two
+            conversations. ``"ignore"`` returns the first page. ``"reject"`` replies with a 400. For
+            these two, the server remembers every cursor that it sends, so its memory use grows with
+            the number of pages, and it does not know the cursors of another sandbox. ``"by_id"``
+            continues from the current position of the conversation ``cursor_id``, ignores
+            ``cursor_ts``, and replies to an unknown id with a 400. All four dialects accept every
+            cursor that the server did send. The only exception is ``"by_id"`` after the
+            conversation of a cursor was deleted.
         endless: The pages that a broken server sends without end after the last page of a listing,
             each with a new cursor: empty pages (``"empty"``), the first page repeatedly
             (``"repeat"``), or all pages from first to last repeatedly (``"cycle"``). ``end`` then

@@ -175,7 +175,7 @@ class Sandbox(EditableAccount, LoopbackServer):
             self._handler.exhaust_day(-math.inf)
 
     def take(self, requests: int) -> int:
-        """Use up some of the quota, like other clients on the same address, and return how much.
+        """Take requests from the quota, as other clients do, and return how many were granted.
 
         Args:
             requests: The number of requests to take.
@@ -198,7 +198,7 @@ class Sandbox(EditableAccount, LoopbackServer):
         Listings without ``inbox_id`` still contain their conversations.
 
         Args:
-            *inbox_ids: The ids of the inboxes. If you pass none, all inboxes are allowed again.
+            *inbox_ids: The ids of the inboxes. If you pass no id, all inboxes are allowed again.
 
         Examples:
             >>> sandbox.forbid(sandbox.inbox_ids[0])

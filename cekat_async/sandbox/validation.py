@@ -1,4 +1,4 @@
-"""Functions that check options. Each raises ``ValueError`` for an invalid value."""
+"""Functions that check options, and raise ``ValueError`` for an invalid value."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def build_request_attributes(method: str, url: str, path: str) -> Mapping[str, s
 
 
 def select_server(attributes: Mapping[str, str | int]) -> dict[str, str | int]:
-    """Return the attributes of a request that measurements of the client have, too."""
+    """Return those attributes of a request that the client's measurements also have."""
     return {
         name: attributes[name] for name in (_ADDRESS, _PORT, URL_TEMPLATE) if name in attributes
     }

@@ -40,7 +40,7 @@ __all__ = ["ClientRecorder"]
 class ClientRecorder:
     """Records the events of clients.
 
-    It ignores walks and calls that began while nothing was recorded.
+    The recorder ignores walks and calls that began while nothing was recorded.
 
     Args:
         tracer: The tracer that starts the spans.

@@ -24,7 +24,7 @@ ExportStep: TypeAlias = Literal["collect", "publish"]
 
 
 class ExportBegun(HookEvent, frozen=True, kw_only=True):
-    """An export has begun. All walks that begin in its task before it ends belong to it.
+    """An export has begun. It includes all walks that begin in its task until it ends.
 
     Attributes:
         export: The number of the export, which is unique in the process.
@@ -45,7 +45,7 @@ class ExportEnded(HookEvent, frozen=True, kw_only=True):
         seconds: The time since the export began.
         conversations: The number of different conversations that the export fetched. 0 after an
             error.
-        error: The class name of the exception that ended it. ``None`` if none did.
+        error: The class name of the exception that ended it. ``None`` if there was none.
     """
 
     export: int
@@ -75,7 +75,7 @@ class ExportStepEnded(HookEvent, frozen=True, kw_only=True):
         records: The number of records that the step stored in the checkpoint, or wrote to the
             target, in this run.
         seconds: The time since the step began.
-        error: The class name of the exception that ended it. ``None`` if none did.
+        error: The class name of the exception that ended it. ``None`` if there was none.
     """
 
     export: int

@@ -49,9 +49,9 @@ class OpenTelemetry:
 
     Several clients may share one hook. A client has spans named ``listing`` and ``page``, and a
     span for each attempt. An export has spans named ``export``, ``collect`` and ``publish``. The
-    outermost of these spans is a child of the span that is current when it begins. Spans and
-    metrics contain no key, cursor, query, body or message. The hook does nothing as long as neither
-    provider records anything, for example if OpenTelemetry's SDK is not installed.
+    outermost of these spans becomes a child of the current span. Spans and metrics contain no key,
+    cursor, query, body or message. The hook does nothing as long as neither provider records
+    anything, for example if OpenTelemetry's SDK is not installed.
 
     Args:
         tracer_provider: The provider that receives the spans. Default: the global provider.

@@ -1,4 +1,4 @@
-"""The measurements of a client and its exports. They are recorded when an event happens."""
+"""The measurements of a client and its exports, recorded when an event happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open spans of exports, listings, pages and attempts. None of them is made current."""
+"""The open spans of exports, listings, pages and attempts. No span is made current."""
 
 from __future__ import annotations
 

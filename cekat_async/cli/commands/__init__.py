@@ -1,5 +1,6 @@
 """The implementations of the commands.
 
-Each is imported only when its command runs, so that ``--help`` is fast. Start with ``export.py``,
-which runs ``cekat export``. Only that command needs the modules whose names begin with ``export_``.
+Each module is imported only when its command runs, so that ``--help`` is fast. Start with
+``export.py``, which runs ``cekat export``. Only that command needs the modules whose names begin
+with ``export_``.
 """

@@ -55,7 +55,7 @@ def run_export(reporter: Reporter, request: ExportRequest, connection: Connectio
 
 
 class _ScreenAwareStdoutSink(StdoutSink):
-    """Writes to standard output. It first stops a progress line on the same terminal."""
+    """Writes to standard output, after stopping a progress line on the same terminal."""
 
     def __init__(self) -> None:
         super().__init__()

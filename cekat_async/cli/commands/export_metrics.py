@@ -81,9 +81,9 @@ class ExportCounts:
 class ExportMetrics:
     """Writes the metrics of one run of an export to a file.
 
-    It writes the file when the export has locked its target, then every 15 seconds, and when the
-    run ends. If another export has locked the target, the file belongs to that export, so it does
-    not write the file. If the file cannot be written, a message reports this once, and the export
+    The file is written when the export has locked its target, then every 15 seconds, and when the
+    run ends. If another export has locked the target, the file belongs to that export, so this run
+    does not write it. If the file cannot be written, a message reports this once, and the export
     continues.
 
     Args:

@@ -33,7 +33,7 @@ _SECONDS_BETWEEN_REFRESHES = 0.25
 _SHORTEST_WAIT = 1.0
 # The speed is not meaningful until a run has lasted this long.
 _MEANINGFUL_SECONDS = 10.0
-# The client's pacing allows it to be slightly ahead of the quota.
+# The client's pacing lets the client run slightly ahead of the quota.
 _TOLERANCE = 1.05
 # The width of the moving line without its text: the spinner and the elapsed time.
 _FRAME = len("* ") + len(" 10:00:00")
@@ -241,7 +241,7 @@ def _estimate_seconds_left(snapshot: Snapshot) -> float | None:
 
 
 def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
-    """Return texts for the speed and the share of the quota. Both are empty if not meaningful."""
+    """Return the speed and the share of the quota as texts, which are empty if not meaningful."""
     if not is_speed_meaningful(progress):
         return "", ""
     share = progress.quota_share
@@ -250,7 +250,7 @@ def _describe_speed(progress: ExportProgress) -> tuple[str, str]:
 
 
 def _describe_wait(limiter: LimiterSnapshot) -> tuple[str, str]:
-    """Return texts for the next request's wait and its reason. Both are empty for a short wait."""
+    """Return the next request's wait and its reason as texts, which are empty for a short wait."""
     waits = limiter.paused_for > 0 or limiter.waiting > 0
     if not waits or not _SHORTEST_WAIT <= limiter.next_in < math.inf:
         return "", ""

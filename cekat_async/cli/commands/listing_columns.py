@@ -41,7 +41,7 @@ class ShownColumn(NamedTuple):
         value: A function that returns the column's value for a record: text, an aware datetime or
             ``None``.
         fit: The way to fit the column into a terminal. ``"whole"`` shows all of it. ``"cut"`` cuts
-            it to some width. ``"fill"`` gives it a share of the remaining width.
+            it to a suitable width. ``"fill"`` gives it a share of the remaining width.
     """
 
     heading: str
@@ -49,7 +49,7 @@ class ShownColumn(NamedTuple):
     fit: Fit = "cut"
 
 
-# The short names of columns. They are shown as headings, and users can type them.
+# The short names of columns, which are shown as headings, and which users can type.
 _SHORT_NAMES = {
     "inbox_name": "inbox",
     "platform_type": "channel",

@@ -73,7 +73,7 @@ def _fit(text: str, fit: str) -> Text:
 
 
 def _get_overflow() -> OverflowMethod:
-    """Return how to shorten text that is too long: with … if standard output can encode this."""
+    """Return how to shorten long text: with … if standard output can encode that character."""
     return "ellipsis" if can_encode(getattr(sys.stdout, "encoding", None), "…") else "crop"
 
 

@@ -70,7 +70,7 @@ async def list_conversations(
 
 
 class _Conversations:
-    """One walk of the conversations. It counts the records that were read and found."""
+    """One walk of the conversations, which counts the records that it reads and finds."""
 
     def __init__(
         self, reporter: Reporter, client: CekatClient, view: View, filters: dict[str, Any]
@@ -90,8 +90,8 @@ class _Conversations:
         console = Console()
         try:
             with self._show_progress() as status:
-                # Look for one more record than is shown, to know whether there are more. Do not do
-                # so in a search, which might have to read to the end for it.
+                # Look for one more record than is shown, to know whether there are more. Do not
+                # look for it in a search, which might then have to read to the end.
                 async for records in self._find(wanted + (self._view.agent is None)):
                     found += records
                     if status is not None:

@@ -170,7 +170,7 @@ class Lookup(Protocol):
 
 @runtime_checkable
 class Interruptible(Protocol):
-    """An optional method of a sink that ends its long steps when the export is stopped.
+    """An optional method of a sink, which ends a long step when the export is stopped.
 
     An export stops by itself between two batches of records. A sink needs this method if any other
     step, such as the checksum of the whole target, may take longer than one or two seconds.
@@ -194,7 +194,7 @@ class Interruptible(Protocol):
 
 
 def parse_manifest(text: bytes | str) -> Manifest | None:
-    """Return a stored manifest. ``None`` if this version cannot read it."""
+    """Return a stored manifest, or ``None`` if this version cannot read it."""
     try:
         manifest = Manifest.from_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError):

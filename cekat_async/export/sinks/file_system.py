@@ -55,7 +55,7 @@ def require_file_name(name: str) -> None:
 
 
 def add_suffix(path: Path, suffix: str) -> Path:
-    """Return the path of a file next to another file, which has the same name plus a suffix."""
+    """Return a path in the same folder, whose name is the given file's name plus a suffix."""
     return path.with_name(path.name + suffix)
 
 
@@ -96,8 +96,8 @@ def create_private(path: Path, mode: int = OWNER_ONLY) -> BinaryIO:
 def durable_file(path: Path, *, like: Path) -> Generator[BinaryIO, None, None]:
     """Yield a new private file to write to. When the block ends, the file is on the disk.
 
-    The new file replaces a file that an earlier run left. In the end, it gets the access rights of
-    ``like``.
+    The new file replaces a file that an earlier run left. In the end, the new file gets the access
+    rights of ``like``.
     """
     path.unlink(missing_ok=True)
     with create_private(path) as file:

@@ -60,8 +60,8 @@ class TargetLock:
         file, self._file = self._file, None
         if file is None:
             return
-        # Remove the file before unlocking it, so that an export that has just opened it notices
-        # this.
+        # Remove the file before unlocking it, so that an export that has just opened the file
+        # notices the removal.
         with contextlib.suppress(OSError):
             self._path.unlink()
         file.close()

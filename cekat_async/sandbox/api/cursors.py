@@ -17,7 +17,7 @@ _FIELDS: Final = ("cursor_id", "cursor_ts")
 
 
 class Cursors:
-    """Issues cursors and reads them. ``made_up`` says how to treat cursors it never issued."""
+    """Issues and reads cursors. ``made_up`` is the reaction to cursors that it never issued."""
 
     def __init__(self, listing: Listing, made_up: MadeUpCursors) -> None:
         self._listing = listing

@@ -82,7 +82,7 @@ class Api:
         return page, {"metadata": {"next_cursor": self._endless.next_cursor(given)}}
 
     def _rows(self, given: Mapping[str, str], after: SortKey | None = None) -> Iterator[Row]:
-        """Yield those rows after a sort key that a query selects."""
+        """Yield the rows that a query selects, starting after a sort key."""
         inbox_id = given.get("inbox_id")
         inbox = None if inbox_id is None else self._dataset.account.inbox_numbers.get(inbox_id)
         if inbox_id is not None and inbox is None:

@@ -51,8 +51,8 @@ class QuotaCounter(Protocol):
 class _FixedWindow:
     """Consecutive windows, each with the full quota.
 
-    ``phase`` is the start of any one window, for windows that are aligned to the clock. If it is
-    ``None``, a window starts with the first request after the last window.
+    If the windows are aligned to the clock, ``phase`` is the start of any one of them. If ``phase``
+    is ``None``, a window starts with the first request after the last window.
     """
 
     def __init__(self, limit: int, per: float, phase: float | None) -> None:

@@ -26,7 +26,7 @@ class Change(msgspec.Struct, frozen=True):
         active: The time at which it last received a message.
         messages: The number of messages that it received.
         resolved: The time at which it was resolved.
-        status: The status, if a test set it; ``""`` for a status that the API has no filter for.
+        status: The status, if a test set it; ``""`` for a status for which the API has no filter.
         inbox: The number of the inbox, if a test set it; ``NO_INBOX`` for none.
     """
 

@@ -90,7 +90,7 @@ class Dataset:
             raise ValueError("the id of a conversation cannot be changed")
         record = msgspec.json.decode(self.record(number)) | given
         before = self.listing.change(number)
-        # Keep the status, because a new time of creation would change it, and also the position.
+        # Keep the status and the position, because a new time of creation would change both.
         kept: dict[str, Any] = {"status": self.account.status(number, before)}
         if before.active is None:
             kept["active"] = self.listing.get_sort_key(number)[0]

@@ -68,6 +68,6 @@ def pick(table: Sequence[_T], draw: int) -> _T:
 
 
 def get_threshold(probability: float, *, bits: int = 8) -> int:
-    """Return the threshold that a draw of ``bits`` bits is below with the given probability."""
+    """Return a threshold. A draw of ``bits`` bits is below it with the given probability."""
     # Rounding up does not change any comparison, and comparing integers is faster.
     return ceil(probability * (1 << bits))

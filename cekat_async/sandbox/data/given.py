@@ -73,7 +73,7 @@ def read_fields(conversation: Mapping[str, Any] | SupportsToDict) -> Fields:
     """Return the fields of a conversation as decoded JSON.
 
     Raises:
-        ValueError: The conversation is neither a mapping nor has ``to_dict()``, or is not JSON.
+        ValueError: The conversation is not a mapping and has no ``to_dict()``, or it is not JSON.
     """
     given: object = conversation
     if not isinstance(given, Mapping):

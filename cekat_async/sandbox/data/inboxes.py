@@ -117,12 +117,12 @@ class InboxDistribution:
         return rounds * len(places) + bisect_left(places, place)
 
     def ascending(self, inbox: int, start: int) -> Iterator[int]:
-        """Yield the numbers from ``start`` on of conversations in ``inbox``, in ascending order."""
+        """Yield the numbers of the conversations in ``inbox``, from ``start`` upwards."""
         for rank in range(self.count_below(inbox, start), self.size(inbox)):
             yield self._get_conversation(inbox, rank)
 
     def descending(self, inbox: int, stop: int) -> Iterator[int]:
-        """Yield the numbers below ``stop`` of conversations in ``inbox``, in descending order."""
+        """Yield the numbers of the conversations in ``inbox``, from ``stop - 1`` downwards."""
         for rank in range(self.count_below(inbox, stop) - 1, -1, -1):
             yield self._get_conversation(inbox, rank)
 

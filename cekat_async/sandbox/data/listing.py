@@ -45,11 +45,12 @@ class Listing:
         # The numbers of initial rows that were moved or deleted, and left their initial position
         # empty.
         self._displaced: set[int] = set()
-        # Ids given by tests, by number, and the numbers by such an id. All other ids are computed.
+        # The ids that tests have given, by number, and the numbers by these ids. All other ids are
+        # computed.
         self._given_ids: dict[int, str] = {}
         self._given_numbers: dict[str, int] = {}
         self._statuses = set[str](STATUSES)
-        # The rows that changes inserted, in ascending order, by inbox. The key None has those of
+        # The rows that changes inserted, by inbox, in ascending order. The key None has the rows of
         # all inboxes.
         self._inserted: defaultdict[int | None, list[Row]] = defaultdict(list)
 
@@ -73,7 +74,7 @@ class Listing:
         return merge(initial, inserted, reverse=not self._is_ascending) if inserted else initial
 
     def count(self, inbox: int | None = None, status: str | None = None) -> int:
-        """Return how many conversations match now. To count by status, all of them are read."""
+        """Return how many conversations match now. Counting by status reads all conversations."""
         if status is not None:
             return sum(1 for _ in self.rows(inbox=inbox, status=status))
         inserted = len(self._inserted.get(inbox, []))

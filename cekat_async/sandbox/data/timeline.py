@@ -115,7 +115,7 @@ def _build_periods(density: Density, groups: int, key: int) -> list[_Period]:
 
 
 def _find_bursts(groups: int, key: int) -> list[int]:
-    """Return the first group of each burst. Their sizes differ by a factor of up to 16."""
+    """Return the first group of each burst. The sizes of bursts differ by a factor of up to 16."""
     # This gives 6 bursts in 500 groups, 20 in 40,000, and 44 in a million.
     count = max(1, isqrt(2 * isqrt(groups)))
     weights = [1 + hash_number(key, number) % _SIZES for number in range(count)]

@@ -1,4 +1,4 @@
-"""Sends a reply. It can be compressed, or damaged by a fault."""
+"""Sends a reply, which may be compressed, or damaged by a fault."""
 
 from __future__ import annotations
 

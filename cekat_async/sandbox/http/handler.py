@@ -38,7 +38,7 @@ _NO_QUOTA: Final = Quota(headers=None)
 
 
 class HandlerOptions(NamedTuple):
-    """The options of a handler. They are the options of the sandbox with the same names."""
+    """The options of a handler, which are also options of the sandbox with the same names."""
 
     api_key: str
     quota: Quota | None
@@ -52,8 +52,8 @@ class Handler:
     """Handles each request: log, quota, faults and authentication, and then the API.
 
     First, the quota counts every request, like a gateway. Then the handler chooses a fault: a
-    scripted fault, or else a random fault unless the quota refuses the request. After that, it
-    checks the key, and then the request itself.
+    scripted fault, or a random fault if none is scripted and the quota grants the request. After
+    that, it checks the key, and then the request itself.
 
     All of this happens immediately when the request arrives, so the log has the same order as the
     changes in the account. After that, the handler waits for the rest of the latency.

@@ -31,9 +31,9 @@ async def diagnose(reporter: Reporter, connection: Connection, settings: str) ->
     """Check everything that a request needs, print the findings, and return the exit code.
 
     Args:
-        reporter: Reports the result of all checks.
+        reporter: The reporter for the result of all checks.
         connection: The connection to check.
-        settings: A description of the file and profile that the settings are from.
+        settings: A text that names the file and the profile of the settings.
     """
     findings = [describe_program(), Finding("settings", settings)]
     _print(findings)

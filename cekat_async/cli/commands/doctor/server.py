@@ -76,8 +76,8 @@ async def check_server(connection: Connection) -> list[Finding]:
         async with open_client(connection) as client:
             return findings + _hide_key(await _ask(client, key), connection)
     except ConfigurationError as error:
-        # The error is about the first topic without a finding. If that is a step of the request, it
-        # is the proxy: its URL in the environment is invalid.
+        # The error is about the first topic without a finding. The only step of a request that can
+        # fail here is the proxy, if its URL in the environment is invalid.
         topic, *rest = ("key", "host", *_STEPS)[len(findings) :]
         return [*findings, fail(topic, error, key), *map(skip, rest)]
 
@@ -200,7 +200,7 @@ async def _describe_dns(client: CekatClient, url: SplitResult) -> Finding:
 
 
 async def _resolve(url: SplitResult) -> str:
-    """Return the addresses of a host. They may reveal that the machine is in the wrong network."""
+    """Return a host's addresses, which may reveal that the machine is in the wrong network."""
     host = url.hostname or ""
     loop = asyncio.get_running_loop()
     try:

@@ -39,7 +39,7 @@ class DuckdbSink(DatabaseFileSink):
 
     DuckDB lets only one process open a file. If another process has it open, even for reading, the
     export fails with a message that says so. DuckDB uses at most 512 MB of memory to write the
-    export. Data that exceeds this limit is in the folder ``PATH.tmp`` in the meantime.
+    export. It temporarily stores data that exceeds this limit in the folder ``PATH.tmp``.
 
     Raises:
         MissingExtraError: DuckDB is not installed.
@@ -89,7 +89,7 @@ class DuckdbSink(DatabaseFileSink):
         opened.execute("CHECKPOINT")
 
     def find_damage(self, opened: Connection) -> str | None:
-        """Read every value, so that DuckDB compares the checksum of each block, and raises."""
+        """Read every value, so that DuckDB raises if the checksum of a block is wrong."""
         table = self.quote_table(self.table)
         opened.execute(f"SELECT bit_xor(hash(t)) FROM {table} AS t").fetchall()  # noqa: S608 - quoted
         return None

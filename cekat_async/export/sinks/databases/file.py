@@ -98,7 +98,7 @@ class DatabaseFileSink(DatabaseSink):
 
     @abstractmethod
     def find_damage(self, opened: Connection) -> str | None:
-        """Read the whole database. Return what is wrong with it, or ``None``."""
+        """Read the whole database, and return a description of its damage, or ``None``."""
 
     def divide(self, opened: Connection, records: Records) -> Iterable[list[bytes]]:  # noqa: ARG002 - for databases that need it
         """Return the batches to write into a new database. A subclass may commit between them."""
@@ -123,7 +123,7 @@ class DatabaseFileSink(DatabaseSink):
             raise TargetError(f"cannot write {self.target}: {reason}") from error
 
     def open(self) -> None:
-        """Check that an export can be written. This does not create a missing database."""
+        """Check that an export can be written. Do not create a missing database."""
         with translate_os_errors(self.target):
             require_file_place(self.path, self.target)
             with self._lock.acquired():

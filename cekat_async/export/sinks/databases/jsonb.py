@@ -8,8 +8,8 @@ import msgspec
 
 __all__ = ["make_queryable"]
 
-# These limits are far below those of a server by default: 131,072 digits before the decimal point,
-# 16,383 digits after it, and some thousand levels.
+# These limits are far below the default limits of a server: 131,072 digits before the decimal
+# point, 16,383 digits after it, and some thousand levels.
 _NUMBER_FITS = re.compile(r"-?[0-9.]{1,5000}(?:[eE][+-]?0*[0-9]{1,4})?")
 _DEEPEST = 1_000
 

@@ -133,7 +133,7 @@ class PostgresSink(DatabaseSink):
 
     @contextlib.contextmanager
     def connection(self) -> Generator[Connection, None, None]:
-        """Yield the open connection. If it was lost, open a new connection first."""
+        """Yield the open connection. If the connection was lost, open a new one first."""
         if self._opened is None or not self._is_alive(self._opened):
             self.close()
             self._connect()
@@ -191,7 +191,7 @@ class PostgresSink(DatabaseSink):
         return (*stored, None if stored[_RAW].encode() == record else record)
 
     def encode_manifest(self, manifest: Manifest) -> str:
-        """Return the text to store for a manifest. It replaces invalid names of unknown fields."""
+        """Return the text to store for a manifest, without characters that PostgreSQL refuses."""
         return make_queryable(super().encode_manifest(manifest))
 
     def describe_refusal(self, table: str, differences: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ def parse_url(url: object) -> dict[str, Any]:
         raise ConfigurationError(f"url must look like {_FORM}")
     _, _, rest = url.partition("://")
     if rest.count("@") > 1 or "/" in rest.partition("@")[0] * ("@" in rest):
-        # libpq would take a part of the password for the host, the port or the database.
+        # libpq would mistake a part of the password for the host, the port or the database.
         raise ConfigurationError(
             "url: write the characters @ / and : in a user name, a password or an option as "
             "%40 %2F and %3A"

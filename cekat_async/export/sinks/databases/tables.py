@@ -47,13 +47,13 @@ _MAX_BYTES = 63
 
 
 class TableSchema(NamedTuple):
-    """The columns of a table with their types, and which of them are the primary key."""
+    """The columns of a table with their types, and the columns of its primary key."""
 
     columns: Mapping[str, str]
     primary_key: Sequence[str]
 
     def differences(self, expected: Mapping[str, str]) -> list[str]:
-        """Return the differences from the expected columns, whose first must be the primary key."""
+        """Return differences from the expected columns, the first of which is the primary key."""
         differences = describe_differences(_normalize(self.columns), _normalize(expected))
         key = next(iter(expected))
         if [*self.primary_key] != [key]:

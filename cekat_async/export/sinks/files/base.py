@@ -56,7 +56,7 @@ class ReplacedSink(ABC):
 
     Args:
         path: The target. If it is a symbolic link, the export replaces the file or folder that the
-            link leads to, and puts its other files next to that file or folder.
+            link leads to, and writes the manifest and all other files next to that.
 
     Attributes:
         path: The path of the target, with symbolic links resolved.
@@ -166,7 +166,7 @@ class ReplacedSink(ABC):
         return manifest
 
     def interrupt(self) -> None:
-        """If a checksum is being computed, stop that with an exception."""
+        """If a checksum is being computed, stop the computation with an exception."""
         self._interrupted.set()
 
     def check(self) -> None:
@@ -179,7 +179,7 @@ class ReplacedSink(ABC):
         self._lock.release()
 
     def _remove_new(self) -> None:
-        """Remove the new target and its manifest. Ignore errors: an earlier one is raised."""
+        """Remove the new target and its manifest. Ignore errors, to keep an earlier one."""
         for remove in (self.remove_new, self._manifest.remove_new):
             with contextlib.suppress(OSError, TargetError):
                 remove()

@@ -22,8 +22,8 @@ __all__ = ["CsvSink"]
 
 _BOM = b"\xef\xbb\xbf"
 
-# Spreadsheets run text with these beginnings as a formula. Some ignore blank and invisible
-# characters at the beginning, and Japanese spreadsheets also accept full-width signs.
+# Spreadsheets run text with these beginnings as a formula. Some spreadsheets ignore blank and
+# invisible characters at the beginning, and Japanese spreadsheets also accept full-width signs.
 _INVISIBLE = "[\\s\0-\x20\x7f-\x9f\u200b-\u200f\u2060\ufeff]"
 _is_formula = re.compile(_INVISIBLE + "*[-=+@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]").match
 _needs_quotes = re.compile('[",\r\n]').search
@@ -109,10 +109,10 @@ def _format_time(value: datetime | None) -> str:
 
 
 def _encode_rows(rows: list[list[str]]) -> bytes:
-    """Return rows in the same format that the writer of :mod:`csv` would give them.
+    """Return rows as CSV, in the same format as the writer of :mod:`csv`.
 
-    That writer is not used, because no other thread can run while it processes a row. With a record
-    of some megabytes, it would block the event loop for too long.
+    That writer is not used, because no other thread can run while it processes a row. If a record
+    has some megabytes, the writer would block the event loop for too long.
     """
     return "".join([",".join(map(_quote, row)) + "\r\n" for row in rows]).encode()
 

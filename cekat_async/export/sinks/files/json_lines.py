@@ -66,7 +66,7 @@ class GzipJsonLinesSink(FileSink):
 class ZstdJsonLinesSink(FileSink):
     """A Zstandard file with one record per line, each exactly as the API sent it.
 
-    The same records always give the same file with the same version of the library.
+    With the same version of the library, the same records always give the same file.
 
     Raises:
         MissingExtraError: The ``zstd`` extra is not installed.

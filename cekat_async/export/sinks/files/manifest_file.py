@@ -1,4 +1,4 @@
-"""The file that contains the manifest. It is next to a target that each export replaces."""
+"""The file that contains the manifest, next to a target that each export replaces."""
 
 from __future__ import annotations
 

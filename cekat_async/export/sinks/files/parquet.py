@@ -45,7 +45,7 @@ class ParquetSink(FileSink):
         path: The file. An existing file is replaced only if it has the same columns.
 
     Raises:
-        MissingExtraError: The extra ``parquet`` is not installed.
+        MissingExtraError: The ``parquet`` extra is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -71,7 +71,7 @@ class ParquetFormat:
     """Writes, reads and checks Parquet files. Creating an object imports the library pyarrow.
 
     Raises:
-        MissingExtraError: The extra ``parquet`` is not installed.
+        MissingExtraError: The ``parquet`` extra is not installed.
     """
 
     def __init__(self) -> None:
@@ -84,8 +84,8 @@ class ParquetFormat:
     def write(self, records: Iterator[bytes], output: Output) -> None:
         """Write a whole file of records."""
         names: list[str] = self._schema.names
-        # All ids are different, and so are all raw records: a dictionary for them would only take
-        # time.
+        # All ids are different, and so are all raw records, so a dictionary for them would only
+        # take time.
         dictionary = [name for name in names if name not in {"id", "raw"}]
         with self._parquet.ParquetWriter(
             _OutputFile(output),
@@ -152,7 +152,7 @@ class _OutputFile:
         self._has_failed = False
 
     def write(self, data: Any) -> None:
-        """Write ``data``. After an error, do nothing, because pyarrow still writes a footer."""
+        """Write ``data``. Do nothing after an error, because pyarrow still writes a footer."""
         if self._has_failed:
             return
         try:

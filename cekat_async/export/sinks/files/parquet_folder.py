@@ -45,9 +45,9 @@ class ParquetFolderSink(ReplacedSink):
     file is deleted.
 
     The manifest, ``TARGET.manifest.json``, is next to the folder. The checksum in it is the output
-    of ``sha256sum part-* | sha256sum`` in the folder. Only their owner can access new folders and
-    files (modes 0700 and 0600). If they replace existing ones, they get the same access rights as
-    those.
+    of ``sha256sum part-* | sha256sum`` in the folder. Only the owner can access a new folder and
+    its files (modes 0700 and 0600). If they replace an old folder and its files, they get the same
+    access rights.
 
     Args:
         path: The folder. If it is a symbolic link, the sink replaces the folder that the link leads
@@ -55,7 +55,7 @@ class ParquetFolderSink(ReplacedSink):
         rows_per_part: The number of records in each part. The last part may have fewer.
 
     Raises:
-        MissingExtraError: The extra ``parquet`` is not installed.
+        MissingExtraError: The ``parquet`` extra is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, rows_per_part: int = 100_000) -> None:
@@ -78,7 +78,7 @@ class ParquetFolderSink(ReplacedSink):
 
     def check_replaceable(self) -> None:
         """Check that the present folder may be replaced, and create an empty new folder."""
-        if self._old.exists():  # `recover` would have removed a folder of ours
+        if self._old.exists():  # not from an export: `recover` would have removed it
             raise FileExistsError(errno.EEXIST, "it is in the way: move it", str(self._old))
         if self.path.exists():
             self._check_folder()
