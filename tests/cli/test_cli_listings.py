@@ -313,7 +313,7 @@ def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
 
 @pytest.mark.parametrize("maximum", [None, 3])
 def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
-    """``--agent`` filters the server's unchanged records and reads until ``-n`` have matched."""
+    """With ``--agent``, the command writes unchanged records until ``-n`` of them have matched."""
     with served(400) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho", stage_status="assigned")
         arguments = ("--agent", "bayu nugroho", "--status", "assigned")
@@ -371,7 +371,7 @@ def test_an_empty_account(cekat, served, command, says):
 
 @pytest.mark.parametrize("arguments", [("--agent", ""), ("--agent", "a", "--agent", "b")])
 def test_wrong_agents(cekat, arguments):
-    """An empty ``--agent``, or two of them, are refused."""
+    """An empty ``--agent`` or a second ``--agent`` is refused."""
     ended = cekat("conversations", "--sandbox", *arguments)
 
     assert ended.code == ExitCode.USAGE
