@@ -116,7 +116,7 @@ def test_a_column_gets_its_first_value_late(target, monkeypatch):
 
 
 def test_large_records_make_small_row_groups(target, monkeypatch):
-    """A row group ends at a number of bytes, even if the group has few rows."""
+    """A row group ends at a certain number of bytes, even if the group has few rows."""
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 100_000)
     publish(ParquetSink(target), [record(notes="x" * 1000)] * 250)
 

@@ -168,7 +168,7 @@ def test_a_lock_that_was_lost_during_the_export(database):
 
 
 class Interrupted(Given):
-    """Records that call a function after some batches."""
+    """Records whose iterator calls a function after some batches."""
 
     def __init__(self, records, do):
         super().__init__(records)
