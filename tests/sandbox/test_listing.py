@@ -100,7 +100,7 @@ def _is_after(row, place, order):
 @often
 @given(sizes, st.integers(1, 5), seeds, orders, ties, steps, st.data())
 def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, tie, history, data):
-    """After any changes the rows are sorted, unique and complete, and filters agree with them."""
+    """After any changes, the rows are sorted, unique and complete, and filters agree with them."""
     account, listing = get_listing(size, inboxes, seed, order, tie)
     alive = apply(listing, history)
     rows = list(listing.rows())
