@@ -1,4 +1,4 @@
-"""``cekat doctor`` prints one line per check: that it passed, or what to do. It hides the key."""
+"""``cekat doctor`` prints one line per check, with its success or advice, but never the key."""
 
 import asyncio
 import os
