@@ -83,7 +83,7 @@ async def test_processes_continue_when_the_store_is_killed(server):
 
 @pytest.mark.once
 async def test_a_process_uses_the_limit_that_another_has_learned(store):
-    """If one process has learned the limit, others that are configured with twice as much obey it.
+    """Processes that are configured with twice the limit obey it once one of them learned it.
 
     The first process uses up the quota, and the server reports the limit. The others have
     received no reply yet when they send their first requests.

@@ -164,7 +164,7 @@ _numbers = itertools.count()
 def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
     """After takes in any order, the newest rate and the longest pause apply.
 
-    Some takes bring a learned rate and others do not, and some of the rates are old.
+    Some takes report a learned rate and others do not, and some of the rates are old.
     """
 
     async def main():

@@ -1,4 +1,4 @@
-"""Each command works with the built-in sandbox and with a server from the environment."""
+"""Each command works with the built-in sandbox and with a server that the environment names."""
 
 import json
 import re

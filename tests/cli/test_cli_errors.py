@@ -84,7 +84,7 @@ def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
 def test_a_server_that_fails_for_good(cekat, served, tmp_path):
     """After ``--attempts`` attempts, a 503 is a failure of the server.
 
-    All attempts but the last are reported.
+    All attempts except the last one are reported.
     """
     with served() as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)

@@ -38,7 +38,7 @@ def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
 
 
 def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
-    """A 403 on one inbox is reported, the others are exported, and the exit code is partial."""
+    """After a 403 on one inbox, the other is exported, and the exit code means partial success."""
     with served(250) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(403))
         inboxes = sandbox.inbox_ids[:2]
@@ -429,7 +429,7 @@ def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
 
 
 def test_sandbox_data_does_not_replace_a_real_export(cekat, served, tmp_path):
-    """Sandbox data does not replace an account's export, even if neither has a name."""
+    """Sandbox data does not replace an account's export, even if neither account is named."""
     with served(250, seed=7):
         cekat("export", "x.jsonl", *FAST)
     before = (tmp_path / "x.jsonl").read_bytes()

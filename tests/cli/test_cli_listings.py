@@ -144,7 +144,7 @@ def test_a_time_at_the_end_of_the_calendar_is_left_out():
 
 
 def test_every_field_of_the_table_is_a_column():
-    """The columns are those of an export's table, with a short id and without the raw record."""
+    """The columns are those of an exported table, but with a short id and no raw record."""
     names = get_column_names("conversation")
 
     assert {"short_id", *(one.name for one in COLUMNS)} - {"raw"} <= set(names)
@@ -302,7 +302,7 @@ def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
     ],
 )
 def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
-    """An agent is found by the complete id, or by complete words of the name in any case."""
+    """An agent is found by the complete id, or by whole words of the name, ignoring case."""
     record = {"id": "1", "handled_by_name": name, "handled_by_id": id_}
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=json.dumps({"data": [record]}).encode()))

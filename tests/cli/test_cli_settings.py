@@ -238,7 +238,7 @@ def test_what_is_wrong_in_the_file_is_reported_in_one_line(cekat, settings, text
     ],
 )
 def test_missing_settings(cekat, settings, arguments, says):
-    """A file or a profile that was named must exist."""
+    """A settings file or profile that the user names must exist."""
     settings("[profiles.a]\n[profiles.b]", "two.toml")
     ended = cekat("inboxes", "--sandbox", *arguments)
 

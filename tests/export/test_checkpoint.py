@@ -186,7 +186,7 @@ _STEPS = st.lists(
 @settings(max_examples=30 * EFFORT)
 @given(steps=_STEPS)
 def test_any_batches(steps):
-    """The checkpoint has each name's last record after any batches, resumes and kills."""
+    """The checkpoint has each name's last record after any series of batches, resumes and kills."""
     model, place, version, kept = {}, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0")

@@ -319,7 +319,7 @@ def test_an_empty_file_is_replaced(tmp_path, name):
 
 @each_name
 def test_a_database_without_tables(tmp_path, name):
-    """An export merges into an existing database in place, even one without tables or from 0.1."""
+    """An existing database is merged in place, even if it has no tables or is from version 0.1."""
     path = tmp_path / name
     with connect(path) as database:
         database.execute("CREATE TABLE mine (a INTEGER)")

@@ -205,7 +205,7 @@ async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
     ids=lambda dialect: dialect.end,
 )
 async def test_any_dialect(account, target, dialect):
-    """The file is exact for any dialect: format of timestamps, order, and end of the listing."""
+    """The file is exact for any format of timestamps, any order, and any end of the listing."""
     async with account(250, dialect=dialect) as a:
         await export_conversations(a.client, target, page_size=30)
 

@@ -207,7 +207,7 @@ async def test_a_clock_that_was_set_back(account, target, clock):
 
 @pytest.mark.parametrize("segments", [1, 4])
 async def test_a_live_account(account, target, clock, segments):
-    """Every conversation of the range that existed at the start is in the target."""
+    """The target has every conversation that was in the range when the export began."""
     live = Live(messages=2, created=0.5, resolved=2)
     async with account(5_000, live=live) as a:
         wanted = list_active(a.sandbox, LATEST - 47 * HOUR)

@@ -444,7 +444,7 @@ async def test_a_target_keeps_its_mode(account, target, mode):
 
 @posix_only
 async def test_leftovers_of_a_kill_become_private(account, target, new):
-    """When a leftover file that others can read is reused, only its owner can read it."""
+    """A leftover file that others could read is made private before it is reused."""
     new.write_bytes(OLD)
     new.chmod(0o666)
 

@@ -252,7 +252,7 @@ def test_an_update_can_move_to_another_inbox():
 
 
 def test_a_message_moves_a_conversation():
-    """An update of the last message moves the conversation to that time, or to the front."""
+    """A new last message moves its conversation to the message's time, or else to the front."""
     sandbox = Sandbox(20)
     ids = get_ids(sandbox)
     sandbox.update(ids[5], last_message={"message": "Halo"})
@@ -287,7 +287,7 @@ def test_events_change_given_fields():
 
 
 def test_an_agent_has_one_id():
-    """Assigning sets status and agent, and moves nothing.
+    """Assigning sets the status and agent, and does not move the conversation.
 
     An agent's name has the same id everywhere.
     """

@@ -107,7 +107,7 @@ def test_most_are_recent(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_whole_time_does_not_depend_on_the_density(size):
-    """Bursts and gaps take about the same total time as an even account."""
+    """Bursts and gaps together cover about the same time as an even distribution."""
     even, *others = (
         NEWEST - make_account(density, size).timeline.get_time(size - 1) for density in DENSITIES
     )

@@ -34,7 +34,7 @@ def get_listing(size, inboxes, seed, order, tie, density="even"):
 
 
 def make_model(account, order):
-    """Return all rows, sorted only by the definition of the order."""
+    """Return all rows, sorted directly by the definition of the order."""
     rows = [(account.timeline.get_time(n), account.ids.encode(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
 

@@ -30,7 +30,7 @@ def test_a_message_moves_a_conversation_to_the_front():
 
 
 def test_two_messages_are_two_different_messages():
-    """Each message has its own text and a later time."""
+    """Each message has its own text and a later time than the one before."""
     sandbox = Sandbox(5)
     first = get_ids(sandbox)[3]
     lasts = []
