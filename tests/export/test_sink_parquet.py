@@ -239,7 +239,7 @@ def test_other_parts_are_another_folder(folder, change):
 @pytest.mark.parametrize("stranger", ["notes.txt", "part-1.parquet", "part-000001.parquet", "sub/"])
 @pytest.mark.parametrize("where", ["out", "out.new"])
 def test_a_folder_with_other_files_is_refused(folder, stranger, where):
-    """A folder that contains anything but parts is reported, and all its files are kept."""
+    """A folder that contains anything except parts is reported, and all its files are kept."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     path = folder.with_name(where) / stranger
