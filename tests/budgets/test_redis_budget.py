@@ -171,12 +171,12 @@ def test_wrong_urls_are_refused_and_not_shown(url):
     ],
 )
 def test_a_url_is_shown_without_secrets(url, where):
-    """A budget is shown with its server's address, and without user, password or option."""
+    """A budget's ``repr`` has the server's address, but no user, password or option."""
     assert repr(RedisBudget(url, name="x")) == f"RedisBudget({where!r}, name='x')"
 
 
 async def test_a_clock_that_is_set_back_forgets_nothing(shared_server):
-    """Takes with a time after the server's clock count as if they were taken now."""
+    """Takes that seem to be in the future, by the server's clock, count as if taken now."""
     ahead = int(time.time() * 1000) + 86_400_000
     for number in range(3):
         shared_server.ask("ZADD", KEY, ahead + number, f"taken {number}")

@@ -20,7 +20,7 @@ REQUESTS, PER = 60, 8.0
 
 
 def make_sandbox(conversations, granted=REQUESTS, headers=None):
-    """Return a sandbox that, without ``headers``, does not report its quota."""
+    """Return a sandbox that reports its quota only if ``headers`` is given."""
     quota = Quota(granted, PER, "sliding", headers=headers, retry_after="fraction")
     return Sandbox(conversations, inboxes=1, quota=quota)
 
@@ -59,7 +59,7 @@ async def test_processes_share_a_quota(store):
 
 @pytest.mark.once
 async def test_processes_continue_when_the_store_is_killed(server):
-    """If Redis is killed, walks pause and continue at their shares, and no request is refused.
+    """If Redis is killed, walks pause, then continue at their share. No request is refused.
 
     The pause lasts until the earlier requests have left the window.
     """
@@ -83,7 +83,7 @@ async def test_processes_continue_when_the_store_is_killed(server):
 
 @pytest.mark.once
 async def test_a_process_uses_the_limit_that_another_has_learned(store):
-    """If one process has learned the limit, others that are configured with twice as much obey it.
+    """Processes that are configured with twice the limit obey it once one of them learned it.
 
     The first process uses up the quota, and the server reports the limit. The others have
     received no reply yet when they send their first requests.

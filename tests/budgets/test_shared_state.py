@@ -162,9 +162,9 @@ _numbers = itertools.count()
     deadline=None,
 )
 def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
-    """In any order of takes, the newest rate applies, and so does the longest pause.
+    """After takes in any order, the newest rate and the longest pause apply.
 
-    Some takes bring a learned rate and others do not, and some of the rates are old.
+    Some takes report a learned rate and others do not, and some of the rates are old.
     """
 
     async def main():
@@ -196,7 +196,7 @@ def test_a_store_keeps_the_newest_rate_and_the_longest_pause(store, events):
 
 
 async def test_a_pause_reaches_another_limiter_within_one_take(store):
-    """If the server refuses one limiter, the other one sends nothing and knows for how long."""
+    """If the server refuses one limiter's request, the other limiter reports the same pause."""
     async with store.budget() as budget, store.budget() as other:
         refused, waiting = Limiter(budget=budget), Limiter(budget=other)
         permit = await refused.acquire()
@@ -244,7 +244,7 @@ def take_as_version_0_1(path, table):
 
 
 async def test_a_file_is_shared_with_version_0_1(tmp_path):
-    """A file of version 0.1 can be shared. Both versions count each other's takes."""
+    """A file can be shared with version 0.1. Both versions count each other's takes."""
     path = tmp_path / "cekat.sqlite"
     table = f"budget_{b'cekat'.hex()}"
     store = FileStore(path)
@@ -258,7 +258,7 @@ async def test_a_file_is_shared_with_version_0_1(tmp_path):
 
 
 async def test_a_key_is_shared_with_version_0_1(shared_server):
-    """A key of version 0.1 can be shared.
+    """A key can be shared with version 0.1.
 
     Takes of version 0.1 do not change the stored rate and pause.
     """
@@ -276,7 +276,7 @@ async def test_a_key_is_shared_with_version_0_1(shared_server):
 
 
 async def test_the_state_in_redis_expires(shared_server):
-    """The server deletes the learned rate a day after the last take that brought one."""
+    """The server deletes the learned rate a day after a process last stored one."""
     async with RedisStore(shared_server).budget() as budget:
         await budget.pause(5.0, RATE)
         assert DAY - 300 < shared_server.ask("PTTL", "cekat_async:state:cekat") / 1000 < DAY + 1

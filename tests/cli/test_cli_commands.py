@@ -1,4 +1,4 @@
-"""Each command works with the built-in sandbox and with a server from the environment."""
+"""Each command works with the built-in sandbox and with a server that the environment names."""
 
 import json
 import re
@@ -74,7 +74,7 @@ def test_the_first_malformed_records_are_named(cekat, served):
     ],
 )
 def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, granted, limit):
-    """The client learns the server's limit, and obeys that limit, a lower rate, or a share."""
+    """The client obeys the limit that the server reports, or a lower rate, or a share of it."""
     with served(250, quota=Quota(granted)):
         ended = cekat("export", "out.jsonl", *arguments, "--log-format", "json")
 
@@ -90,9 +90,10 @@ def test_the_limit_is_the_servers_or_a_lower_one(cekat, served, arguments, grant
     ],
 )
 def test_what_a_sandbox_grants(monkeypatch, rate, quota):
-    """A sandbox has a default quota, or grants the given rate and reports resets in milliseconds.
+    """A sandbox grants the default quota or the given rate.
 
-    Whole seconds would be too coarse for a window of only a few seconds.
+    For a given rate, the sandbox reports resets in milliseconds, because whole seconds are too
+    coarse for a window of only a few seconds.
     """
     made = []
     monkeypatch.setattr("cekat_async.sandbox.Sandbox", lambda *_, **given: made.append(given))

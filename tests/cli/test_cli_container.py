@@ -100,7 +100,7 @@ def test_a_container_that_is_stopped_while_it_starts(container):
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminated process ends at once elsewhere")
 def test_a_command_that_is_stopped_while_it_starts(ran):
-    """SIGTERM ends any other starting process too, with an exit code and no traceback."""
+    """SIGTERM also ends any other process during its start, with an exit code and no traceback."""
     ended = ran("--version", script=STOPPED_EARLY)
 
     assert (ended.code, ended.out, ended.err) == (ExitCode.TERMINATED, b"", "")

@@ -1,4 +1,4 @@
-"""``cekat doctor`` prints one line per check: it passed, or what to do. It never prints the key."""
+"""``cekat doctor`` prints one line per check, with its success or advice, but never the key."""
 
 import asyncio
 import os
@@ -172,7 +172,7 @@ def test_a_refused_key(doctor, served, status, says):
 
 
 def test_the_wrong_key(doctor, served, monkeypatch):
-    """The server itself refuses an unknown key."""
+    """A key that the server does not know makes the access check fail."""
     with served(5):
         monkeypatch.setenv("CEKAT_API_KEY", KEY)
         found = doctor()
@@ -252,7 +252,7 @@ def test_many_addresses(doctor, served, monkeypatch):
 
 
 def test_a_host_that_cannot_be_looked_up_again(doctor, served, monkeypatch):
-    """A second look-up only shows the addresses, so its failure does not make the check fail."""
+    """The check passes even if the second look-up fails, which only displays the addresses."""
     failing = []
     resolve = asyncio.BaseEventLoop.getaddrinfo
 
@@ -284,7 +284,7 @@ def test_a_refused_connection(doctor, monkeypatch):
 
 @pytest.mark.parametrize("typed, requests", [((), 1), (("--attempts", "3"), 3)])
 def test_a_diagnosis_retries_only_if_told_to(doctor, served, typed, requests, monkeypatch):
-    """``--attempts`` applies on the command line, but not as a setting."""
+    """The command obeys a typed ``--attempts``, and ignores that option in the settings."""
     monkeypatch.setenv("CEKAT_ATTEMPTS", "5")
     with served(5, api_key=KEY) as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
@@ -414,7 +414,7 @@ def test_a_proxy_that_is_none(doctor, monkeypatch):
 
 
 def test_a_proxy_that_works(doctor, monkeypatch):
-    """A proxy that is used is named, and the proxy resolves the host."""
+    """If a proxy is used, the output names it, and the proxy resolves the host."""
     monkeypatch.setenv("CEKAT_API_KEY", KEY)
     with raw(http(b'{"data":[{"id":"1"}]}')) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"http://ada:S3cret@127.0.0.1:{proxy.port}")

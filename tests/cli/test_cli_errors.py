@@ -84,7 +84,7 @@ def test_a_host_that_is_not_there(cekat, monkeypatch, host, advice):
 def test_a_server_that_fails_for_good(cekat, served, tmp_path):
     """After ``--attempts`` attempts, a 503 is a failure of the server.
 
-    All attempts but the last are reported.
+    All attempts except the last one are reported.
     """
     with served() as sandbox:
         sandbox.fail_next(*[Fault.status(503, body="html")] * 9)
@@ -113,7 +113,7 @@ def test_a_server_that_fails_in_the_middle(cekat, served, tmp_path):
 
 
 def test_a_used_up_quota(cekat, served):
-    """If a pause is too long to wait for, the command ends and reports its length."""
+    """If a pause is too long to wait for, the command ends and reports the pause's length."""
     with served() as sandbox:
         sandbox.fail_next(Fault.status(429, headers={"Retry-After": "3600"}))
         ended = cekat("conversations")
@@ -127,7 +127,7 @@ COME_BACK = r": try again at \d{4}-\d\d-\d\d \d\d:\d\d UTC "
 
 
 def test_a_used_up_day(cekat, served, tmp_path):
-    """If the daily quota is used up, an export ends and reports the reset and what is stored."""
+    """If the daily quota is used up, an export ends and says when it resets and what is stored."""
     with served(1000, quota=Quota(per_day=4, headers=None)) as sandbox:
         ended = cekat("export", "x.jsonl", "--concurrency", "1")
 
@@ -148,7 +148,7 @@ def test_a_used_up_day(cekat, served, tmp_path):
         (29_493, None, "try again at 2026-11-26 00:01 UTC (in 8 h 12 min), or pass --wait"),
         (23.2, None, "try again at 2026-11-25 15:49 UTC (in 24 s), or pass --wait"),
         (-5, None, "try again at 2026-11-25 15:49 UTC (in 0 s), or pass --wait"),
-        # For a refusal without a wait, the time comes from the server's ``Retry-After``.
+        # If ``resumes_in`` is None, the time comes from the server's ``Retry-After``.
         (None, None, "try again later, or send fewer requests with --rate-limit"),
         (None, 90.0, "try again at 2026-11-25 15:50 UTC (in 2 min), or send fewer requests "),
     ],
@@ -372,7 +372,7 @@ def test_inboxes_that_failed_alike_have_the_code_of_each(failed, code):
 
 
 def test_advice_for_python_is_not_shown():
-    """A command cannot pass ``on_malformed``, so its user gets other advice."""
+    """A command's user cannot pass ``on_malformed``, and gets other advice instead."""
     error = errors.MalformedRecordError("it has no id")
 
     assert str(error).endswith("pass on_malformed=…, a function that receives such records")

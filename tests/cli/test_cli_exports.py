@@ -15,7 +15,7 @@ SIZE = ("--sandbox", "--sandbox-size", "250")
 
 
 def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
-    """If the daily quota is used up, the next run resumes and has the result of one run."""
+    """If the daily quota is used up, the next run resumes, and the target is complete."""
     with served(900, quota=Quota(per_day=4, headers=None)) as sandbox:
         stopped = cekat("export", "x.jsonl", *FAST, "--log-format", "json", "--account", "Acme")
         kept = stopped.messages[-1]
@@ -38,7 +38,7 @@ def test_a_used_up_day_and_the_next(cekat, served, tmp_path, holds):
 
 
 def test_one_inbox_that_fails_for_good(cekat, served, tmp_path):
-    """A 403 on one inbox is reported, the others are exported, and the exit code is partial."""
+    """After a 403 on one inbox, the other is exported, and the exit code means partial success."""
     with served(250) as sandbox:
         sandbox.fail_next(Fault.ok(), Fault.status(403))
         inboxes = sandbox.inbox_ids[:2]
@@ -429,7 +429,7 @@ def test_a_sandbox_is_the_same_the_day_after(cekat, tmp_path, holds):
 
 
 def test_sandbox_data_does_not_replace_a_real_export(cekat, served, tmp_path):
-    """Sandbox data does not replace an account's export, even if neither has a name."""
+    """Sandbox data does not replace an account's export, even if neither account is named."""
     with served(250, seed=7):
         cekat("export", "x.jsonl", *FAST)
     before = (tmp_path / "x.jsonl").read_bytes()
@@ -457,8 +457,8 @@ def test_what_is_left_counts_each_conversation_once(cekat, served):
     """Conversations that were fetched again do not increase the number of stored conversations."""
     typed = ("export", "x.jsonl", *FAST, "--concurrency", "1", "--log-format")
     with served(900) as sandbox:
-        # The first run asks for the business, a probe and nine pages. The second run, under the
-        # same key, asks for the changes since.
+        # The first run requests the business, a probe and nine pages. The second run, with the
+        # same key, requests the changes since then.
         for passes in (11, 4):
             sandbox.fail_next(*[Fault.ok()] * passes, *[Fault.status(401)] * 9)
             ended = cekat(*typed, "json")

@@ -144,7 +144,7 @@ def test_a_time_at_the_end_of_the_calendar_is_left_out():
 
 
 def test_every_field_of_the_table_is_a_column():
-    """The columns are those of an export's table, with a short id and without the raw record."""
+    """The columns are those of an exported table, but with a short id and no raw record."""
     names = get_column_names("conversation")
 
     assert {"short_id", *(one.name for one in COLUMNS)} - {"raw"} <= set(names)
@@ -302,7 +302,7 @@ def test_columns_in_a_pipe_keep_to_the_number(cekat, served, arguments):
     ],
 )
 def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
-    """An agent is found by the complete id, or by complete words of the name in any case."""
+    """An agent is found by the complete id, or by whole words of the name, ignoring case."""
     record = {"id": "1", "handled_by_name": name, "handled_by_id": id_}
     with served() as sandbox:
         sandbox.fail_next(Fault.raw(body=json.dumps({"data": [record]}).encode()))
@@ -313,7 +313,7 @@ def test_an_agent_is_found(cekat, served, typed, name, id_, matches):
 
 @pytest.mark.parametrize("maximum", [None, 3])
 def test_the_conversations_of_an_agent_in_a_pipe(cekat, served, maximum):
-    """``--agent`` filters the server's unchanged records and reads until ``-n`` have matched."""
+    """With ``--agent``, the command writes unchanged records until ``-n`` of them have matched."""
     with served(400) as sandbox:
         expected = handled(sandbox, handled_by_name="Bayu Nugroho", stage_status="assigned")
         arguments = ("--agent", "bayu nugroho", "--status", "assigned")
@@ -371,7 +371,7 @@ def test_an_empty_account(cekat, served, command, says):
 
 @pytest.mark.parametrize("arguments", [("--agent", ""), ("--agent", "a", "--agent", "b")])
 def test_wrong_agents(cekat, arguments):
-    """An empty ``--agent``, or two of them, are refused."""
+    """An empty ``--agent`` or a second ``--agent`` is refused."""
     ended = cekat("conversations", "--sandbox", *arguments)
 
     assert ended.code == ExitCode.USAGE

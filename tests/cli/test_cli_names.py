@@ -104,7 +104,7 @@ def test_a_name_in_the_settings_that_the_locale_cannot_write(ran, tmp_path, key)
     ],
 )
 def test_an_error_with_such_a_name(cekat, arguments, code, words):
-    """An error with a name that is not UTF-8 is one printable line with its own exit code."""
+    """An error about a name that is not UTF-8 is one printable line and keeps its exit code."""
     done = cekat(*arguments)
 
     assert done.code == code

@@ -73,7 +73,7 @@ def test_a_local_date_and_a_duration(cekat, served):
 def test_a_nightly_setting(cekat, served, tmp_path, monkeypatch):
     """The options are settings too.
 
-    The same text may replace the target, and another text may not.
+    An export replaces the target only if the text of its range is the same.
     """
     monkeypatch.setenv("CEKAT_SINCE", "5000d")
     with served(300):

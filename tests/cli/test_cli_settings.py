@@ -95,7 +95,7 @@ def test_the_file_can_have_a_whole_export(cekat, served, clients, settings, tmp_
 
 
 def test_every_setting_has_a_variable(cekat, served, monkeypatch, tmp_path):
-    """Each setting has a variable: its name in capitals after CEKAT_."""
+    """Each setting has a variable, named CEKAT_ plus the setting's name in capitals."""
     for name, value in {
         "TARGET": "out.csv",
         "INBOX": "a b",
@@ -238,7 +238,7 @@ def test_what_is_wrong_in_the_file_is_reported_in_one_line(cekat, settings, text
     ],
 )
 def test_missing_settings(cekat, settings, arguments, says):
-    """A file or a profile that was named must exist."""
+    """A settings file or profile that the user names must exist."""
     settings("[profiles.a]\n[profiles.b]", "two.toml")
     ended = cekat("inboxes", "--sandbox", *arguments)
 
@@ -250,7 +250,7 @@ def test_missing_settings(cekat, settings, arguments, says):
     "way", ["--api-key-file", "CEKAT_API_KEY_FILE", "api_key_file", "api_key_env", "home"]
 )
 def test_where_the_key_may_be(cekat, served, monkeypatch, settings, key_file, clients, way):
-    """The key may be in a file or a variable, which an option, a variable or a profile names."""
+    """An option, a variable or a profile can name the file or variable that has the key."""
     with served(5, api_key=KEY) as sandbox:
         monkeypatch.delenv("CEKAT_API_KEY")
         typed, profile = [], ""
@@ -287,7 +287,7 @@ def test_a_key_file_that_others_may_read(cekat, key_file, mode):
 @posix
 @pytest.mark.parametrize("mode, code", [(0o400, 0), (0o440, 0), (0o444, ExitCode.USAGE)])
 def test_a_credential_of_systemd_is_private(cekat, key_file, served, monkeypatch, mode, code):
-    """Group rights on a systemd credential stand for its access control list and are accepted."""
+    """Group rights on a systemd credential represent its access control list and are accepted."""
     with served(5) as sandbox:
         monkeypatch.delenv("CEKAT_API_KEY")
         path = key_file(sandbox.api_key, mode)

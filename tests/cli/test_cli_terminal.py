@@ -45,7 +45,7 @@ def test_conversations_are_a_table(served):
 
 
 def test_a_table_of_all_there_are(served):
-    """A table of all conversations does not mention more of them, and takes one request."""
+    """A table of all conversations takes one request, and does not say that there are more."""
     with served(5) as sandbox:
         code, text = Terminal("conversations", "-n", "5").end()
 

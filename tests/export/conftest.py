@@ -149,7 +149,7 @@ class PostgresServer:
 
 
 def _copied(programs, folder):
-    """Copy a server's programs and the libraries that they expect next to their package."""
+    """Copy a server's programs, and the folder of libraries that is next to their package."""
     installed, package = programs.parent, programs.parents[1]
     shutil.copytree(installed, folder / package.name / installed.name, symlinks=True)
     libraries = package.with_name(f"{package.name}.libs")

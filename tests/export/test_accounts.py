@@ -152,7 +152,7 @@ async def test_a_different_business_outweighs_the_conversations(world, target):
 
 
 async def test_the_same_key_is_always_the_same_account(world, target):
-    """With an unchanged key, the export requests no business and ignores a recorded one."""
+    """With an unchanged key, the export does not request the business and ignores a stored one."""
     await world.export(target)
     change_manifest(target, business_id="another")
     asked = asked_for(world.ours)
@@ -404,7 +404,7 @@ async def test_a_checkpoint_of_others_is_not_ours_because_the_target_is(world, t
 
 
 async def test_the_old_target_identifies_the_checkpoint(world, target):
-    """If no conversation of the checkpoint is on the newest page, the old target identifies it."""
+    """If the newest page lacks the checkpoint's conversations, the old target shows the account."""
     world.close_inboxes()
     await world.export(target)
     await world.stop(target, pages=1)

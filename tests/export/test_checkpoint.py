@@ -30,7 +30,7 @@ from cekat_async.export.manifest import Counts, Filters, Partition
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
 NEW, OVER = Position(), Position.from_bytes(b'{"stage":"settled"}')
-# This record has no key. SQLite therefore refuses to store this page.
+# SQLite refuses to store this page, because its record has no key.
 UNWRITABLE = FetchedPage(None, b"{}\n", [None], OVER)
 posix_only = pytest.mark.skipif(os.name != "posix", reason="a matter of POSIX systems")
 not_root = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def path(tmp_path):
 def opened(path, *, restart=False, done=False):
     """An open checkpoint.
 
-    If the checkpoint is new, it is begun, and the end of the block closes it.
+    A new checkpoint is begun with ``JOB``. At the end of the block, the checkpoint is closed.
     """
     checkpoint = Checkpoint(path)
     try:
@@ -186,7 +186,7 @@ _STEPS = st.lists(
 @settings(max_examples=30 * EFFORT)
 @given(steps=_STEPS)
 def test_any_batches(steps):
-    """The checkpoint has each name's last record after any batches, resumes and kills."""
+    """The checkpoint has each name's last record after any series of batches, resumes and kills."""
     model, place, version, kept = {}, 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0")
@@ -620,7 +620,7 @@ def test_a_broken_checkpoint_is_reported_or_read(path, seed):
 
 
 def _outcome(path, records):
-    """Read a broken checkpoint in the same order as an export does, and return how that ended."""
+    """Read a broken checkpoint in the order in which an export reads, and return how that ended."""
     checkpoint = Checkpoint(path)
     try:
         if checkpoint.open() is None:
@@ -773,7 +773,7 @@ def test_one_that_could_not_begin_leaves_nothing(path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """The folder for temporary files. It contains no files of other programs."""
+    """The folder for temporary files. Other programs have no files there."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -815,7 +815,7 @@ def small_disk(tmp_path):
 
 @posix_only
 def test_a_full_disk(small_disk):
-    """A full disk is reported. Once there is space again, the same file can be used."""
+    """A full disk is reported. The same file can be used once there is space again."""
     folder, grow = small_disk
     path = folder / "x.checkpoint"
     with opened(path) as checkpoint:

@@ -99,7 +99,7 @@ def publishing():
     """A function that publishes in a child process and returns how that process ended.
 
     The result is the number of steps and the error, or None if the process was killed. The process
-    is killed at step ``kill_at``. With 0, it only counts its steps, which is slow.
+    is killed at step ``kill_at``. With 0, the process only counts its steps, which is slow.
     """
     command = [sys.executable, "-c", PUBLISHING]
     with subprocess.Popen(
@@ -319,7 +319,7 @@ def test_an_empty_file_is_replaced(tmp_path, name):
 
 @each_name
 def test_a_database_without_tables(tmp_path, name):
-    """An export merges into an existing database in place, even one without tables or from 0.1."""
+    """An existing database is merged in place, even if it has no tables or is from version 0.1."""
     path = tmp_path / name
     with connect(path) as database:
         database.execute("CREATE TABLE mine (a INTEGER)")
@@ -421,7 +421,7 @@ def test_leftovers_of_a_killed_export_are_removed(tmp_path, name):
 
 @each_name
 def test_a_log_is_emptied_into_the_file(tmp_path, name):
-    """After a merge the rows are in the file itself, even if another connection is open."""
+    """After a merge, the rows are in the file itself, even if another connection is open."""
     path = tmp_path / name
     copy = tmp_path / f"copy{path.suffix}"
     publish(sink_for(path), some_records(5))

@@ -115,7 +115,7 @@ async def test_each_inbox_by_itself(account, target):
 
 
 async def test_an_account_without_inboxes_does_not_empty_the_target(account, target):
-    """With ``by_inbox``, an account without inboxes makes the export fail, and the target stays."""
+    """With ``by_inbox``, an export of an account without inboxes fails and keeps the target."""
     target.write_bytes(b"of an earlier export")
     async with account(0) as a:
         a.sandbox.fail_next(Fault.raw(body=b'{"success":true,"data":[]}'))
@@ -205,7 +205,7 @@ async def test_the_only_inbox_that_is_gone_ends_the_export(account, target):
     ids=lambda dialect: dialect.end,
 )
 async def test_any_dialect(account, target, dialect):
-    """The file is exact for any dialect: format of timestamps, order, and end of the listing."""
+    """The file is exact for any format of timestamps, any order, and any end of the listing."""
     async with account(250, dialect=dialect) as a:
         await export_conversations(a.client, target, page_size=30)
 
@@ -287,7 +287,7 @@ async def test_a_line_reads_back_as_the_conversation(account, target):
 
 
 async def test_a_repeated_record_is_written_once_in_its_last_version(account, target, make_page):
-    """Of several records with the same id, only the last one is written, in its own place.
+    """If several records have the same id, only the last one is written, at its own position.
 
     The others count as repeats.
     """
@@ -375,7 +375,7 @@ async def test_mistyped_fields_leave_the_other_columns_alone(account, tmp_path, 
 
 
 async def test_conversations_that_move_are_there_once_in_their_latest_version(account, target):
-    """If conversations change, appear or disappear during an export, no other one is lost."""
+    """If conversations change, appear or disappear during an export, no others are lost."""
     touched, created = [], []
 
     def on_progress(progress):
@@ -476,6 +476,6 @@ async def test_memory_does_not_grow_with_the_number(account, target):
 
     # At most 16 pages wait for the disk; the machine decides how many. 1,500 more records would
     # take 2 MB as bytes alone.
-    await peak(40)  # do not count imports and what the first page creates
+    await peak(40)  # so that imports and objects of the first page do not count
 
     assert await peak(2000) < await peak(500) + 1_500_000

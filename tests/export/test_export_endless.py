@@ -24,7 +24,7 @@ async def test_an_export_ends_and_loses_nothing(account, target, endless, concur
         with pytest.raises(PaginationError, match="would never end"):
             await export_conversations(here.client, target, **options)
 
-        # These are the probe, 25 pages, 50 pages without progress, and pages of other segments.
+        # The export requests a probe, 25 pages, 50 without progress, and some of other segments.
         assert len(here.sandbox.log.requests) <= 1 + 25 + 50 + 15
         # Each page is stored as it was received, with about 2 kB per conversation.
         assert checkpoint.stat().st_size < 2_000_000

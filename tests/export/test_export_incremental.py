@@ -154,7 +154,7 @@ async def test_a_stopped_incremental_export_is_resumed(account, tmp_path):
 
 
 async def test_partitions_each_have_a_watermark(account, tmp_path):
-    """With ``by_inbox``, all of a new inbox is fetched, and only changes of other inboxes."""
+    """With ``by_inbox``, the export fetches new inboxes completely, and changes of the others."""
     target = f"{tmp_path}/x.jsonl"
     async with account(1200, inboxes=4) as a:
         first, second, third = a.sandbox.inbox_ids[:3]

@@ -32,7 +32,7 @@ def activity(record):
 @pytest.mark.parametrize("seed", range(2 * EFFORT))
 @pytest.mark.once
 async def test_nothing_is_lost_or_twice_while_people_chat(account, target, messages, seed):
-    """The target has each conversation of the start, in that version or a later one."""
+    """The target has each conversation that existed at the start, as it was then or later."""
     live = Live(messages=messages, created=messages / 20, resolved=messages / 20, seed=seed)
     async with account(700, seed=seed, live=live) as a:
         before = dict(a.sandbox.records())
@@ -98,8 +98,8 @@ async def test_what_catching_up_costs(account, target, messages):
     async with account(2500, live=Live(messages=messages)) as a:
         report = await export_conversations(a.client, target, concurrency=1)
 
-        # The three requests fetch the account's business id, the page of a probe, and a last
-        # look. A hundred moves add a probe, two pages and another look.
+        # The three requests are for the account's business, a probe, and a last look at the front.
+        # A hundred moves add a probe, two pages and another look.
         assert report.requests <= 25 + 3 + (4 if messages else 0)
 
 

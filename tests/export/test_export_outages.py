@@ -43,7 +43,7 @@ async def test_a_database_server_that_stops_and_starts_again(account, postgres, 
 
 
 async def test_a_server_that_goes_away_costs_the_pages_in_flight(account, target):
-    """If the API goes away, the next run resumes after the last stored page."""
+    """If the API becomes unreachable, the next run resumes after the last stored page."""
     async with account(3000, attempts=1) as a:
         a.sandbox.fail_next(*[Fault.ok()] * 12, *[Fault.status(503)] * 50)
         with pytest.raises(ServerError):

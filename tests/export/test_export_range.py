@@ -53,7 +53,7 @@ class StoppedError(Exception):
 
 
 def stop_after(times):
-    """Return a progress function that stops the export when it is called for the given time."""
+    """Return a progress function that stops the export when it is called that many times."""
     called = count(1)
 
     def on_progress(_):
@@ -113,7 +113,7 @@ async def test_each_night_replaces_the_last_one(account, target, clock):
     ],
 )
 async def test_another_range_does_not_replace_a_target(account, target, clock, before, after):
-    """An export, even an incremental one, is refused, and the error names both ranges."""
+    """A full or incremental export with another range is refused, and the error names both."""
     async with account(500) as a:
         await export_conversations(a.client, target, **before)
         whole = read_target(target)
@@ -207,7 +207,7 @@ async def test_a_clock_that_was_set_back(account, target, clock):
 
 @pytest.mark.parametrize("segments", [1, 4])
 async def test_a_live_account(account, target, clock, segments):
-    """Every conversation of the range that existed at the start is in the target."""
+    """The target has every conversation that was in the range when the export began."""
     live = Live(messages=2, created=0.5, resolved=2)
     async with account(5_000, live=live) as a:
         wanted = list_active(a.sandbox, LATEST - 47 * HOUR)

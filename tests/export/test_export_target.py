@@ -94,7 +94,7 @@ def _kept(checkpoint):
 
 
 async def test_the_old_target_is_replaced_at_the_end_and_not_before(account, target, manifest):
-    """During an export, target and manifest stay the old ones, even for open files."""
+    """The old target and manifest do not change during an export, even for open files."""
     seen = []
 
     def on_progress(_):
@@ -444,7 +444,7 @@ async def test_a_target_keeps_its_mode(account, target, mode):
 
 @posix_only
 async def test_leftovers_of_a_kill_become_private(account, target, new):
-    """When a leftover file that others can read is reused, only its owner can read it."""
+    """A leftover file that others could read is made private before it is reused."""
     new.write_bytes(OLD)
     new.chmod(0o666)
 
@@ -577,7 +577,7 @@ async def test_a_disk_that_is_full(account, small_disk, target, checkpoint):
 
 
 async def _cancelled(export, step, again=None, begins=None):
-    """Cancel an export after ``step`` steps of the loop, and return whether it was running.
+    """Cancel an export after ``step`` steps of the loop, and return whether it still ran.
 
     The steps are counted from the start of the export, or from the event ``begins``.
     """

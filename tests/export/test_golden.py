@@ -99,7 +99,7 @@ async def test_an_incremental_export_adds_to_an_earlier_one(same_account, restor
 
 
 async def test_an_incremental_export_fetches_an_inbox_that_failed(same_account, restore):
-    """All of the failed inbox is fetched, and only changes of the other inboxes."""
+    """The export fetches the failed inbox completely, and only changes of the other inboxes."""
     target = restore("by-inbox.jsonl.gz", "by-inbox.jsonl.gz.manifest.json")
     last = read_manifest(target)
     failed = [one.inbox_id for one in last.partitions if one.error is not None]

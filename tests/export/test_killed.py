@@ -70,7 +70,7 @@ READERS = dict.fromkeys(FILES, in_file) | {".sqlite": in_database, ".duckdb": in
 
 
 class Kills:
-    """Kills exports at a random step or moment of an uninterrupted export."""
+    """Kills exports at a random step or moment. An uninterrupted export is measured first."""
 
     def __init__(self, zygote, sandbox, how, seeded):
         self._zygote, self._sandbox = zygote, sandbox

@@ -232,7 +232,7 @@ def test_a_lock_that_is_released_in_this_very_moment(tmp_path, monkeypatch, begi
 @posix_only
 @pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
 def test_other_things_under_the_locks_name_stay(tmp_path, kind):
-    """If the lock's name is not a regular file, it is reported and neither followed nor removed."""
+    """A lock file that is not a regular file is reported, and neither followed nor removed."""
     place, elsewhere = tmp_path / "x.jsonl.cekat.lock", tmp_path / "elsewhere"
     elsewhere.write_bytes(b"mine")
     make = {

@@ -85,7 +85,7 @@ def test_queries_over_all_rows(database):
 
 
 def test_every_record_is_there_to_the_byte(database):
-    """``raw_exact`` has the exact bytes of each record that ``raw`` cannot hold, and no other."""
+    """``raw_exact`` has the exact bytes of only those records that ``raw`` cannot hold."""
     plain = some_records(20)
     records = [*set_ids(HARD).values(), *LOSSLESS, NOT_UTF_8, *plain]
     publish(PostgresSink(database), records)
@@ -194,7 +194,7 @@ def test_how_deep_json_may_be(server, levels, stays, opens, closes):
 
 
 def test_brackets_in_a_text_are_no_levels():
-    """Thousands of brackets in strings, or one after the other, do not count as levels."""
+    """Thousands of brackets do not count as levels if they are in strings or side by side."""
     for text in (json.dumps({"id": "a", "notes": "[{" * 3_000}), json.dumps([[]] * 3_000)):
         assert make_queryable(text) == text
 

@@ -28,7 +28,7 @@ def records_in(sink):
 
 
 def published(folder, name, first):
-    """Publish once or twice, and return the recorded disk of the last time."""
+    """Publish once or twice, and return the disk that recorded the last publication."""
     folder.mkdir()
     if not first:
         with closing(sink_for(f"{folder}/{name}")) as sink:

@@ -163,7 +163,7 @@ async def test_restart_forgets_nothing_before_a_refusal(account, tmp_path, targe
 async def test_a_checkpoint_with_other_filters_is_refused_even_with_replace(account, target):
     """``replace`` is about the target.
 
-    The option does not discard the unfinished export of other filters.
+    The option does not discard an unfinished export that has other filters.
     """
     async with account(120) as a:
         await export_conversations(a.client, target)
@@ -236,7 +236,7 @@ async def test_allow_empty_allows_no_other_filters(account, target):
 async def test_replace_does_not_allow_an_empty_result(account, target):
     """``replace`` allows other filters.
 
-    An empty result with the same filters needs ``allow_empty`` instead.
+    The option does not allow an empty result, which needs ``allow_empty``.
     """
     async with account(50) as a:
         await export_conversations(a.client, target)

@@ -68,7 +68,7 @@ def test_the_columns_are_those_of_every_table(target):
 
 
 def test_a_program_reads_the_rows(target):
-    """Rows have the same values as every table: unchanged text, ISO 8601 times, empty for null."""
+    """Rows have the values of every table: unchanged text, ISO 8601 times, empty cells for null."""
     publish(CsvSink(target, defuse=False), [*some_records(), *LOSSLESS])
 
     for row, raw in zip(read_rows(target), [*some_records(), *LOSSLESS], strict=True):

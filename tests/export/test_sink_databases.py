@@ -381,7 +381,7 @@ for line in sys.stdin:
 
 
 class Publishers:
-    """A process whose children publish the same records repeatedly, and may be killed."""
+    """A process whose children publish the same records repeatedly, and can be killed."""
 
     def __init__(self, store, records):
         command = [sys.executable, "-c", CHILD, store.arguments, str(records)]

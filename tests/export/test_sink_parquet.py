@@ -56,7 +56,7 @@ def test_the_schema_is_always_the_same(target, records):
 
 
 def test_the_rows_are_those_of_every_table(target):
-    """Rows have the same values as every table: UTC times, label structs, and JSON as text."""
+    """Rows have the values of every table: UTC times, label structs, and JSON as text."""
     records = [*some_records(300), *LOSSLESS]
     publish(ParquetSink(target), records)
     table = pq.read_table(target)
@@ -116,7 +116,7 @@ def test_a_column_gets_its_first_value_late(target, monkeypatch):
 
 
 def test_large_records_make_small_row_groups(target, monkeypatch):
-    """A row group ends at a number of bytes, even if the group has few rows."""
+    """A row group ends at a certain number of bytes, even if the group has few rows."""
     monkeypatch.setattr(parquet, "_GROUP_BYTES", 100_000)
     publish(ParquetSink(target), [record(notes="x" * 1000)] * 250)
 
@@ -239,7 +239,7 @@ def test_other_parts_are_another_folder(folder, change):
 @pytest.mark.parametrize("stranger", ["notes.txt", "part-1.parquet", "part-000001.parquet", "sub/"])
 @pytest.mark.parametrize("where", ["out", "out.new"])
 def test_a_folder_with_other_files_is_refused(folder, stranger, where):
-    """A folder that contains any other file is reported, and all its files are kept."""
+    """A folder that contains anything except parts is reported, and all its files are kept."""
     sink = ParquetFolderSink(folder)
     publish(sink, some_records(5))
     path = folder.with_name(where) / stranger

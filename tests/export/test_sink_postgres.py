@@ -91,7 +91,7 @@ def test_rights_that_are_not_there(database, bob):
 
 
 def test_a_table_that_others_made(database, bob):
-    """If both tables exist, rights to read and write them are enough."""
+    """If the table and its table of manifests exist, rights to read and write both are enough."""
     publish(PostgresSink(database), some_records(3))
     ask(database, "GRANT SELECT, INSERT, UPDATE ON conversations, cekat_exports TO bob")
     publish(PostgresSink(bob), some_records(5))
@@ -168,7 +168,7 @@ def test_a_lock_that_was_lost_during_the_export(database):
 
 
 class Interrupted(Given):
-    """Records that call a function after some batches."""
+    """Records whose iterator calls a function after some batches."""
 
     def __init__(self, records, do):
         super().__init__(records)

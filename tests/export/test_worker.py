@@ -1,4 +1,4 @@
-"""The worker runs each job to its end, one after the other, in a thread that ends with it."""
+"""The worker runs jobs one after the other, each to its end, in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from cekat_async.export.worker import Worker
 
 @pytest.fixture
 async def worker():
-    """A worker. After the test, its thread must have ended."""
+    """A worker. The worker's thread must have ended after the test."""
     worker = Worker()
     yield worker
     worker.end()

@@ -44,7 +44,7 @@ class Caller:
 
 
 async def send_once(request, handler):
-    """Send a request without aiohttp's own retries, which follow these two errors of a GET."""
+    """Send a request, and prevent aiohttp's own retries of a GET after these two errors."""
     try:
         return await handler(request)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:

@@ -127,7 +127,7 @@ def test_a_record_of_a_client_can_be_added():
     ],
 )
 def test_anything_else_is_refused(conversation, fields, message):
-    """For anything else, the error says what is wrong, and nothing is added."""
+    """If the arguments are invalid, the error says what is wrong, and nothing is added."""
     sandbox = Sandbox(0)
     sandbox.add(id="there")
     with pytest.raises(ValueError, match=message):
@@ -183,7 +183,7 @@ def test_a_new_inbox_is_in_the_listing_of_inboxes():
 
 
 def test_the_position_is_the_time_of_last_activity():
-    """The position is the time of the last message, of a later creation, or otherwise now."""
+    """The position is the later of message time and creation time, or now if none is given."""
     sandbox = Sandbox(100)
     made_up = get_ids(sandbox)
     at = {id_: get_record(sandbox, id_)["created_at"] for id_ in made_up}
@@ -193,7 +193,7 @@ def test_the_position_is_the_time_of_last_activity():
     new = sandbox.add(last_message={"message": "no time"})
     ids = get_ids(sandbox)
     assert ids[0] == new
-    # The old one ties with the 50th generated conversation, whose id is greater.
+    # The old conversation has the time of the 50th generated one, whose id is greater.
     assert ids.index(old) == 51
     after = page["metadata"]["next_cursor"]
     assert get_page(sandbox, limit=1, **after)["data"][0]["id"] == old
@@ -201,7 +201,7 @@ def test_the_position_is_the_time_of_last_activity():
     assert get_ids(sandbox)[-1] == ancient
     late = sandbox.add(created_at="2030-01-01", last_message={"created_at": "2029-01-01"})
     assert get_ids(sandbox)[0] == late
-    # The sandbox's clock advances with it, so that later events have later times.
+    # The sandbox's clock has advanced to 2030, so that later events have later times.
     sandbox.touch(ids[60])
     assert get_ids(sandbox)[:2] == [ids[60], late]
 
@@ -239,7 +239,7 @@ def test_an_update_replaces_fields_and_keeps_the_position(is_added):
 
 
 def test_an_update_can_move_to_another_inbox():
-    """The conversation moves to the other inbox's listing and keeps its time."""
+    """If its inbox is changed, a conversation moves to that inbox's listing and keeps its time."""
     sandbox = Sandbox(60, 3)
     ids, (first, second, _) = get_ids(sandbox), sandbox.inbox_ids
     moved = next(row["id"] for row in walk(sandbox, inbox_id=first)[2:])
@@ -252,7 +252,7 @@ def test_an_update_can_move_to_another_inbox():
 
 
 def test_a_message_moves_a_conversation():
-    """An update of the last message moves the conversation to that time, or to the front."""
+    """A new last message moves its conversation to the message's time, or else to the front."""
     sandbox = Sandbox(20)
     ids = get_ids(sandbox)
     sandbox.update(ids[5], last_message={"message": "Halo"})
@@ -287,7 +287,7 @@ def test_events_change_given_fields():
 
 
 def test_an_agent_has_one_id():
-    """Assigning sets status and agent, and moves nothing.
+    """Assigning sets the status and agent, and does not move the conversation.
 
     An agent's name has the same id everywhere.
     """
@@ -415,7 +415,7 @@ def change(sandbox, step, index, new):
     steps,
 )
 def test_walks_among_changes_yield_each_conversation_once(size, order, tie, limit, history):
-    """A walk during changes yields each unchanged conversation once, and the next yields all."""
+    """A walk during changes yields each unchanged conversation once. The next walk yields all."""
     sandbox = Sandbox(size, 2, dialect=Dialect(order=order, tie=tie))
     untouched, changed = set(get_ids(sandbox)), set()
     seen, cursor = [], {}

@@ -91,7 +91,7 @@ async def test_filters_choose_and_combine(sandbox, caller):
     "query", [{"inbox_id": "nobody"}, {"inbox_id": ""}, {"stage_status": "gone"}]
 )
 async def test_an_unknown_filter_value_finds_nothing(sandbox, caller, query):
-    """An unknown value is no error: the first page is empty and is the last page."""
+    """An unknown filter value is no error: the first page is empty and is also the last one."""
     assert await caller.page(**query) == {"success": True, "data": [], "metadata": NOWHERE}
     assert sandbox.count(**query) == 0
 

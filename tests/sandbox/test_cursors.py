@@ -62,7 +62,7 @@ async def make_cursors(caller):
 
 
 async def test_ignored_cursors_give_the_front_page(calling):
-    """A cursor that the server never issued exactly like this gets the same bytes as no cursor."""
+    """A cursor that the server never issued in this form gets the same page as no cursor."""
     async with make_sandbox("ignore") as sandbox, calling(sandbox) as caller:
         for filters in ({}, {"inbox_id": sandbox.inbox_ids[0]}, {"stage_status": "assigned"}):
             front = await caller.get(limit=5, **filters)
@@ -79,7 +79,7 @@ async def test_an_ignored_cursor_is_not_echoed(calling):
 
 
 async def test_rejected_cursors_get_the_validation_error(calling):
-    """A cursor that the server never issued exactly like this gets a 400 for ``cursor_id``."""
+    """A cursor that the server never issued in this form gets a 400 for ``cursor_id``."""
     async with make_sandbox("reject") as sandbox, calling(sandbox) as caller:
         for id_, ts in await make_cursors(caller):
             status, _, body = await caller.get(cursor_id=id_, cursor_ts=ts)

@@ -130,7 +130,7 @@ def test_without_unknown_fields_there_are_none():
 
 @pytest.mark.parametrize("share, least, most", [(0.0, 0, 0), (0.3, 240, 360), (1.0, 1000, 1000)])
 def test_the_share_of_null_collections_is_as_asked(share, least, most):
-    """``collections_null`` is the share of records in which each of the three is null."""
+    """``collections_null`` is the share of records in which each collection is null."""
     rows = decoded(Sandbox(1000, dialect=Dialect(collections_null=share)))
     for field in ("labels", "additional_data", "last_message"):
         assert least <= sum(row[field] is None for row in rows) <= most

@@ -50,7 +50,7 @@ def find_bursts(times):
 @example("recent", 1, 0, 1)
 @example("recent", 9, 0, 1)
 def test_timestamps_fall_strictly_by_group(density, size, seed, tie):
-    """For any density, times start at the documented one and fall, and ``tie`` rows share each."""
+    """For any density, times fall from the documented start, and ``tie`` rows share each time."""
     times = get_times(density, size, seed=seed, tie=tie)
     assert times[:1] in ([], [NEWEST])
     assert all((a == b) if n % tie else (a > b) for n, (a, b) in enumerate(pairwise(times), 1))
@@ -107,7 +107,7 @@ def test_most_are_recent(size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_whole_time_does_not_depend_on_the_density(size):
-    """Bursts and gaps take about the same total time as an even account."""
+    """Bursts and gaps together cover about the same time as an even distribution."""
     even, *others = (
         NEWEST - make_account(density, size).timeline.get_time(size - 1) for density in DENSITIES
     )

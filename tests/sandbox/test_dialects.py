@@ -76,7 +76,7 @@ async def test_timestamps_follow_the_dialect_and_cursors_do_not(calling, timesta
 
 @pytest.mark.parametrize("order", ["activity", "created", "ascending"])
 async def test_the_order(calling, order):
-    """The cursors' timestamps fall or rise, and by creation, they are creation times."""
+    """Cursor timestamps fall or rise, and in creation order they are creation times."""
     async with Sandbox(60, dialect=Dialect(order=order)) as sandbox, calling(sandbox) as caller:
         times, cursor = [], {}
         for _ in range(59):

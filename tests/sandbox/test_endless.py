@@ -48,7 +48,7 @@ async def test_pages_after_the_end(calling, endless, after_the_end):
     ],
 )
 async def test_the_times_of_their_cursors(calling, order, sign, times, first, step):
-    """The times of these cursors stay, rise or fall, are very early or late, or are no times."""
+    """Cursor times after the end are constant, rising, falling, extreme or invalid."""
     dialect = Dialect(endless="empty", endless_times=times, order=order)
     async with Sandbox(10, 1, dialect=dialect) as sandbox, calling(sandbox) as caller:
         found = [cursor["cursor_ts"] for _, cursor in await walk(caller, 5, limit=10)]

@@ -124,7 +124,7 @@ async def test_a_truncated_body_can_be_compressed_as_well(calling):
 
 
 async def test_a_delay_sends_the_reply_late(sandbox, caller):
-    """The reply is the usual one."""
+    """A delayed reply is otherwise the usual one."""
     usual = (await caller.get())[2]
     sandbox.fail_next(Fault.delay(0.15))
     started = time.perf_counter()
@@ -187,7 +187,7 @@ async def test_bytes_that_are_not_http_can_be_sent(sandbox, caller):
 
 
 async def test_scripted_faults_count_against_the_quota(calling):
-    """A 503 costs a request, and a request over the quota still gets its scripted fault."""
+    """A scripted 503 uses up quota, and a request over the quota still gets its scripted fault."""
     async with (
         Sandbox(5, quota=Quota(1, window="first_hit")) as sandbox,
         calling(sandbox) as caller,
@@ -215,7 +215,7 @@ def test_random_faults_are_the_same_for_the_same_seed():
 
 
 def test_random_faults_have_the_given_chances():
-    """In ten thousand draws, the shares are near the chances, and all others are normal replies."""
+    """In ten thousand draws, each fault's share is near its chance, and the rest are normal."""
     faults = Faults(drop=0.05, drop_mid_body=0.1, error=0.2, truncate=0.05, too_many=0.1, slow=0.15)
     drawn = Counter(fault.name for fault in islice(faults.draws(), 10_000))
     for name, chance in [*faults.probabilities(), ("", 0.35)]:

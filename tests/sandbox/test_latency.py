@@ -59,7 +59,7 @@ def test_the_whole_takes_the_latency(latency, making, expected):
 
 
 def test_every_kind_of_answer_takes_the_latency():
-    """Replies with faults also take the latency, and a delay is added to it."""
+    """Replies with faults also take the latency, and a ``delay`` fault adds its own time."""
     faults = (Fault.status(503), Fault.raw(), Fault.drop(), Fault.truncate(), Fault.delay(0.5))
     assert measure(0.25, 0.1, *faults) == [0.25, 0.25, 0.25, 0.25, 0.75]
 

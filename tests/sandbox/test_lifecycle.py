@@ -45,7 +45,7 @@ async def test_it_is_entered_once():
 
 
 async def test_a_port_can_be_chosen_and_a_taken_one_is_an_error():
-    """The given ``port`` is used. If that port is in use, the system's error is raised."""
+    """The given ``port`` is used. If another server has that port, the system's error is raised."""
     async with Sandbox(5) as first:
         port = int(first.base_url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):

@@ -34,7 +34,7 @@ def get_listing(size, inboxes, seed, order, tie, density="even"):
 
 
 def make_model(account, order):
-    """Return all rows, sorted only by the definition of the order."""
+    """Return all rows, sorted directly by the definition of the order."""
     rows = [(account.timeline.get_time(n), account.ids.encode(n), n) for n in range(account.size)]
     return sorted(rows, reverse=order != "ascending")
 
@@ -100,7 +100,7 @@ def _is_after(row, place, order):
 @often
 @given(sizes, st.integers(1, 5), seeds, orders, ties, steps, st.data())
 def test_changes_keep_the_listing_sorted_and_whole(size, inboxes, seed, order, tie, history, data):
-    """After any changes the rows are sorted, unique and complete, and filters agree with them."""
+    """After any changes, the rows are sorted, unique and complete, and filters agree with them."""
     account, listing = get_listing(size, inboxes, seed, order, tie)
     alive = apply(listing, history)
     rows = list(listing.rows())

@@ -30,7 +30,7 @@ def test_a_message_moves_a_conversation_to_the_front():
 
 
 def test_two_messages_are_two_different_messages():
-    """Each message has its own text and a later time."""
+    """Each message has its own text and a later time than the one before."""
     sandbox = Sandbox(5)
     first = get_ids(sandbox)[3]
     lasts = []
@@ -56,7 +56,7 @@ def test_a_new_conversation_appears_at_the_front():
 
 
 def test_resolving_changes_the_record_and_not_the_place():
-    """Status and ``resolved_*`` are set, and filters use them."""
+    """``resolve`` sets the status and ``resolved_*``, and filters use the new values."""
     sandbox = Sandbox(50)
     before = get_ids(sandbox)
     pending = next(id_ for id_ in before if get_record(sandbox, id_)["stage_status"] == "pending")

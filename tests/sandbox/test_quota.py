@@ -35,7 +35,7 @@ def find_granted(quota, times):
 
 
 def count_most(times, seconds):
-    """Return the most times in any half-open window that starts with one of the times."""
+    """Return how many times are in the fullest half-open window that starts with one of them."""
     return max((sum(a <= b < a + seconds for b in times) for a in times), default=0)
 
 
@@ -218,7 +218,7 @@ async def test_without_a_quota_nothing_is_refused_or_reported(calling):
 
 
 async def test_the_daily_limit_has_its_own_code(calling):
-    """The daily limit has a code of its own."""
+    """The daily limit has its own error code."""
     quota = Quota(per_day=1)
     async with Sandbox(5, quota=quota) as sandbox, calling(sandbox) as caller:
         assert (await caller.get())[0] == 200

@@ -91,7 +91,7 @@ def test_changes_from_another_thread_are_atomic():
 
 
 def test_a_quota_can_be_used_from_another_thread():
-    """``take`` uses the clock of the sandbox's own loop, and has counted when it returns."""
+    """``take`` uses the clock of the sandbox's own loop, and returns after it has taken quota."""
     with Sandbox(5, quota=Quota(3, 3600.0, window="first_hit")) as sandbox:
         assert sandbox.take(2) == 2
         assert [get(sandbox)[0] for _ in range(2)] == [200, 429]
