@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """A refusal is ignored if as many concurrent requests have succeeded twenty times before."""
+    """The first refusal is ignored if as many concurrent requests succeeded twenty times before."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -284,7 +284,7 @@ class Overloading(Limiter):
 
 
 class Server:
-    """Replies after a delay. The server refuses excess concurrent requests, and others at random."""
+    """Replies after a delay, and refuses excess concurrent requests, and others at random."""
 
     def __init__(
         self, allowed: Callable[[], int], seconds: float, refused_at_random: float = 0.0
@@ -355,7 +355,7 @@ def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
 
 
 def test_a_server_that_recovers_is_used_in_full_again():
-    """If a server allows more requests after a few minutes, the client uses them within 40 s."""
+    """If a server allows more concurrent requests than before, the client adapts within 40 s."""
     server = Server(lambda: 5 if now() < 200 else 100, 1.5)
     pipeline = run_workers(server, 300)
 

@@ -540,7 +540,7 @@ async def test_an_overload_without_a_time_doubles_the_pause():
 )
 @virtual
 async def test_other_replies_pause_nothing(answer, caplog):
-    """Other statuses pause nothing. Nor does a 503 without Retry-After, or a Retry-After of 0."""
+    """Other statuses, a 503 without Retry-After, and a Retry-After of 0 do not begin a pause."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter, answer)
@@ -675,7 +675,7 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_waiting_calls():
 
 @virtual
 async def test_a_pause_ends_other_waits_of_a_caller():
-    """A call's wait for something else fails too if a pause outlasts the call's deadline."""
+    """A call that waits for something else also fails if a pause outlasts its deadline."""
     limiter = Limiter(RateLimit(300))
 
     async def wait() -> str:
@@ -986,7 +986,7 @@ async def test_a_snapshot_shows_what_the_next_request_waits_for():
 
 @virtual
 async def test_a_snapshot_counts_refusals_by_their_kind():
-    """Refusals are counted by kind, because only those of kind "quota" are about the limit."""
+    """Refusals are counted by kind, because only kind "quota" says something about the limit."""
     limiter = Limiter(RateLimit(longest_hold=None))
     for status, remaining, asked in [
         (200, 299, "0"),

@@ -1,8 +1,8 @@
 """Runs commands with the Dockerfile's settings in Linux namespaces, without a container runtime.
 
 The root folder is a read-only view of this machine, and only ``/data`` is writable. There are no
-temporary files: ``/tmp`` is missing, or read-only if the project is in it. The command is process 1,
-and runs with the image's user id and without capabilities.
+temporary files: ``/tmp`` is missing, or read-only if the project is in it. The command runs as
+process 1, with the image's user id and without capabilities.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def _stalls() -> Iterator[tuple[str, Case]]:
 
 
 def _catching_up() -> Iterator[tuple[str, Case]]:
-    """After each stall, the client catches up on missed requests: at most ``burst`` of the limit."""
+    """After each stall, the client catches up on missed requests, up to ``burst`` of the limit."""
     for burst, stall in product((0.01, 0.1, 0.25, 0.5), (Stall(5, 10), Stall(15, 60))):
         told = f"burst {burst:g}/{stall.seconds:g} in {stall.every:g}"
         hidden = ServerSpec(
