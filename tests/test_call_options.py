@@ -250,7 +250,7 @@ async def test_closing_the_original_ends_the_calls_of_all():
 
 
 async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
-    """Closing the original ends such a call even if only the call still references its client."""
+    """Closing the original ends a derived client's call, even if only the call references it."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         client = make_client(server, session=session)
         chained = client.with_options(retry=ONCE).with_options(timeout=Timeout(deadline=60))

@@ -95,7 +95,7 @@ def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
 
 
 def test_each_pass_ends_where_the_pass_before_the_last_began():
-    """A pass ends where the pass before the last began: records below it have not moved since."""
+    """A pass ends where the one before the last began. Nothing below that point has moved since."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-500)

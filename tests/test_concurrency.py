@@ -284,7 +284,7 @@ class Overloading(Limiter):
 
 
 class Server:
-    """Replies after a delay, and refuses excess concurrent requests, and others at random."""
+    """Replies after a delay. Excess concurrent requests are refused, and others at random."""
 
     def __init__(
         self, allowed: Callable[[], int], seconds: float, refused_at_random: float = 0.0

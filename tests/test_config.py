@@ -51,7 +51,7 @@ def test_no_count(value: object) -> None:
 
 
 def test_count_from_another_bound() -> None:
-    """The minimum of a count can be changed from 1."""
+    """A count can have a minimum other than 1."""
     assert require_count("n", 0, at_least=0) == 0
     with pytest.raises(ConfigurationError, match="at least 3, not 2"):
         require_count("n", 2, at_least=3)

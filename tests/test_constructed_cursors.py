@@ -83,7 +83,7 @@ def test_a_constructed_cursor_has_the_servers_format_and_the_given_depth(like, d
     ],
 )
 def test_constructed_cursors(like, made):
-    """A cursor for a time 1.5 seconds after the first one's has as many digits as the first one."""
+    """A cursor that is constructed for 1.5 s later has the first cursor's number of digits."""
     assert make_cursor_times(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
 
 

@@ -460,7 +460,7 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
 @pytest.mark.parametrize("end", get_args(End))
 @pytest.mark.parametrize("conversations", [0, 1, 10, 20, 25])
 async def test_every_end_of_the_listing_ends_the_walk(end, conversations):
-    """The walk yields every record once and ends, for each form of a last page."""
+    """Whatever form the last page has, the walk yields every record once and ends."""
     await walked(Dialect(end=end), conversations)
 
 
@@ -495,7 +495,7 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tie", [1, 7, 40])
 async def test_every_order_and_ties(order, tie):
-    """A walk misses no conversation, for any order and even with many equal timestamps."""
+    """A walk misses no conversation, whatever the order, and even if many timestamps are equal."""
     await walked(Dialect(order=order, tie=tie))
 
 

@@ -87,7 +87,7 @@ BEHIND = NEWEST - HOUR
     ],
 )  # fmt: skip
 def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
-    """50 empty pages end a walk if their cursors are constant, go back or have no plausible time."""
+    """50 empty pages end a walk if their cursors are constant, go back or are implausible."""
     empty = (([], cursor) for cursor in fresh(moments))
 
     count, error = pages_until_error(itertools.chain(FRONT, empty))

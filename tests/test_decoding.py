@@ -699,7 +699,7 @@ def test_numbers() -> None:
 
 
 def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page as documented is decoded in one step, and not record by record."""
+    """A page in the documented form is decoded in one step, and not record by record."""
     record = json.loads(SAMPLE)["data"][0]
     body = make_body(*[record | {"id": str(number)} for number in range(100)])
     monkeypatch.delattr(decoding, "cut_reply")
@@ -773,7 +773,7 @@ def test_a_large_page_may_have_more_values() -> None:
 
 
 def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
-    """If a page has too many values, a large record is malformed, but small ones are decoded."""
+    """If a page has too many values, a large record may be malformed. Small ones are decoded."""
     wide = b'{"id":"%d","additional_data":{"a":[' + b"[]," * 80_000 + b"[]]}}"
     records = [*(wide % number for number in range(3)), b'{"id":"small"}']
 

@@ -177,7 +177,7 @@ def test_contributing_shows_the_same_list() -> None:
 
 @each_file
 def test_imports_lead_left(path: Path) -> None:
-    """Apart from types, a file imports only entries that are earlier in the list."""
+    """A file imports only entries that are earlier in the list, except in imports for types."""
     own = get_top(path)
     for found in find_imports(path):
         if not found.is_ours or found.for_types or found.target == own:
@@ -230,7 +230,7 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
-    """Only a few files of the core import a third-party library."""
+    """Only a few files of the core import a given third-party library."""
     importers = {
         get_module(path).removeprefix("cekat_async.")
         for path in FILES

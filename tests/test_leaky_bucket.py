@@ -47,7 +47,7 @@ async def test_it_is_even_from_the_start(limit, burst):
 @pytest.mark.parametrize("burst", [0.1, 0.25, 0.5])
 @virtual
 async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
-    """After a long stall, requests up to ``burst`` of the limit are caught up, at twice the pace."""
+    """After a long stall, up to ``burst`` of the limit is caught up, at twice the pace."""
     bucket = make_bucket(600, burst)
     await tokens(bucket, 10.0)
     await asyncio.sleep(PER)
@@ -137,7 +137,7 @@ async def test_a_change_counts_at_once():
 @pytest.mark.parametrize("limit", [1, 60, 1000])
 @virtual
 async def test_has_token_says_whether_a_token_takes_no_time(limit):
-    """``has_token()`` says whether the next token needs no wait, even while catching up."""
+    """``has_token()`` says whether a token is available now, even while catching up."""
     bucket = LeakyBucket(0.25)
     said = []
     for number in range(60):

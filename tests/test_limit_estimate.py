@@ -155,7 +155,7 @@ def test_a_window_that_was_too_short_is_longer_at_once():
 
 
 def test_a_longer_window_is_assumed_from_the_next_statement_on():
-    """If the server refuses requests for longer than a window, the next report gets that length."""
+    """If a refusal lasts longer than the window, the next report makes the window that long."""
     estimate = make_estimate(QuotaStatement(10))
     estimate.extend(300.0, 0.0)
     estimate.update([QuotaStatement(10)], 1.0)
@@ -214,7 +214,7 @@ def test_a_single_refusal_lowers_nothing():
 
 @pytest.mark.parametrize("granted, is_lowered", [(269, False), (270, True), (330, True)])
 def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
-    """One refusal lowers the limit if it comes at about 300 requests, the documented limit."""
+    """One refusal lowers the limit if about 300 requests, the documented limit, were granted."""
     estimate = make_estimate(QuotaStatement(1000))
     assert estimate.is_documented(lambda per: granted) is is_lowered
     refuse(estimate, granted, 1.0)
@@ -338,7 +338,7 @@ def test_a_window_longer_than_a_minute_is_the_only_one():
 
 
 def test_nothing_is_learned_from_the_configured_limit():
-    """Only replies show a limit that other processes can use."""
+    """A limit that is only configured is not shared with other processes."""
     assert LimitEstimate(RateLimit(50)).get_learned(0.0) is None
 
 

@@ -391,7 +391,7 @@ patterns = st.lists(
 )
 @virtual
 async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
-    """For any calls, cancellations and stalls, the limit is kept, and no slot is lost."""
+    """Whatever calls, cancellations and stalls occur, the limit is kept, and no slot is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
     out: list[float] = []
@@ -1068,7 +1068,7 @@ names = [
     trust_server=st.booleans(),
 )
 def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_server):
-    """For any headers, the configured limit is kept, and requests continue."""
+    """Whatever the headers say, the configured limit is kept, and requests continue."""
     limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None, trust_server=trust_server))
 
     async def main() -> list[float]:
@@ -1089,7 +1089,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_serve
 
 @virtual
 async def test_random_strangers_and_refusals_never_stop_it():
-    """Requests continue for any quota that others use, any refusals and any missing reports."""
+    """Requests continue however much quota others use, and despite refusals and missing reports."""
     draw = random.Random(5)
 
     limiter = Limiter()

@@ -353,7 +353,7 @@ def test_an_error_keeps_its_cause(make):
 
 
 def test_an_error_says_where_it_happened():
-    """An error has the path and the inbox of its request, and does not accept other ones."""
+    """Once an error has the path and the inbox of its request, they do not change."""
     account = Account({"bad": reply(403)})
 
     with pytest.raises(PermissionDeniedError) as caught:

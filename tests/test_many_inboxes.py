@@ -152,7 +152,7 @@ def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
 
 
 def test_thousands_of_inboxes_cost_no_more_than_eight():
-    """Tasks and memory depend on the number of concurrent walks, and not on that of inboxes."""
+    """The number of inboxes does not affect the number of tasks, or the memory that is used."""
 
     async def measured(count: int) -> tuple[int, int]:
         account = Account({f"inbox-{n}": 0 for n in range(count)}, 0.0)

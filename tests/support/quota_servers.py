@@ -202,7 +202,7 @@ class ServerSpec:
     way: tuple[float, float] = (0.015, 0.035)
 
     def capacity(self, since: float, until: float) -> float:
-        """Return how many requests the server can grant between two times after the start."""
+        """Return how many requests can be granted between two times, in seconds after the start."""
         most = min(window.limit / window.per for window in self.windows)
         if self.at_once is not None:
             most = min(most, self.at_once / (self.service + sum(self.way)))
