@@ -15,9 +15,9 @@ from support.parts import make_client
 from cekat_async import CekatClient
 from cekat_async.sandbox import Sandbox
 
-# No example has a deadline, and slow generation is allowed, so a busy machine fails no test. Short
-# runs in CI try the same examples each time, so that a new example does not fail an unrelated
-# change. Developers' runs and long runs try new examples.
+# Examples have no deadline and may be generated slowly, so that no test fails because the machine
+# is busy. Short runs in CI try the same examples each time, so that a new example does not fail an
+# unrelated change. Developers' runs and long runs try new examples.
 settings.register_profile(
     "calm",
     deadline=None,
@@ -38,8 +38,9 @@ def pytest_collection_finish() -> None:
 def _signals_reach_processes() -> Iterator[None]:
     """Let child processes handle signals by default, even if this process ignores some of them.
 
-    A background job ignores Ctrl-C, and a process under nohup ignores hangups. Child processes
-    inherit ignored signals, but not handlers. So this fixture sets handlers that do nothing.
+    A background job ignores Ctrl-C, and a process under nohup ignores hangups. A child process
+    ignores the signals that its parent ignores, but it does not inherit handlers. Therefore, this
+    fixture replaces "ignore" with a handler that does nothing.
     """
     python_ignores = {signal.SIGPIPE, signal.SIGXFSZ} if os.name == "posix" else set()
     ignored = [
@@ -58,8 +59,8 @@ def _signals_reach_processes() -> Iterator[None]:
 def _processes_share_bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let child processes share bytecode files, even if the environment forbids writing them.
 
-    The files are in a temporary folder, so the source tree is not changed. Without them, each
-    process would compile the package again.
+    The files are in a temporary folder, so the source tree is not changed. Without these files,
+    each process would compile the package again.
     """
     with pytest.MonkeyPatch.context() as environment:
         if os.environ.get("PYTHONDONTWRITEBYTECODE"):

@@ -32,7 +32,7 @@ row[0](column)
 
 
 def copy_project(folder, address, readme=README):
-    """Copy the files that a build reads, with this project address and this README."""
+    """Copy the files that a build reads, but use this project address and this README."""
     for name in ("LICENSE", "hatch_build.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     package = folder / "cekat_async"

@@ -225,7 +225,9 @@ async def test_closing_it_ends_its_own_calls_only():
 
 
 async def test_closing_the_original_ends_the_calls_of_all():
-    """Closing the original client ends the calls of clients that were derived at any depth.
+    """Closing the original client ends the calls of all clients that were derived from it.
+
+    This includes clients that were derived from derived clients.
 
     The test uses a caller's session, so that nothing else ends these calls.
     """
@@ -248,7 +250,7 @@ async def test_closing_the_original_ends_the_calls_of_all():
 
 
 async def test_closing_the_original_ends_calls_of_clients_in_a_chain():
-    """This also works if only the last client of the chain is referenced, by its running call."""
+    """Closing the original ends a derived client's call, even if only the call references it."""
     async with RawServer(lambda _: None) as server, aiohttp.ClientSession() as session:
         client = make_client(server, session=session)
         chained = client.with_options(retry=ONCE).with_options(timeout=Timeout(deadline=60))

@@ -12,7 +12,7 @@ from cekat_async.positions import Cursor, Edge, Stage, WalkState
 
 
 def page(depth: float) -> PageSummary:
-    """Return a page whose cursor is at a depth. A page at an infinite depth is the last one."""
+    """Return a page whose cursor is at this depth. An infinite depth makes it the last page."""
     name = None if depth == inf else Cursor(f"id-{depth}", f"ts-{depth}")
     return PageSummary(["a"], name, depth)
 
@@ -74,7 +74,7 @@ def test_the_first_page_needs_no_probe():
 
 
 def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
-    """A page from the front to below the former newest record has every record that moved."""
+    """If a page goes from the front past the former newest record, it has all moved records."""
     walk = Walk()
     walk.read_first(100, inf)
 
@@ -84,7 +84,7 @@ def test_one_look_from_the_front_has_all_that_moved_if_it_goes_deep_enough():
 
 @pytest.mark.parametrize("depth", [-20, 0])
 def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
-    """A page must end below the former newest record, because equal timestamps may follow it."""
+    """A page must end below the former newest record, which may share its timestamp with others."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(depth)
@@ -95,7 +95,7 @@ def test_a_look_that_ends_above_it_or_at_it_shows_that_more_has_moved(depth):
 
 
 def test_each_pass_ends_where_the_pass_before_the_last_began():
-    """Records below that point have not moved since the last pass began."""
+    """A pass ends where the one before the last began. Nothing below that point has moved since."""
     walk = Walk()
     walk.read_first(100, inf)
     walk.read(-500)

@@ -325,7 +325,7 @@ def test_base_url_with_query_or_fragment(tail: str) -> None:
 
 @pytest.mark.parametrize("url", ["", " ", "\n", 0, False, b"https://api.cekat.ai", ["https://a"]])
 def test_an_empty_base_url(url: object) -> None:
-    """An empty base URL, or a wrong type, is refused and not replaced with the default."""
+    """A base URL that is empty or of a wrong type is refused, and not replaced with the default."""
     assert "base_url must be text that is not blank" in refused(base_url=url)
 
 
@@ -333,7 +333,7 @@ def test_an_empty_base_url(url: object) -> None:
     "path", ["/a b", "/\r\nHost:x", "/\x00", "\t.x", " x", "\u200b.x", "\u00a0.x"]
 )
 def test_base_url_with_blanks(path: str) -> None:
-    """A base URL with spaces or control characters is refused, and they are not removed."""
+    """A base URL with spaces or control characters is refused instead of being cleaned."""
     assert "contains a blank or a control character" in refused(base_url=f"https://api{path}")
 
 
@@ -342,7 +342,7 @@ def test_base_url_with_blanks(path: str) -> None:
     ["https://bücher.example", "https://api。cekat.ai", "https://gw.example/café", "https://a℀b"],
 )
 def test_base_url_that_is_not_ascii(url: str) -> None:
-    """An international host name must be in ASCII, because there are several conversions."""
+    """A URL must be ASCII, because there are several ways to convert an international host name."""
     assert "write its host as xn--… and its path as %…" in refused(base_url=url)
 
 
@@ -369,7 +369,7 @@ def test_base_url_from_the_environment_is_checked() -> None:
 )
 @settings(max_examples=80 * EFFORT)
 def test_any_base_url(text: str) -> None:
-    """Any text is either a safe base URL, or our own error refuses it."""
+    """Any text is either accepted as a safe base URL, or refused with a ConfigurationError."""
     try:
         url = config(base_url=text).base_url
     except ConfigurationError:
@@ -388,7 +388,7 @@ def test_any_base_url(text: str) -> None:
 @given(key=st.one_of(st.text(), st.binary(), st.integers()))
 @settings(max_examples=60 * EFFORT)
 def test_any_key(key: object) -> None:
-    """Any text is either a key that a header can carry, or an error that hides it refuses it."""
+    """Any value is accepted if a header can carry it. If not, it is refused and not shown."""
     try:
         made = config(api_key=key).api_key.reveal()
     except ConfigurationError as error:

@@ -101,7 +101,7 @@ def count_rounds_until_it_rises(limit: AdaptiveLimit) -> float:
 
 
 def test_each_rise_that_is_refused_doubles_the_rounds_before_the_next():
-    """Each refused rise doubles the wait before the next one, up to sixteen rounds."""
+    """Each refusal after a rise doubles the wait before the next rise, up to sixteen rounds."""
     limit = AdaptiveLimit(8)
     limit.refuse(limit.depart(6))
     rounds = []
@@ -129,7 +129,7 @@ def test_after_a_rise_that_was_not_refused_the_next_are_soon():
 
 
 def test_a_refusal_after_many_successes_is_not_for_the_number():
-    """One refusal is ignored if the same number of concurrent requests succeeded twenty times."""
+    """The first refusal is ignored if as many concurrent requests succeeded twenty times before."""
     limit = AdaptiveLimit(8)
     for _ in range(20):
         limit.succeed(limit.depart(6))
@@ -161,7 +161,7 @@ def test_any_replies_leave_a_limit_that_recovers(most, replies):
 
 @virtual
 async def test_slots_are_granted_first_come_first_served():
-    """The call that has waited longest gets the next slot, even if a new one is calling."""
+    """The call that has waited longest gets the next slot, even if a new call wants it too."""
     slots = ConcurrencyLimit(2)
     order = []
 
@@ -227,7 +227,7 @@ async def test_a_slot_that_is_granted_to_a_cancelled_waiter_is_passed_on(granted
 def test_any_pattern_keeps_the_limit_and_ends(most, pattern):
     """The limit is kept, no slot is lost, and waiting calls get slots in the order of arrival.
 
-    Requests start and are refused at any time. They are cancelled in the queue or in flight.
+    This is true whenever requests start, are refused, or are cancelled in the queue or in flight.
     """
     slots = ConcurrencyLimit(most)
     under_way = 0
@@ -284,7 +284,7 @@ class Overloading(Limiter):
 
 
 class Server:
-    """Replies after a delay. It refuses excess concurrent requests, and some others at random."""
+    """Replies after a delay. Excess concurrent requests are refused, and others at random."""
 
     def __init__(
         self, allowed: Callable[[], int], seconds: float, refused_at_random: float = 0.0
@@ -355,7 +355,7 @@ def test_a_server_that_allows_few_at_once_is_used_in_full(allowed, workers):
 
 
 def test_a_server_that_recovers_is_used_in_full_again():
-    """If a server allows eight requests after minutes of five, the client uses eight in 40 s."""
+    """If a server allows more concurrent requests than before, the client adapts within 40 s."""
     server = Server(lambda: 5 if now() < 200 else 100, 1.5)
     pipeline = run_workers(server, 300)
 
@@ -364,7 +364,7 @@ def test_a_server_that_recovers_is_used_in_full_again():
 
 
 def test_a_server_that_allows_fewer_all_at_once_is_followed():
-    """If a server suddenly allows three requests instead of eight, the client adapts in seconds."""
+    """If a server suddenly allows fewer concurrent requests, the client adapts in seconds."""
     server = Server(lambda: 8 if now() < 60 else 3, 1.5)
     run_workers(server, 180)
 
@@ -406,7 +406,7 @@ def test_other_failures_do_not_raise_the_concurrency():
 
 
 def test_a_refusal_counts_before_the_next_request_is_sent():
-    """A reply takes effect before its slot is released, so two workers get only one refusal."""
+    """A refusal lowers the limit before its slot is released, so two workers get one refusal."""
     server = Server(lambda: 1, 10)
     run_workers(server, 15, workers=2)
     assert len(server.refused) == 1

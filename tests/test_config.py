@@ -43,7 +43,7 @@ def test_count(value: int) -> None:
     "value", [0, -1, -(10**30), True, False, "5", 1.0, 0.5, math.nan, None, [1], b"1", Decimal(1)]
 )
 def test_no_count(value: object) -> None:
-    """Zero, negative numbers, bools, strings and fractions are no counts. The error explains it."""
+    """Zero, negative numbers, bools, strings and fractions are refused, and the error says why."""
     with pytest.raises(ConfigurationError) as caught:
         require_count("limit", value)
 
@@ -51,7 +51,7 @@ def test_no_count(value: object) -> None:
 
 
 def test_count_from_another_bound() -> None:
-    """A count may have another minimum."""
+    """A count can have a minimum other than 1."""
     assert require_count("n", 0, at_least=0) == 0
     with pytest.raises(ConfigurationError, match="at least 3, not 2"):
         require_count("n", 2, at_least=3)
@@ -72,7 +72,7 @@ def test_no_text(value: object) -> None:
 
 @pytest.mark.parametrize("value", ["\ud83d", "a\udc80b"])
 def test_text_that_cannot_be_sent(value: str) -> None:
-    """A lone surrogate is refused as an option, and not later when a request is encoded."""
+    """A lone surrogate in an option is refused at once, and not only when a request is encoded."""
     with pytest.raises(ConfigurationError, match="inbox_id cannot be sent as UTF-8"):
         require_text("inbox_id", value)
 
@@ -191,7 +191,7 @@ def test_parts_of_the_limit_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("value", [1, 1.0, 0.5, 1e-9])
 @pytest.mark.parametrize("name", ["share", "burst"])
 def test_parts_of_the_limit(name: str, value: float) -> None:
-    """The full limit is an accepted fraction, and so is a very small one."""
+    """The largest fraction is 1, the full limit. Very small fractions are accepted too."""
     assert getattr(RateLimit(**{name: value}), name) == value
 
 
@@ -229,7 +229,7 @@ def test_bounds_may_be_off() -> None:
     "value", [RateLimit(60, per=30), RetryPolicy(attempts=1), Timeout(request=None)], ids=repr
 )
 def test_values_are_frozen(value: msgspec.Struct) -> None:
-    """Option objects are immutable. They can be compared, hashed and pickled."""
+    """Option objects are immutable, and can be compared, hashed, copied and pickled."""
     name = value.__struct_fields__[0]
     with pytest.raises(AttributeError):
         setattr(value, name, -1)

@@ -45,7 +45,7 @@ def cursor(timestamp: str, name: str = "a") -> Cursor:
 
 
 def make_cursor_times(*timestamps: str) -> CursorTimes:
-    """Return cursor times that have learned from cursors with these timestamps, in order."""
+    """Return a ``CursorTimes`` that has learned from cursors with these timestamps, in order."""
     times, before = CursorTimes(), None
     for number, timestamp in enumerate(timestamps):
         times.learn(cursor(timestamp, f"id-{number}"), before)
@@ -83,7 +83,7 @@ def test_a_constructed_cursor_has_the_servers_format_and_the_given_depth(like, d
     ],
 )
 def test_constructed_cursors(like, made):
-    """A cursor is constructed 1.5 seconds after the first one, and extra digits are cut off."""
+    """A cursor that is constructed for 1.5 s later has the first cursor's number of digits."""
     assert make_cursor_times(like, "2027-01-01T00:00:00Z").cursor_at(1_500_000).cursor_ts == made
 
 
@@ -99,7 +99,7 @@ def test_constructed_cursors(like, made):
     ],
 )
 def test_depths_are_microseconds_after_the_first_cursor(timestamp, microseconds):
-    """Depth counts back in time in a falling listing, and forward in a rising one."""
+    """Depth counts back in time in a descending listing, and forward in an ascending one."""
     falling = make_cursor_times("2026-03-01T10:20:30Z", "2026-01-01T00:00:00Z")
     rising = make_cursor_times("2026-03-01T10:20:30Z", "2027-01-01T00:00:00Z")
 
@@ -192,7 +192,7 @@ def test_no_cursor_is_constructed_without_an_example(timestamps):
     ],
 )
 def test_no_cursor_points_before_1970_or_after_the_year_9999(first, second, last, deepest):
-    """No cursor is constructed for a time outside these years, in its own zone or in UTC."""
+    """No cursor is constructed for a time outside 1970 to 9999, in its own zone or in UTC."""
     times = make_cursor_times(first, second)
 
     assert times.cursor_at(deepest).cursor_ts == last
@@ -210,7 +210,7 @@ def test_no_cursor_points_before_1970_or_after_the_year_9999(first, second, last
     ],
 )
 def test_a_cursor_points_at_a_moment_whatever_zone_it_means(timestamp, is_at):
-    """A timestamp without a zone may be in any zone. An unreadable timestamp is at no moment."""
+    """A timestamp without a zone may be in any zone. An unreadable one matches no moment."""
     moment = datetime(2026, 4, 10, 5, 47, 16, 771_000, tzinfo=UTC)
 
     assert CursorTimes.is_at(cursor(timestamp), moment) is is_at

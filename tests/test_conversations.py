@@ -187,7 +187,7 @@ def test_any_text_survives_the_query(text):
 
 @pytest.mark.parametrize("text", [text for text in NASTY if text.strip()])
 async def test_an_inbox_id_is_sent_unchanged(text):
-    """A server receives an inbox id with special characters or of any script unchanged."""
+    """An inbox id with special characters, or in any script, reaches the server unchanged."""
     async with (
         RawServer(lambda _: http()) as server,
         CekatClient("key", base_url=server.base_url) as client,
@@ -301,7 +301,7 @@ async def test_a_cursor_that_cannot_be_sent_is_refused_at_the_call(cursor):
 
 @pytest.mark.parametrize("wrong", WRONG_SIZES, ids=repr)
 async def test_a_wrong_page_size_is_refused_at_the_call(wrong):
-    """A wrong ``limit`` of a page or ``page_size`` of a listing is refused, each by its name."""
+    """A wrong ``limit`` or ``page_size`` is refused at the call, and the error names it."""
     conversations, transport = make_conversations([])
 
     with pytest.raises(ConfigurationError, match="page_size"):
@@ -362,7 +362,7 @@ def test_prefetch_limits_the_pages_ahead(prefetch, most):
 @pytest.mark.parametrize("work", [0.0, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("prefetch", [1, 3])
 def test_the_callers_work_and_the_latency_overlap(work, prefetch):
-    """The caller's work and the requests overlap: a walk takes the longer time, not the sum."""
+    """Requests are sent while the caller works, so a walk takes only the longer of both times."""
     conversations, _ = make_conversations(get_chain(20), latency=0.05)
 
     async def main() -> float:
@@ -460,7 +460,7 @@ async def walked(dialect: Dialect, conversations: int = 45, limit: int = 10) -> 
 @pytest.mark.parametrize("end", get_args(End))
 @pytest.mark.parametrize("conversations", [0, 1, 10, 20, 25])
 async def test_every_end_of_the_listing_ends_the_walk(end, conversations):
-    """The walk yields every record once and ends, for each form of a last page."""
+    """Whatever form the last page has, the walk yields every record once and ends."""
     await walked(Dialect(end=end), conversations)
 
 
@@ -495,7 +495,7 @@ async def test_every_spelling_of_timestamps_is_read(timestamps):
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("tie", [1, 7, 40])
 async def test_every_order_and_ties(order, tie):
-    """A walk misses no conversation, for any order and even with many equal timestamps."""
+    """A walk misses no conversation, whatever the order, and even if many timestamps are equal."""
     await walked(Dialect(order=order, tie=tie))
 
 
@@ -630,7 +630,7 @@ def malformed_page(
 
 
 async def test_a_malformed_record_does_not_cost_the_others(client, sandbox):
-    """The walk yields the other 99 records before the error, which has the record's details."""
+    """A walk yields the page's other 99 records, and then raises an error with the details."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     found: list[str] = []
 
@@ -646,7 +646,7 @@ async def test_a_malformed_record_does_not_cost_the_others(client, sandbox):
 
 
 async def test_a_page_with_a_malformed_record(client, sandbox):
-    """The error of a single page has the other records and the requested cursor."""
+    """The error has a page with the other records, and the cursor that was requested."""
     sandbox.fail_next(Fault.raw(body=malformed_page()))
     start = Cursor("c0", "2026-04-10T09:51:19.885")
 

@@ -87,7 +87,7 @@ BEHIND = NEWEST - HOUR
     ],
 )  # fmt: skip
 def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
-    """Fifty empty pages end a walk if their cursors are constant, go back or are no real times."""
+    """50 empty pages end a walk if their cursors are constant, go back or are implausible."""
     empty = (([], cursor) for cursor in fresh(moments))
 
     count, error = pages_until_error(itertools.chain(FRONT, empty))
@@ -98,7 +98,7 @@ def test_fifty_empty_pages_that_do_not_advance_are_an_error(moments) -> None:
 
 
 def test_an_account_of_nothing_but_empty_pages() -> None:
-    """Empty pages at the start of a listing also end a walk. The first cursor is an advance."""
+    """Empty pages at the start also end a walk. Only the first cursor counts as an advance."""
     empty = [([], cursor) for cursor in fresh(itertools.repeat(NEWEST, 60))]
 
     assert pages_until_error(empty)[0] == 51
@@ -200,7 +200,7 @@ def test_one_warning_if_the_rest_would_take_too_many_requests(step, count) -> No
 
 
 def test_a_rising_listing_is_warned_of_up_to_now() -> None:
-    """In a rising listing, the estimate of the remaining requests ends at today."""
+    """In an ascending listing, the remaining requests are estimated for the time until today."""
     rising = [(["a"], at(BEHIND, "front-1")), (["b"], at(NEWEST, "front-2"))]
 
     def found(step: timedelta) -> int:
@@ -321,13 +321,13 @@ DAY = 86_400_000
 
 
 def get_times(size: int, shape: str, random: Random) -> list[int]:
-    """Return ``size`` times in milliseconds: evenly spread, in bursts, or with 30 equal ones."""
+    """Return ``size`` times in milliseconds: evenly spread, in bursts, or the first 30 equal."""
     times = [random.randrange(90 * DAY) for _ in range(size)]
     if shape == "bursts":
         times = [times[number % 5] + random.randrange(10_000_000) for number in range(size)]
     if shape == "tie":
-        # If each page has a single record, pages with equal times do not advance. 50 would be an
-        # error.
+        # If each page has a single record, pages with equal times do not advance, and 50 such pages
+        # would be an error.
         times[:30] = times[:1] * len(times[:30])
     return times
 
@@ -406,10 +406,10 @@ def test_an_honest_listing_that_changes_is_walked_to_its_end(
 
 
 def endless_pages(pattern: list[str], pages: int):
-    """Yield pages forever. The entries of ``pattern`` say in turn what a page is like.
+    """Yield pages forever. Each entry of ``pattern`` is the kind of a page.
 
     "new" is the next of ``pages`` different pages with a record. "again" is an earlier page. All
-    other pages are empty, with cursors that move by 400 days ("advance") or do not advance.
+    other kinds are empty pages, whose cursors move by 400 days ("advance") or do not advance.
     """
     known = 0
     for number, kind in enumerate(itertools.cycle(pattern)):

@@ -79,7 +79,7 @@ def make_body(*records: object, **more: object) -> bytes:
 
 
 def same_json(value: object) -> object:
-    """Convert JSON data so that 1, 1.0 and True are unequal, and 0.0 and -0.0 too."""
+    """Convert JSON data to text, in which 1, 1.0 and True differ, and so do 0.0 and -0.0."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -478,7 +478,7 @@ def test_cursor_is_kept_as_it_is(cursor_id: str, cursor_ts: str) -> None:
 def test_a_cursor_that_cannot_be_used(metadata: object, problem: str, record: dict) -> None:
     """The records of a page with a bad cursor are not lost.
 
-    The bad cursor does not count as the end of the listing. The page says what is wrong with it.
+    The bad cursor does not count as the end of the listing, and ``cursor_error`` describes it.
     """
     body = make_body(record, metadata=metadata)
 
@@ -699,7 +699,7 @@ def test_numbers() -> None:
 
 
 def test_ordinary_page_is_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page as documented is decoded in one step, and not record by record."""
+    """A page in the documented form is decoded in one step, and not record by record."""
     record = json.loads(SAMPLE)["data"][0]
     body = make_body(*[record | {"id": str(number)} for number in range(100)])
     monkeypatch.delattr(decoding, "cut_reply")
@@ -773,7 +773,7 @@ def test_a_large_page_may_have_more_values() -> None:
 
 
 def test_a_page_of_too_many_values_keeps_its_other_records() -> None:
-    """On a page with too many values, large records are malformed, and small ones are decoded."""
+    """If a page has too many values, a large record may be malformed. Small ones are decoded."""
     wide = b'{"id":"%d","additional_data":{"a":[' + b"[]," * 80_000 + b"[]]}}"
     records = [*(wide % number for number in range(3)), b'{"id":"small"}']
 

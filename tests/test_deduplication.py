@@ -59,8 +59,8 @@ def numbered(kinds: list[bytes]) -> list[bytes]:
 def test_it_is_a_set(names):
     """A name is new when it is first added, and is in the set from then on.
 
-    This is also true for a string and its bytes, and for strings with the same memory layout,
-    although Python's ``hash()`` can be the same for them.
+    A string and its bytes are different names, and so are two strings with the same memory layout.
+    Python's ``hash()`` can be the same for both.
     """
     seen, expected = HashSet(), set()
     for name in names:
@@ -115,9 +115,9 @@ def test_each_record_of_a_page_has_its_name(kinds):
 
 @given(kinds=st.lists(st.sampled_from([*RECORDS]), max_size=12))
 def test_names_of_raw_records(kinds):
-    """The name of a raw record is its id if a single decode finds it.
+    """The name of a raw record is its id if decoding the record once yields the id.
 
-    Otherwise the name is the record's bytes. On huge pages, all names are bytes.
+    If not, the name is the record's bytes. On huge pages, all names are bytes.
     """
     page = make_page(numbered(kinds))
     raw_page = RawPage(raw=page.raw, body=page.body)

@@ -1,4 +1,4 @@
-"""The code of the README and the docs runs. That of docstrings is in test_docstrings.py."""
+"""The code in the README and the docs runs. test_docstrings.py tests the code in docstrings."""
 
 import ast
 import inspect
@@ -54,7 +54,7 @@ def logging_as_before():
 
 @pytest.fixture
 async def names(tmp_path, monkeypatch):
-    """The names that an example can use, such as an open client, in a temporary folder."""
+    """The names that an example can use, such as an open client. It runs in a temporary folder."""
     monkeypatch.chdir(tmp_path)
     async with Sandbox(conversations=250, quota=None) as sandbox:
         monkeypatch.setenv("CEKAT_API_KEY", sandbox.api_key)

@@ -287,7 +287,7 @@ async def test_examples_run(public, names):
     for example in public.examples:
         printed = await run(example, names)
 
-        # An example without an output may print something, which is too long to show.
+        # An example that shows no output may still print something that is too long to show.
         assert not example.want or checker.check_output(example.want, printed, 0), printed
 
 

@@ -105,7 +105,7 @@ async def test_it_ends_however_it_is_read(way, endless, times):
 async def test_empty_or_repeated_pages_end_whatever_their_cursors_say(
     endless, repeated, error, order, times
 ):
-    """50 empty or repeated pages end a walk if cursors do not advance or are no plausible times."""
+    """50 empty or repeated pages end a walk if their cursors do not advance or are implausible."""
     dialect = Dialect(endless=endless, endless_times=times, order=order)
     async with (
         Sandbox(CONVERSATIONS, 1, quota=None, cache=1000, dialect=dialect) as sandbox,

@@ -208,7 +208,7 @@ def test_str_shows_the_facts() -> None:
     ],
 )
 def test_str_omits_unknown_facts(facts: dict, text: str) -> None:
-    """The text does not mention a single attempt, but it mentions a pause of 0 seconds."""
+    """The text omits the number of attempts if it is 1, but it shows a pause of 0 seconds."""
     error = CekatError("no")
     vars(error).update(facts)
 

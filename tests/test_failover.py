@@ -13,7 +13,7 @@ from cekat_async import CekatClient, RetryPolicy, Timeout
 from cekat_async.errors import ConnectionDroppedError, ConnectTimeoutError
 
 PAGE = http(page_body(["1"]))
-# With a single backoff, a call takes longer than the test's timeout.
+# Even one backoff makes a call take longer than the test's timeout.
 AT_ONCE = RetryPolicy(attempts=5, backoff=1000.0, backoff_max=1000.0, budget=1)
 WARM = 8
 
@@ -25,7 +25,7 @@ def make_client(server: RawServer, session=None, **options) -> CekatClient:
 
 @pytest.fixture(params=["own", "given"])
 async def session(request):
-    """None for a session of the client's own, and then a caller's session."""
+    """Run each test twice: with None, so that the client makes a session, and with a session."""
     if request.param == "own":
         yield None
         return
@@ -88,7 +88,7 @@ async def test_a_failover_that_answers_nothing_costs_one_read_timeout(session):
 
 
 async def test_a_failover_in_the_middle_of_a_body(session):
-    """After a truncated reply, the retry uses a new connection and no idle one."""
+    """After a truncated reply, the retry uses a new connection instead of an idle one."""
     quick = RetryPolicy(attempts=2, backoff=0.001)
     answers = itertools.chain([PAGE] * WARM, [None])
 
@@ -175,7 +175,7 @@ def drop(_: bytes) -> bytes:
 
 
 async def test_a_server_that_drops_new_connections_gets_no_more_than_the_budget(session):
-    """Only a retry after the drop of an idle connection does not use the retry budget."""
+    """Each retry uses the retry budget, except a retry after an idle connection was dropped."""
     budget = RetryPolicy(backoff=0.001, backoff_max=0.001, budget=20)
     async with (
         RawServer(lambda _: PAGE) as server,

@@ -40,7 +40,7 @@ async def test_a_walk_over_a_bad_line_loses_and_doubles_nothing(seed):
 
 @pytest.mark.parametrize("attempts, each", [(25, 0.1), (8, 0.05), (8, 0.02)])
 async def test_a_long_walk_is_not_ended_by_the_retry_budget(attempts, each):
-    """A long walk is complete even if the server fails up to two in five requests.
+    """A long walk is complete even if up to two in five requests fail.
 
     Each call succeeds after some retries, which refills the client's retry budget.
     """

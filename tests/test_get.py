@@ -201,7 +201,7 @@ def test_paths_are_sent_as_they_are_meant(path):
 
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 async def test_paths_that_could_lead_elsewhere_are_refused(path):
-    """A path that could lead elsewhere is refused before any request.
+    """A path that could lead to another host or endpoint is refused before any request.
 
     The error does not quote it.
     """
@@ -364,7 +364,7 @@ JSON = st.recursive(
 
 @given(value=JSON, indent=st.sampled_from([None, 1]), at_once=st.sampled_from([5, 30, 10**9]))
 def test_any_json_is_read(value, indent, at_once):
-    """JSON is decoded like Python's own parser does, in one step or in many."""
+    """JSON is decoded to the same values as with Python's parser, in one step or in many."""
     body = json.dumps(value, indent=indent).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(any_json, "fits_at_once", lambda raw: len(raw) <= at_once)
@@ -377,7 +377,7 @@ def test_any_json_is_read(value, indent, at_once):
 
 @given(value=JSON, data=st.data())
 def test_json_that_is_cut_short_is_no_json(value, data):
-    """A truncated reply raises a retryable error, if it is decoded in one step or in many."""
+    """A truncated reply raises a retryable error, whether it is decoded in one step or in many."""
     body = json.dumps([value]).encode()
     end = data.draw(st.integers(0, len(body) - 1))
     with pytest.MonkeyPatch.context() as patch:

@@ -273,7 +273,7 @@ def test_lists_in_several_lines() -> None:
 
 
 def test_several_lines_that_disagree() -> None:
-    """If a number has different values in several lines, it is unknown."""
+    """If several lines give different values for a number, the number is treated as unknown."""
     lines = [*trio().items(), ("X-RateLimit-Remaining", "3")]
 
     assert parse_rate_limit_headers(CIMultiDict(lines)) == (QuotaStatement(300, None, 60.0),)

@@ -237,7 +237,7 @@ def test_a_call_that_was_never_sent_reports_what_it_waited_for():
 
 @pytest.mark.parametrize("steps", range(30))
 def test_cancelled_at_any_step_every_start_has_an_end(steps):
-    """If a call is cancelled at any step, it reports one end of its attempt, and one of itself."""
+    """A call that is cancelled at any step reports one end of its attempt, and one of the call."""
     script = [reply(503), reply(body=b"cut"), NotSentError(), reply(429, Retry_After="1"), reply()]
     limiter = Limiter(RateLimit(600))
     recorder, pipeline, _ = make_hooked(
@@ -518,7 +518,7 @@ def test_an_interrupt_at_a_walk_is_raised(kind):
 
 
 async def coroutine(event: HookEvent) -> None:
-    """Do nothing. This is a coroutine function, which is not accepted as a hook."""
+    """Do nothing. A coroutine function is not accepted as a hook."""
 
 
 @pytest.mark.parametrize("wrong", [7, None, "text", [print, 7], [coroutine], coroutine], ids=repr)

@@ -177,7 +177,7 @@ def test_contributing_shows_the_same_list() -> None:
 
 @each_file
 def test_imports_lead_left(path: Path) -> None:
-    """Apart from types, a file imports only entries that are earlier in the list."""
+    """A file imports only entries that are earlier in the list, except in imports for types."""
     own = get_top(path)
     for found in find_imports(path):
         if not found.is_ours or found.for_types or found.target == own:
@@ -230,7 +230,7 @@ def test_pure_files_open_and_print_nothing(path: Path) -> None:
     ],
 )
 def test_few_files_know_a_library(library: str, owners: set[str]) -> None:
-    """Each third-party library is imported by few files of the core."""
+    """Only a few files of the core import a given third-party library."""
     importers = {
         get_module(path).removeprefix("cekat_async.")
         for path in FILES
@@ -346,7 +346,7 @@ def find_attributes(class_: ast.ClassDef) -> set[str]:
 def test_classes_have_few_attributes() -> None:
     """No class has more than 15 attributes, except structs and named tuples.
 
-    These have no state: their fields are those of a record, an option or a report.
+    Structs and named tuples have no state: their fields describe a record, an option or a report.
     """
     classes = [
         node
@@ -398,7 +398,7 @@ def test_this_file_sees_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_coverage_gate_has_the_whole_core() -> None:
-    """``CORE`` in noxfile.py, whose every branch must be covered, matches all files of the core."""
+    """``CORE`` in noxfile.py, the files that need full branch coverage, matches the whole core."""
     source = (Path(__file__).parents[1] / "noxfile.py").read_text(encoding="utf-8")
     (patterns,) = [
         ast.literal_eval(node.value)

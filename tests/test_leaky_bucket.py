@@ -47,7 +47,7 @@ async def test_it_is_even_from_the_start(limit, burst):
 @pytest.mark.parametrize("burst", [0.1, 0.25, 0.5])
 @virtual
 async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
-    """After a long stall, at most ``burst`` of the limit is caught up, at twice the pace."""
+    """After a long stall, up to ``burst`` of the limit is caught up, at twice the pace."""
     bucket = make_bucket(600, burst)
     await tokens(bucket, 10.0)
     await asyncio.sleep(PER)
@@ -65,7 +65,7 @@ async def test_a_stall_is_caught_up_at_twice_the_pace(burst):
 
 @virtual
 async def test_a_short_stall_is_caught_up_completely():
-    """A caller that is late loses no tokens if it missed at most ``burst`` of the limit."""
+    """A late caller loses no tokens if it missed no more tokens than ``burst`` of the limit."""
     bucket = make_bucket(600)
     begin = await tokens(bucket, 10.0)
     await asyncio.sleep(8.0)
@@ -78,7 +78,7 @@ async def test_a_short_stall_is_caught_up_completely():
 @pytest.mark.parametrize("limit", [1, 3])
 @virtual
 async def test_a_small_limit_catches_up_at_least_one(limit):
-    """At least one request is caught up, even if ``burst`` of the limit is less than one."""
+    """At least one missed token can be taken late, even if ``burst`` of the limit is below one."""
     bucket = make_bucket(limit)
     await bucket.take_token()
     await asyncio.sleep(10 * PER)
@@ -137,7 +137,7 @@ async def test_a_change_counts_at_once():
 @pytest.mark.parametrize("limit", [1, 60, 1000])
 @virtual
 async def test_has_token_says_whether_a_token_takes_no_time(limit):
-    """``has_token()`` says whether the next token needs no wait, even while catching up."""
+    """``has_token()`` says whether a token is available now, even while catching up."""
     bucket = LeakyBucket(0.25)
     said = []
     for number in range(60):

@@ -16,14 +16,14 @@ DOCUMENTED_TERMS = Terms(300, 60.0, "documented")
 
 
 def make_estimate(*stated: QuotaStatement, **rate: object) -> LimitEstimate:
-    """Return an estimate after a reply at time 0, which stated these quotas."""
+    """Return an estimate that has learned these quotas from a reply at time 0."""
     estimate = LimitEstimate(RateLimit(**rate))
     estimate.update(stated, 0.0)
     return estimate
 
 
 def refuse(estimate, granted: int, now: float, *, asked=None, began_at=-1e6, times=1) -> None:
-    """Let the server refuse a request after ``granted`` requests in any window."""
+    """Record refusals by a server that had granted ``granted`` requests in each window."""
     for _ in range(times):
         estimate.lower(lambda per: granted, asked, began_at, now)
 
@@ -73,7 +73,7 @@ def test_it_begins_with_the_configured_or_documented_limit(rate, terms):
 
 
 def test_it_follows_the_reported_limit_up_and_down():
-    """Each reported limit replaces the previous one, and the documented limit."""
+    """A reported limit replaces the documented limit, and any limit that was reported before."""
     estimate = LimitEstimate(RateLimit())
 
     for limit in (60, 1000, 1, 999_999_999):
@@ -131,7 +131,7 @@ def test_the_configured_limit_always_applies(stated):
 
 
 def test_a_shorter_window_is_learned():
-    """From the next report on, the limit is for the shorter window that was learned."""
+    """The client learns a shorter window, to which the limit applies from the next report on."""
     estimate = make_short(QuotaStatement(1000))
 
     assert estimate.windows == ((1000, pytest.approx(5, rel=0.01), "stated"),)
@@ -155,7 +155,7 @@ def test_a_window_that_was_too_short_is_longer_at_once():
 
 
 def test_a_longer_window_is_assumed_from_the_next_statement_on():
-    """After a long refusal, the window has the length of the refusal from the next report on."""
+    """If a refusal lasts longer than the window, the next report makes the window that long."""
     estimate = make_estimate(QuotaStatement(10))
     estimate.extend(300.0, 0.0)
     estimate.update([QuotaStatement(10)], 1.0)
@@ -167,9 +167,9 @@ def test_a_longer_window_is_assumed_from_the_next_statement_on():
 
 
 def test_a_server_that_refused_within_its_own_limit_is_distrusted():
-    """For twenty windows, the documented limit applies too.
+    """After a refusal within the reported limit, the documented limit applies too.
 
-    A new contradiction extends this time.
+    It applies for twenty windows, and each further such refusal extends this time.
     """
     estimate = make_estimate(QuotaStatement(1200))
     estimate.distrust(5.0)
@@ -214,7 +214,7 @@ def test_a_single_refusal_lowers_nothing():
 
 @pytest.mark.parametrize("granted, is_lowered", [(269, False), (270, True), (330, True)])
 def test_one_refusal_is_enough_near_the_documented_limit(granted, is_lowered):
-    """One refusal lowers the limit if about 300 requests were granted, as the API documents."""
+    """One refusal lowers the limit if about 300 requests, the documented limit, were granted."""
     estimate = make_estimate(QuotaStatement(1000))
     assert estimate.is_documented(lambda per: granted) is is_lowered
     refuse(estimate, granted, 1.0)
@@ -245,7 +245,7 @@ def test_a_lowered_limit_is_raised_until_it_is_forgotten():
 
 @pytest.mark.parametrize("requests", [200, 100])
 def test_a_limit_above_the_configured_one_is_dropped(requests):
-    """A limit from refusals is dropped unless it is below the configured limit."""
+    """A limit that was learned from refusals is dropped unless it is below the configured one."""
     estimate = LimitEstimate(RateLimit(requests))
     refuse(estimate, 200, 0.0, times=2)
 
@@ -338,7 +338,7 @@ def test_a_window_longer_than_a_minute_is_the_only_one():
 
 
 def test_nothing_is_learned_from_the_configured_limit():
-    """Only replies show a limit that other processes can use."""
+    """A limit that is only configured is not shared with other processes."""
     assert LimitEstimate(RateLimit(50)).get_learned(0.0) is None
 
 
@@ -352,7 +352,7 @@ def test_the_slowest_reported_limit_is_learned():
 
 
 def test_a_lowered_limit_is_learned_and_so_is_its_end():
-    """A lowered limit is the learned limit for as long as it applies, despite other reports."""
+    """While a lowered limit applies, it is the learned limit, even if reports state another one."""
     estimate = make_estimate(QuotaStatement(300), share=0.9)
     refuse(estimate, 200, 1.0, times=2)
     assert estimate.get_learned(1.0) == LearnedRate(200, 60.0)
@@ -439,5 +439,5 @@ def test_the_limit_never_exceeds_the_reported_or_configured_one(requests, steps,
         assert 1 <= estimate.pace.limit <= min(known, default=300)
         assert estimate.pace.limit <= ceiling
         assert all(isinstance(one.limit, int) and one.limit >= 1 for one in estimate.windows)
-        # After all events except a grant, no change is overdue.
+        # Only a grant can leave a change overdue.
         assert what == "grant" or estimate.changes_at > now

@@ -391,7 +391,7 @@ patterns = st.lists(
 )
 @virtual
 async def test_any_pattern_of_arrivals_cancellations_and_stalls(requests, pattern, stalls):
-    """For any calls, cancellations and stalls, the limit is kept, and no slot is lost."""
+    """Whatever calls, cancellations and stalls occur, the limit is kept, and no slot is lost."""
     rate = RateLimit(requests, per=6.0)
     limiter = Limiter(rate)
     out: list[float] = []
@@ -540,7 +540,7 @@ async def test_an_overload_without_a_time_doubles_the_pause():
 )
 @virtual
 async def test_other_replies_pause_nothing(answer, caplog):
-    """Other statuses pause nothing. Nor does a 503 without Retry-After, or a Retry-After of 0."""
+    """Other statuses, a 503 without Retry-After, and a Retry-After of 0 do not begin a pause."""
     caplog.set_level(logging.INFO, "cekat_async")
     limiter = Limiter(RateLimit(300))
     await call(limiter, answer)
@@ -675,7 +675,7 @@ async def test_a_pause_that_grows_beyond_the_deadline_fails_waiting_calls():
 
 @virtual
 async def test_a_pause_ends_other_waits_of_a_caller():
-    """A call's wait for something else fails too if a pause outlasts the call's deadline."""
+    """A call that waits for something else also fails if a pause outlasts its deadline."""
     limiter = Limiter(RateLimit(300))
 
     async def wait() -> str:
@@ -986,7 +986,7 @@ async def test_a_snapshot_shows_what_the_next_request_waits_for():
 
 @virtual
 async def test_a_snapshot_counts_refusals_by_their_kind():
-    """Refusals are counted by kind, because only those of kind "quota" are about the limit."""
+    """Refusals are counted by kind, because only kind "quota" says something about the limit."""
     limiter = Limiter(RateLimit(longest_hold=None))
     for status, remaining, asked in [
         (200, 299, "0"),
@@ -1068,7 +1068,7 @@ names = [
     trust_server=st.booleans(),
 )
 def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_server):
-    """For any headers, the configured limit is kept, and requests continue."""
+    """Whatever the headers say, the configured limit is kept, and requests continue."""
     limiter = Limiter(RateLimit(20, per=5.0, longest_hold=None, trust_server=trust_server))
 
     async def main() -> list[float]:
@@ -1089,7 +1089,7 @@ def test_absurd_headers_neither_stop_it_nor_let_it_run_wild(answers, trust_serve
 
 @virtual
 async def test_random_strangers_and_refusals_never_stop_it():
-    """Requests continue for any quota that others use, any refusals and any missing reports."""
+    """Requests continue however much quota others use, and despite refusals and missing reports."""
     draw = random.Random(5)
 
     limiter = Limiter()

@@ -34,7 +34,10 @@ from cekat_async.resources.listing import Source
 
 
 class Account:
-    """A model account. Each inbox has a number of pages with two conversations, or an error."""
+    """A model account. ``inboxes`` maps an inbox to its number of pages, or to its error reply.
+
+    Each page has two conversations.
+    """
 
     def __init__(self, inboxes: dict, whole: int = 10, latency: float = 1.0, **options) -> None:
         self.inboxes = {None: whole, **inboxes}
@@ -110,7 +113,7 @@ def test_each_loop_is_a_new_walk(make):
 
 
 async def test_it_is_neither_awaitable_nor_an_iterator():
-    """Awaiting a listing, calling ``anext`` on it, pickling and copying it raise a TypeError."""
+    """A listing cannot be awaited, passed to ``anext``, pickled or copied: a TypeError says so."""
     listing = make_account().conversations.list()
 
     with pytest.raises(TypeError, match="await"):
@@ -305,7 +308,7 @@ def test_a_listing_without_a_position_begins_at_the_front():
 
 @pytest.mark.parametrize("lazy", [iter, lambda ids: (id_ for id_ in ids)])
 def test_an_iterator_of_inboxes_is_read_by_one_walk(lazy):
-    """If ``across`` got an iterator, a second walk raises an error, because it has no inboxes."""
+    """If ``across`` got an iterator, a second walk raises an error: the iterator is exhausted."""
     account = make_account()
 
     async def main() -> None:
@@ -350,7 +353,7 @@ def test_an_error_keeps_its_cause(make):
 
 
 def test_an_error_says_where_it_happened():
-    """An error has its path and its inbox, and keeps them if they are set again."""
+    """Once an error has the path and the inbox of its request, they do not change."""
     account = Account({"bad": reply(403)})
 
     with pytest.raises(PermissionDeniedError) as caught:
@@ -522,7 +525,7 @@ async def test_two_tasks_may_close_a_listing(turns):
 
 @each_listing
 def test_a_walk_is_closed_while_another_task_works_on_its_page(make):
-    """If a task closes the listing while another one works on a page, the latter gets no more."""
+    """If the listing is closed while another task works on a page, that task gets no more pages."""
     account = make_account()
 
     async def work(listing) -> int:

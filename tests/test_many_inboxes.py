@@ -29,7 +29,7 @@ from cekat_async.sandbox import Sandbox
 
 
 class Account:
-    """A model account. A table has the number of pages of each inbox, or the inbox's error."""
+    """A model account. ``inboxes`` maps an inbox to its number of pages, or to its error reply."""
 
     def __init__(self, inboxes: dict, latency: float = 0.01, *, concurrency: int = 50) -> None:
         self.inboxes = inboxes
@@ -106,7 +106,7 @@ def test_every_inbox_whole_and_in_order(sizes, concurrency, latency, work, form)
 
     found = by_inbox(run_virtual(main()))
     assert found == {f"i{n}": list(range(1, size + 1)) for n, size in enumerate(sizes) if size}
-    # The listing of inboxes may be one more request in flight.
+    # The walk of the inboxes may have one more request in flight.
     assert account.transport.most_under_way <= concurrency + (form == "all")
 
 
@@ -152,7 +152,7 @@ def test_the_time_is_that_of_the_longest_or_of_all_shared_out():
 
 
 def test_thousands_of_inboxes_cost_no_more_than_eight():
-    """Tasks and memory depend on the number of concurrent walks, and not on that of inboxes."""
+    """The number of inboxes does not affect the number of tasks, or the memory that is used."""
 
     async def measured(count: int) -> tuple[int, int]:
         account = Account({f"inbox-{n}": 0 for n in range(count)}, 0.0)

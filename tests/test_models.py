@@ -189,7 +189,7 @@ def test_full_record_has_all_fields(kind: type) -> None:
 
 @pytest.mark.parametrize("kind,name", OPTIONAL)
 def test_field_is_null_or_missing(kind: type, name: str) -> None:
-    """A field that is null or missing becomes None or an empty collection, except for the id."""
+    """A null or missing field, other than the id, becomes None or an empty collection."""
     record = decode(kind, full(kind) | {name: None})
     without = {key: value for key, value in full(kind).items() if key != name}
 
@@ -262,7 +262,7 @@ def test_no_other_values_are_known() -> None:
 @given(text=st.text())
 @settings(max_examples=20 * EFFORT)
 def test_unknown_values_are_kept(kind: type, text: str) -> None:
-    """Any string is accepted as a value, and the value equals it even when pickled or copied."""
+    """Any string is accepted as a value. The value equals the string, even if pickled or copied."""
     value = kind(text)
 
     assert text == value

@@ -26,7 +26,7 @@ def rotate_key(sandbox: Sandbox, key: str) -> None:
 
 
 def close_inboxes(sandbox: Sandbox, status: int = 403) -> None:
-    """Refuse the listing of inboxes, so that clients cannot find out the account's business."""
+    """Refuse requests for inboxes, so that a client cannot find out the account's business id."""
     sandbox._api._routes[INBOXES] = lambda given: build_error(status, f"HTTP_{status}", "no")
 
 

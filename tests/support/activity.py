@@ -79,7 +79,7 @@ class ActivityServer:
         made_up: How the server treats a cursor that it did not send: "honour", "ignore", "reject",
             "empty" (return an empty page), "by_id" (use only the id), or "later" (add half an hour
             to the timestamp).
-        unreadable: Whether the timestamps of cursors cannot be read as times.
+        unreadable: Whether cursors have timestamps that no client can parse.
         every: A function that the server calls after each page.
     """
 

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Returns immediately, and adds the time it was asked to wait to ``waited``."""
+    """Returns immediately instead of waiting, and adds each requested wait to ``waited``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return events
         if timeout is None:
             raise RuntimeError("nothing is scheduled and nothing is ready: the test would hang")
-        # Add at least a nanosecond. Otherwise a wait that rounds to zero would never end.
+        # Add at least a nanosecond, because a wait that rounds to zero would never end.
         self.waited += max(timeout, 1e-9)
         return events
 
@@ -67,8 +67,8 @@ async def _leaving_nothing(main: Coroutine[Any, Any, T]) -> T:
 async def let_tasks_end(turns: int = 20, *, but: str = "nothing") -> None:
     """Let the loop run ``turns`` times, and fail if any other task still exists.
 
-    A task may still exist if the repr of its coroutine contains ``but``, such as a task of a
-    running server.
+    Tasks whose coroutine has ``but`` in its repr, such as the tasks of a running server, are
+    ignored.
     """
     left: set[asyncio.Task[Any]] = set()
     for _ in range(turns):
@@ -97,7 +97,7 @@ def skip(seconds: float) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition is true. It polls, for conditions that have no event to wait for."""
+    """Poll a condition until it is true. Use this if there is no event to wait for."""
     while not condition():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0.001)
 

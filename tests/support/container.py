@@ -1,8 +1,8 @@
 """Runs commands with the Dockerfile's settings in Linux namespaces, without a container runtime.
 
 The root folder is a read-only view of this machine, and only ``/data`` is writable. There are no
-temporary files: ``/tmp`` is missing, or it is read-only if it contains the project. The command is
-process 1. It has the image's user id and no capabilities.
+temporary files: ``/tmp`` is missing, or read-only if the project is in it. The command runs as
+process 1, with the image's user id and without capabilities.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SYSTEM = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64")
 
 
 def read_instructions(name: str) -> list[str]:
-    """Return all values that the last stage of the Dockerfile gives to an instruction."""
+    """Return the arguments of each instruction with this name in the Dockerfile's last stage."""
     text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text(encoding="utf-8"))
     last = text[text.rindex("\nFROM ") :]
     return re.findall(rf"^{name} (.*)$", last, re.MULTILINE)
@@ -116,7 +116,7 @@ class Container:
         return sorted(path.name for path in self.data.iterdir())
 
     def find_reason_against(self) -> str | None:
-        """Return why this machine cannot run such containers, or None if it can."""
+        """Return the reason why this machine cannot run such containers, or None if it can."""
         if shutil.which("unshare") is None:
             return "there is no unshare"
         code, _, err = self.run(entrypoint=["true"])
@@ -124,5 +124,5 @@ class Container:
 
 
 def find_first_process(process: subprocess.Popen[bytes]) -> int:
-    """Return the id that the container's process 1 has on the host."""
+    """Return the host's process id for the container's process 1."""
     return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])

@@ -19,7 +19,7 @@ def read_target(target: str | Path) -> list[bytes]:
 
 
 def read_account(sandbox: Sandbox, *inbox_ids: str) -> list[bytes]:
-    """Return a sandbox's records, sorted. If inbox ids are given, return only their records."""
+    """Return a sandbox's records, sorted: all records, or only those of the given inboxes."""
     found = sorted(record for _, record in sandbox.records())
     if inbox_ids:
         found = [record for record in found if json.loads(record)["inbox_id"] in inbox_ids]

@@ -71,10 +71,10 @@ class Zygote:
             sandbox: The source.
             target: The target.
             job: Arguments of the export, and these options: ``kill_at`` is the step at
-                which the export is killed, counted from 1. With 0 the steps are only counted,
-                and without ``kill_at`` they are not counted. ``kill_after`` is the number of
-                seconds after which the export is killed. ``largest_file`` is the maximum size of
-                a file.
+                which the export is killed, counted from 1. With 0, the steps are counted but the
+                export is not killed. Without ``kill_at``, the steps are not counted.
+                ``kill_after`` is the number of seconds after which the export is killed.
+                ``largest_file`` is the maximum size of a file.
         """
         job |= {"base_url": sandbox.base_url, "api_key": sandbox.api_key, "target": str(target)}
         self._jobs.write(json.dumps(job) + "\n")

@@ -210,10 +210,10 @@ def replay(
         walkers: The maximum number of requests in flight.
         finish: A function that converts each page before it is returned. The default makes a
             tracked page.
-        random: If given, each reply takes a random time from 0.2 to 3 seconds. Otherwise each
-            reply takes a second.
+        random: The source of the replies' durations, which are from 0.2 to 3 seconds. With None,
+            each reply takes a second.
         between: A function that is called after each reply.
-        most: The walk stops after this many replies, and replies in flight are discarded.
+        most: The number of replies after which the walk stops. Replies in flight are discarded.
         pages: A list to which the pages are added, even if the walk then raises an error.
 
     Returns:

@@ -12,7 +12,7 @@ _VALUES: dict[str, Any] = msgspec.json.decode(next(Sandbox(1).records())[1])
 
 
 def record(**values: object) -> bytes:
-    """Return a documented record in which these values replace those of the same fields."""
+    """Return a documented record, with these values in the fields of the same names."""
     return msgspec.json.encode(_VALUES | values)
 
 

@@ -34,7 +34,7 @@ class Recorded:
         hook: The hook.
         tracer_provider: The provider of its spans.
         meter_provider: The provider of its metrics.
-        events: The events that :meth:`keep`, another hook, has received.
+        events: The events that :meth:`keep` has stored. A test can pass this method as a hook.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Recorded:
         return [span for span in self.spans if span.name == name]
 
     def path(self, span: ReadableSpan) -> str:
-        """Return the names of all ancestors of a span and its own name, from the root."""
+        """Return the names on the path from the root span to this span, joined by ``>``."""
         by_id = {one.context.span_id: one for one in self.spans if one.context}
         names = [span.name]
         while span.parent is not None:

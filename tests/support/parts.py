@@ -61,7 +61,7 @@ def make_pipeline(
     hooks: Hooks | None = None,
     **options: Any,
 ) -> tuple[Pipeline, ScriptedTransport]:
-    """Return a pipeline and its transport, which replies with one of ``steps`` after another."""
+    """Return a pipeline and its transport, which answers each request with the next step."""
     transport = ScriptedTransport(steps, latency)
     config, limiter = make_config(**options), limiter or Limiter(None)
     if hooks:
@@ -97,6 +97,6 @@ async def collect(items: Any) -> list[Any]:
 
 
 async def collect_ids(items: Any, found: list[str]) -> None:
-    """Add the id of each yielded item to ``found``, which keeps them if the iterator raises."""
+    """Add the id of each yielded item to ``found``, so that no id is lost if an error follows."""
     async for item in items:
         found.append(item.id)  # noqa: PERF401 - a comprehension keeps nothing when it raises

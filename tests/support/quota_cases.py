@@ -37,9 +37,8 @@ class CaseResult(NamedTuple):
 
     Attributes:
         used: The fraction of the quota that the client and strangers used together.
-        later: The used fraction of the quota without the first minute. If a period of the case is
-            longer than a minute, it is the fraction without the first period. NaN if the run is too
-            short.
+        later: The same fraction after the first minute, or after the first period if that is
+            longer. NaN if the run is too short.
         ours: The fraction of the quota that the client used.
         refused: The number of the client's requests that were refused, without random refusals.
         after_start: The number of these refusals after the first ten seconds.

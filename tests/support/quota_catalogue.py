@@ -73,7 +73,7 @@ def _reported_size() -> Iterator[tuple[str, Case]]:
 
 
 def _short_and_long() -> Iterator[tuple[str, Case]]:
-    """The server grants 10 per second and 300 per minute. Its headers describe the former."""
+    """The server's limits are 10 per second and 300 per minute. Headers state only the first."""
     variants = product(("phase", "sliding"), (True, False), _options((300, 60.0), (10, 1.0)))
     for kind, retry_after, (label, options) in variants:
         spec = ServerSpec(
@@ -126,7 +126,7 @@ def _stalls() -> Iterator[tuple[str, Case]]:
 
 
 def _catching_up() -> Iterator[tuple[str, Case]]:
-    """After each stall, the client sends missed requests, up to a fraction of the limit."""
+    """After each stall, the client catches up on missed requests, up to ``burst`` of the limit."""
     for burst, stall in product((0.01, 0.1, 0.25, 0.5), (Stall(5, 10), Stall(15, 60))):
         told = f"burst {burst:g}/{stall.seconds:g} in {stall.every:g}"
         hidden = ServerSpec(
@@ -142,7 +142,7 @@ def _catching_up() -> Iterator[tuple[str, Case]]:
 
 
 def _strangers() -> Iterator[tuple[str, Case]]:
-    """A stranger sends 90 of 300 requests per minute at random times, and does not retry."""
+    """A stranger uses 90 of the 300 requests per minute, at random times and without retries."""
     for kind, share in product(_KINDS, (None, 0.5)):
         spec = ServerSpec(windows=(Window(kind, 300),))
         options = {} if share is None else {"share": share}
@@ -172,7 +172,7 @@ def _starts() -> Iterator[tuple[str, Case]]:
 
 
 def _believed_too_much() -> Iterator[tuple[str, Case]]:
-    """The caller configures 300 in 5 seconds. The server grants 60, and sends no headers."""
+    """The caller configures 300 in 5 seconds. The server grants only 60, and sends no headers."""
     for kind, retry_after in product(("phase", "sliding"), (True, False)):
         spec = ServerSpec(
             windows=(Window(kind, 60, 5.0),), headers=_says("none"), retry_after=retry_after
@@ -197,7 +197,7 @@ def _changes() -> Iterator[tuple[str, Case]]:
 
 
 def _options(*limits: tuple[int, float]) -> list[tuple[str, dict[str, Any]]]:
-    """Return pairs of label and ``RateLimit`` arguments: no arguments, and each of the limits."""
+    """Return pairs of a label and ``RateLimit`` arguments: without a limit, and with each limit."""
     told = [(f"{n} in {per:g} s", {"requests": n, "per": per}) for n, per in limits]
     return [("RateLimit()", {}), *(told)]
 

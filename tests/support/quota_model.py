@@ -107,7 +107,7 @@ class Server:
         return reply
 
     async def strangers(self) -> None:
-        """Use up quota, like other programs that share the client's quota."""
+        """Use up part of the client's quota, as other programs with the same quota would do."""
         limit = self._cell.limit
         while True:
             if self._cell.strangers == "bursts":

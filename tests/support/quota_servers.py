@@ -127,9 +127,10 @@ class Window(NamedTuple):
     """One quota of a server.
 
     Attributes:
-        kind: ``"fixed"``, ``"phase"`` (fixed, but begun before the client), ``"first hit"``,
-            ``"sliding"`` or ``"bucket"``.
-        limit: The number of requests in ``per`` seconds, or of tokens that a bucket adds.
+        kind: ``"fixed"``, ``"phase"`` (fixed, but the client starts in the middle of a window),
+            ``"first hit"``, ``"sliding"`` or ``"bucket"``.
+        limit: The number of requests that are granted in ``per`` seconds, or, for a bucket, the
+            number of tokens that are added.
         per: The length of the window in seconds.
         size: The maximum number of tokens in a bucket. 0 means ``limit``.
         reports_size: Whether a bucket reports ``size`` as its limit instead of ``limit``.
@@ -177,13 +178,13 @@ class ServerSpec:
     """How a server behaves.
 
     Attributes:
-        windows: The server's quotas. It grants a request if each quota does, and it reports the
-            first quota.
+        windows: The server's quotas. The server grants a request if every quota permits it. Its
+            headers report the first quota.
         headers: Pairs of a time and the kind of headers that the server sends from that time on.
             Times are in seconds after the start. The kinds are ``"none"``, ``"epoch"``,
             ``"delta"``, ``"next"`` (the seconds until the server can grant one more request),
             ``"no reset"``, ``"too much"`` and ``"nothing left"``.
-        limits: Pairs of a time and the limit of the first window from that time on.
+        limits: Pairs of a time and a limit, which is the first window's limit from that time on.
         retry_after: Whether refusals have a ``Retry-After``.
         faults: The random refusals.
         at_once: The maximum number of requests in progress. The server refuses more.
@@ -201,7 +202,7 @@ class ServerSpec:
     way: tuple[float, float] = (0.015, 0.035)
 
     def capacity(self, since: float, until: float) -> float:
-        """Return how many requests the server can grant between two times after the start."""
+        """Return how many requests can be granted between two times, in seconds after the start."""
         most = min(window.limit / window.per for window in self.windows)
         if self.at_once is not None:
             most = min(most, self.at_once / (self.service + sum(self.way)))
@@ -224,7 +225,7 @@ class Event(NamedTuple):
 
 
 class ModelServer:
-    """Counts requests and replies to them, in place of a pipeline's transport.
+    """Takes the place of a pipeline's transport: counts requests, and answers them.
 
     Attributes:
         events: The client's requests. A result is ``"granted"``, ``"refused"`` or ``"fault"``.

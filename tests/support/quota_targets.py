@@ -82,7 +82,7 @@ def get_target(name: str) -> Target:
 
 
 def find_misses(name: str, result: CaseResult) -> list[str]:
-    """Return a text for each figure of a result that misses its target."""
+    """Return a message for each figure of a result that misses its target."""
     return list(_compare(get_target(name), result))
 
 

@@ -28,7 +28,7 @@ def http(body: bytes = b'{"data":[]}', status: int = 200, **headers: str) -> byt
 
 
 def zipped(body: bytes, keep: float = 1.0) -> bytes:
-    """Return a reply with a compressed body, of which only the fraction ``keep`` is sent."""
+    """Return a reply with a compressed body that is cut off after the fraction ``keep``."""
     packed = gzip.compress(body)
     return http(packed[: int(len(packed) * keep)], Content_Encoding="gzip")
 

@@ -40,8 +40,8 @@ def trusting_session(trust: ssl.SSLContext | aiohttp.Fingerprint) -> aiohttp.Cli
 class TLSServer:
     """Serves one connection after another, and answers with an empty page.
 
-    The server uses blocking sockets. If it refuses a client, they send a TLS alert with the
-    reason. asyncio would close the connection without an alert.
+    The server uses blocking sockets, because they send a TLS alert with the reason if the server
+    refuses a client. An asyncio server would close the connection without an alert.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
