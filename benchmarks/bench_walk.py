@@ -22,7 +22,7 @@ _METRICS = [
     Metric(key="per_second", heading="conversations/s", ratio=True),
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),
 ]
-# Two rivals to compare, the name of the second one, and the target: the maximum of CPU.
+# Two rivals to compare, the name of the second one, and the target: the maximum ratio of CPU.
 _WANTED = (
     (OURS, BY_HAND, "the hand-written loop", 1.5),
     (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop, both with uvloop", 1.75),

@@ -142,7 +142,7 @@ class Quota:
         self._used = Counter[bytes]()
 
     def headers(self, head: bytes) -> bytes:
-        """Count a request. Return the headers of its reply."""
+        """Count a request, and return the headers of the reply."""
         minute, second = divmod(int(time.time()), 60)
         if minute != self._minute:
             self._minute, self._used = minute, Counter[bytes]()
@@ -345,7 +345,7 @@ def _read_line(process: subprocess.Popen[str]) -> str:
 
 
 def main() -> None:
-    """Serve the given listings. Each is a JSON array with the fields of a ``Listing``."""
+    """Serve the given listings. Each argument is a JSON array with the fields of a ``Listing``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", choices=SERVERS, default="auto")
     parser.add_argument(

@@ -242,7 +242,7 @@ def test_old_grants_are_forgotten():
     later=st.floats(1.001, 3.5),
 )
 def test_random_refusals_do_not_lower_it(counts, pace, which, later):
-    """A number that was granted one to three and a half windows ago is not the reason."""
+    """A limit is not to blame if as much was granted one to three and a half windows ago."""
     refused, which, refused_at = RefusedLimit(PER), which % len(counts), None
     for place, count in enumerate(counts):
         now = place * pace

@@ -60,7 +60,7 @@ def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
 
 
 def test_without_a_report_nothing_is_known():
-    """Without a report there is no bound, no burst, and no other client."""
+    """Without a report, there is no bound, no burst, and no sign of other clients."""
     left = Client().left
 
     assert left.get(0.0) == math.inf
@@ -384,7 +384,7 @@ def test_other_terms_count_from_then_on():
 
 
 def test_a_server_that_refused_what_was_left_allows_no_burst():
-    """After such a refusal no burst is sent for ten windows, but reports still apply."""
+    """After such a refusal, no burst is sent for ten windows, but reports still apply."""
     client = make_window(299)
     client.left.distrust(100.0)
     assert client.left.get(100.0) == 299

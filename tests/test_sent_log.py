@@ -122,7 +122,7 @@ FATES = st.sampled_from(["answered", "answered", "answered", "lost", "never sent
     ),
 )
 def test_no_window_of_the_server_holds_more_than_the_limit_whatever_the_delays(limit, steps):
-    """No window of the server is too full, up to the assumption that :class:`Client` states.
+    """No window of the server is too full, under the assumption that :class:`Client` states.
 
     The promise covers any waits, lost and never-sent requests, replies out of order, and jitter of
     minutes.
@@ -148,7 +148,7 @@ def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange
 ):
     """If the first exchange has the shortest way there and back, any jitter is safe.
 
-    One of these two ways may take no time. The client extends no way there.
+    One of these two ways may take no time. The test need not extend the way there of any request.
     """
     client = Client(limit)
     client.send(there, back, "answered")
@@ -262,7 +262,7 @@ def test_a_count_takes_the_same_work_however_long_the_log_is():
 
 
 def test_a_request_that_was_never_sent_took_no_place():
-    """The request counts only until the client knows that. It never counts as expired."""
+    """It counts only until the client knows that it was not sent, and never counts as expired."""
     log = make_sent_log(in_flight=1)
     log.settle(1.0, sent=False)
 
@@ -308,7 +308,7 @@ def test_at_most_a_twentieth_of_the_window_is_deducted(per):
 def test_one_log_answers_for_windows_of_any_length():
     """Each window is counted separately and in any order.
 
-    Counting a short window takes nothing from a longer one.
+    Counting a short window does not affect the count of a longer one.
     """
     log = make_sent_log(0.0, 5.0, 9.0)
 
@@ -318,7 +318,7 @@ def test_one_log_answers_for_windows_of_any_length():
 
 
 def test_the_expired_count_of_an_earlier_time():
-    """The difference between two times is the number of places that became free in between."""
+    """The difference of the counts at two times is the number of places freed in between."""
     log = make_sent_log(0.0, 5.0, 9.0)
 
     assert [log.count_expired(at, PER) for at in (59.9, 60.0, 65.0, 100.0)] == [0, 1, 2, 3]
@@ -339,7 +339,7 @@ def test_only_what_was_granted_is_counted_as_granted():
 
 
 def test_unneeded_entries_are_deleted_and_still_counted_as_expired():
-    """The log of a long job takes bounded memory, and the deletion changes no count."""
+    """The log of a long job takes bounded memory. Deleting old entries changes no count."""
     log = SentLog()
     for now in range(3_000):
         log.add(float(now))

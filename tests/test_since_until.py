@@ -132,7 +132,7 @@ async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
 
 
 async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
-    """Only a walk that reads everything gets to such a cursor, so it has no reason to end."""
+    """Only a walk that reads everything reaches such a cursor, so the walk has no reason to end."""
     dialect = Dialect(order="created")
     async with (
         Sandbox(1_000, quota=None, dialect=dialect) as sandbox,

@@ -98,7 +98,7 @@ async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @virtual
 async def test_a_close_is_not_undone_by_a_retry(limits):
-    """If a call starts its next attempt while the client closes, it ends as well."""
+    """If a call starts its next attempt while the client closes, the call ends as well."""
     timers = make_timers(**limits)
 
     async def work(timer: CallTimer) -> None:
@@ -424,7 +424,7 @@ def test_the_deadline_covers_the_queue():
 
 
 def test_without_limits_a_request_may_take_for_ever(caplog):
-    """Without both limits, a call waits through hours of pauses."""
+    """Without either limit, a call waits through hours of pauses."""
     caplog.set_level(logging.CRITICAL, "cekat_async")
     limiter = Limiter(RateLimit(300, longest_hold=None))
     pipeline, transport = make_pipeline(

@@ -613,7 +613,7 @@ async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
 
 
 async def test_a_closed_session_is_reported():
-    """An error reports a caller's session that is closed, before or between requests."""
+    """If a caller's session is closed, before or between requests, an error says so."""
     async with (
         RawServer(lambda _: http()) as server,
         aiohttp.ClientSession() as session,

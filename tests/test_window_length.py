@@ -82,7 +82,7 @@ def observe(length, server: Server, requests, strangers=(), quickest=0.0, lost=f
 def make_requests(waits, ways, least=0.0) -> list[Request]:
     """Return requests at these intervals.
 
-    Each takes ``least`` plus a given time on its way there and on its way back.
+    On its way there and on its way back, each request takes ``least`` plus a given time.
     """
     sent, requests = 100.0, []
     for wait, (there, back) in zip(waits, ways, strict=False):
@@ -335,7 +335,7 @@ def test_a_new_limit_starts_over():
 
 
 def test_it_can_be_reset():
-    """After it is reset, the length is as if nothing had been reported."""
+    """After a reset, the length is as if nothing had been reported."""
     length = make_short()
     length.restart()
 
@@ -344,7 +344,7 @@ def test_it_can_be_reset():
 
 @pytest.mark.parametrize("seconds, expected", [(0.0, None), (66.0, None), (66.1, 66.1)])
 def test_a_longer_window_is_assumed_if_it_is_clearly_longer(seconds, expected):
-    """The window must be longer by a tenth of the guess. Then all earlier evidence is dropped."""
+    """It must be longer by a tenth of the guess. If it is, all earlier evidence is dropped."""
     length = make_short()
     before = length.seconds
 
@@ -366,7 +366,7 @@ def test_a_window_is_as_long_as_the_time_until_its_reset(reset, expected):
 def test_a_window_that_was_too_short_is_longer_for_a_while():
     """The assumed window grows by a tenth, then by two tenths, then by four tenths.
 
-    A report more than two guesses later ends that.
+    A report that arrives more than two guesses later ends this.
     """
     length = make_short()
     before = length.seconds
