@@ -96,7 +96,7 @@ def fast_cells() -> Iterator[Cell]:
 
 
 def few_cells() -> Iterator[Cell]:
-    """Yield a part of the matrix that takes seconds.
+    """Yield a part of the matrix that runs in seconds.
 
     It has every kind of window and every kind of headers.
     """
@@ -189,7 +189,7 @@ def times(outcomes: Iterable[Outcome]) -> str:
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the cells that miss their target although headers make it possible."""
+    """Yield the cells that miss their target although their headers make the target possible."""
     for row in rows:
         possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
         if possible and not is_reached(row):
@@ -218,7 +218,7 @@ def idle_starts() -> list[tuple[float, Cell]]:
 
 
 def idle_start() -> str:
-    """Return a line about the worst of these figures."""
+    """Return a line about the slowest start on an idle key."""
     worst, where = max(idle_starts(), key=lambda pair: pair[0])
     return f"50 pages on an idle key, 8 workers, to no limiter: {worst:+.1%} at most ({where})"
 

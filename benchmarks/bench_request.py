@@ -160,7 +160,7 @@ async def _timed(
 def _figures(found: dict[str, list[float]]) -> dict[str, Sample]:
     """Return the medians of the cases.
 
-    Also return the medians of their differences to the first case in the same turn.
+    Also return the medians of their differences from the first case in the same turn.
     """
     first = found[LEAST]
     return {

@@ -52,10 +52,10 @@ _ENOUGH = 1 << 20
 class Listing(NamedTuple):
     """The listing of one port: its number of pages, and the number and the kind of their records.
 
-    ``documented`` records are as on the API's documentation page. Of the ``unknown`` records, 15 %
-    have one other field. Each ``two-unknown`` record has two other fields, and each ``mistyped``
-    record has a number as its name. With a ``quota`` (requests per minute), the headers of the
-    bundled server report the remaining requests of each key. It refuses no request.
+    ``documented`` records are as on the API's documentation page. 15 % of the ``unknown`` records
+    have one undocumented field. Each ``two-unknown`` record has two undocumented fields, and each
+    ``mistyped`` record has a number as its name. With a ``quota`` (requests per minute), the
+    headers of the bundled server report the remaining requests of each key. It refuses no request.
     """
 
     name: str

@@ -244,7 +244,7 @@ def test_a_malformed_record_ends_the_walk_or_is_reported_once():
 
 
 def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
-    """If each page has a new record, all of them are yielded before the error."""
+    """If every page has a new record, all records are yielded before the error."""
     listing = even(30, rising=True, end="empty")
     account = Account({None: listing})
     plain, sent = listing.page, set()

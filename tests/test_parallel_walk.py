@@ -146,7 +146,7 @@ def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
 @settings(max_examples=60 * EFFORT)
 def test_each_page_has_a_cursor_that_misses_nothing(listing, walkers, random, share):
-    """The records yielded so far and the records after the page's cursor are the whole listing."""
+    """The records yielded so far and those after the page's cursor make up the whole listing."""
     walk, _ = make_walk(walkers)
     pages = read_once(walk, listing, walkers=walkers, random=random)
     stop = min(int(share * len(pages)), len(pages) - 1)

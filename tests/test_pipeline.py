@@ -742,7 +742,7 @@ def test_a_200_with_the_key_in_it_is_unchanged():
 
 
 def test_the_error_has_the_details_of_a_refusal():
-    """The error of a 400 has what the server says about each field."""
+    """The error of a 400 contains what the server says about each field."""
     body = b"""{"success": false, "error": {"code": "VALIDATION_ERROR", "message": "Wrong",
         "details": [{"field": "limit", "message": "too large"}]}}"""
     pipeline, _ = make_pipeline([reply(400, body)])

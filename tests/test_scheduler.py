@@ -367,7 +367,7 @@ def test_what_is_left_is_spread_until_the_reset():
 
 
 def test_what_lasts_anyway_is_not_spread():
-    """If the even pace would leave some requests until the reset, the pace alone decides."""
+    """If the even pace would not use up the rest before the reset, the pace alone decides."""
     scheduler = next_to_others(remaining=150, reset=21.0)
     scheduler._remaining._others._rate = 0.0
     scheduler._credit.clear()

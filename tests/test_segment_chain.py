@@ -247,7 +247,7 @@ def test_a_later_page_may_repeat_another_segments_first_page():
 
 @pytest.mark.parametrize("end", [at(1), None])
 def test_segments_that_do_not_overlap_are_doubted(end):
-    """The first segment ends or passes the start of the next one without any of its records."""
+    """The first segment ends or passes the start of the next one without finding its records."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 

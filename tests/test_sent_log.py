@@ -13,7 +13,7 @@ from support.effort import calls_in
 from cekat_async._ratelimit.sent_log import SentLog
 
 PER = 60.0
-# Times are multiples of 1/64 of a second. So sums of them are exact, and edges are hit.
+# Times are multiples of 1/64 of a second. So sums of them are exact, and tests hit the exact edges.
 GRID = 64
 
 
@@ -229,7 +229,7 @@ def test_a_request_takes_its_place_from_its_departure():
 
 
 def test_a_place_is_free_one_window_after_the_reply():
-    """The place is free exactly at that time, when the next request may be sent."""
+    """The place is free exactly at the time at which the next request may be sent."""
     log = make_sent_log(10.0, 12.0, in_flight=1)
 
     assert log.next_free(12.0, PER) == 70.0

@@ -16,7 +16,7 @@ from support.shared_store import NEVER, PER, Budget, Store, busy, call, make_lim
 from cekat_async import BudgetAnswer
 from cekat_async.errors import ConfigurationError, RateLimitError
 
-HOLD = 75.0  # a period, and the quarter of a period for which a take may be in flight
+HOLD = 75.0  # a period, plus the quarter of a period for which a take may be in flight
 SETTLING = 120.0  # two periods
 
 

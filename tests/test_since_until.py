@@ -156,7 +156,7 @@ async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_failure_of_a_constructed_cursor_is_no_error(segments, caplog):
-    """After any error status for that cursor, the walk begins at the front, with a warning."""
+    """After any error status for the constructed cursor, the walk warns and begins at the front."""
     async with Sandbox(2_000, quota=None) as sandbox, make_client(sandbox) as client:
         sandbox.fail_next(Fault.ok(), Fault.status(404))
         until = LATEST - timedelta(days=1)

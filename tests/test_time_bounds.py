@@ -193,7 +193,7 @@ def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
 
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
-    """The walk begins where the records prove that it is early enough.
+    """The walk begins at a place that is early enough according to the records.
 
     It reads little before the range.
     """
@@ -622,7 +622,7 @@ def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
         for n in range(60)
     ]
     rows[15].resolved = 240 * HOUR - 5 * MINUTE
-    rows[25].message = 240 * HOUR - 5 * MINUTE  # later than the cursor before its page
+    rows[25].message = 240 * HOUR - 5 * MINUTE  # later than the cursor that led to its page
 
     assert {"015", "025"} <= run_virtual(read_created(rows, 238 * HOUR, **options))
 

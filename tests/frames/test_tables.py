@@ -349,7 +349,7 @@ async def test_break_ends_the_walk(sandbox, client):
 
 
 async def test_large_records_make_smaller_batches(client, monkeypatch):
-    """A batch ends early if its records reach a number of bytes.
+    """A batch ends early if its records reach the maximum number of bytes.
 
     So no text column overflows.
     """
