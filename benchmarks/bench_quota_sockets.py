@@ -161,7 +161,8 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
             delay the clients that already run.
 
     Returns:
-        The server's report with the lag of the slower event loop. It is empty if the client failed.
+        The server's report with the lag of the slower event loop. The report is empty if the client
+        failed.
     """
     case = CASES[job.name]
     with ExitStack() as processes:

@@ -1,6 +1,6 @@
 """The cost of a walk: The cost of ``list()``, compared with other clients that do the same work.
 
-In each round the rivals run one after another, each in its own process. Each rival walks all pages
+In each round, the rivals run one after another, each in its own process. Each rival walks all pages
 over one connection. The server runs on another CPU.
 """
 

@@ -148,7 +148,8 @@ def _chunked(body: bytes, size: int) -> Response:
 
 _HALF = rb"\ud83d"
 
-# Bodies of pages with the status 200. They are functions, because some bodies take a while to make.
+# Bodies of pages with the status 200. The bodies are made by functions, because some of them take a
+# while to make.
 _PAGES: dict[str, Callable[[], bytes]] = {
     "page": _documented,
     "unknown-fields": lambda: _page(b",".join(make_records("unknown", 1000))),

@@ -40,8 +40,9 @@ class Settings:
         faults: The share of all requests that the server refuses at random, with ``Retry-After:
             0``.
         at_once: The number of requests that the server handles at once. The server refuses further
-        requests with ``Retry-After: 0``. service: Seconds that a granted request takes, without the
-        network. way: The least and the most seconds that a message takes in one direction.
+            requests with ``Retry-After: 0``.
+        service: Seconds that a granted request takes, without the network.
+        way: The least and the most seconds that a message takes in one direction.
         stranger: The number of requests per second that others send at random, without retries.
         seed: The seed of all random numbers.
     """

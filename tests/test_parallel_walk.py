@@ -695,7 +695,7 @@ def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
 
 
 def test_a_listing_that_shrinks_to_a_page_before_the_probe():
-    """The walk reads the first page again, which is the whole listing now."""
+    """The walk reads the first page again, because this page is the whole listing now."""
     listing = ModelListing(even(11), limit=10)
     reader = Reader(listing, 1)
 

@@ -113,7 +113,7 @@ async def settle():
 
 @virtual
 async def test_a_learned_rate_reaches_the_others():
-    """After their next take, the others use the new limit, lower or higher, and its window."""
+    """After their next take, other processes use the new limit, lower or higher, and its window."""
     _, (one, two) = make_processes()
     for rate in ((40, PER), (500, PER), (10, 5.0)):
         one.scheduler.learn(*rate)
@@ -343,7 +343,7 @@ def test_all_keep_to_the_rate_that_was_learned_last(steps):
 
 @virtual
 async def test_a_pause_reaches_the_others_within_one_take():
-    """After the server asks one process to pause, the others are granted nothing in that time."""
+    """While one process pauses because the server asked for it, the others are granted nothing."""
     _, (one, two) = make_processes()
     one.announce_pause(20.0)
     await settle()

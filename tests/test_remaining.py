@@ -141,7 +141,7 @@ def test_something_is_left_to_others():
 
 
 def test_the_requests_of_others_are_deducted():
-    """Others took a hundred in 20 seconds. Rounding may move the reset by two seconds."""
+    """Others took a hundred requests in 20 seconds. Rounding may move the reset by two seconds."""
     left = make_window(199).left
 
     assert left.get_rest_of_window(196.0, 100.0) == (pytest.approx(196 - 5 * 39), 139.0)
@@ -397,7 +397,7 @@ def test_a_server_that_refused_what_was_left_allows_no_burst():
 
 
 def test_others_who_were_faster_are_left_more():
-    """Others then count as present, and one more request is reserved for them."""
+    """After such a refusal, others count as present, and one more request is reserved for them."""
     client = make_window(299)
     client.left.leave_more(100.0)
 

@@ -459,7 +459,7 @@ def test_a_hundredth_of_the_limit_is_left_to_others(limit, margin):
 
 
 def test_at_most_half_of_a_small_bucket_is_left_to_others():
-    """Otherwise, the client could never use a bucket that never holds much."""
+    """Without the maximum of one half, the client could never use a bucket that stays low."""
     scheduler = next_to_others(300, remaining=4)
 
     assert scheduler.next_slot(0.0).remaining == 2
@@ -597,7 +597,7 @@ def test_a_slot_that_tests_the_report_says_so():
 
 
 def test_a_report_that_proved_wrong_again_is_ignored_for_twice_as_long():
-    """The report is ignored for ten windows, then twenty, and so on."""
+    """The report is ignored for ten windows, the next time for twenty, and so on."""
     scheduler = make_scheduler()
     assert wait_until_ignored(scheduler, 0.0) == 5.0
     assert wait_until_ignored(scheduler, 605.0) == 610.0
@@ -973,7 +973,7 @@ def test_while_the_length_is_unknown_the_last_requests_are_spread():
 def test_a_quota_of_a_day_sets_no_pace():
     """The window and the reset of a daily quota do not affect the pace.
 
-    Those of a quota per minute in the same reply do.
+    A quota per minute in the same reply does affect it.
     """
     day, minute = QuotaStatement(1000, 0, 40_000.0, DAY), QuotaStatement(60, 59, 30.0, 60.0)
     scheduler = make_scheduler()
@@ -1121,7 +1121,7 @@ def test_the_window_of_the_reports_is_followed_next_to_a_shared_rate():
 
 
 def test_what_other_processes_were_granted_counts_for_a_refusal():
-    """All processes together used the limit, so it is not lowered to what this one used."""
+    """All processes together used the limit, so it is not lowered to what this process used."""
     scheduler = make_scheduler(100)
     call(scheduler, 0.0)
     fill(scheduler, 10, 100.0)
@@ -1223,8 +1223,9 @@ class Driver:
     Args:
         rate: The options of the scheduler.
         is_exact: True if each exchange takes at least the time that is deducted from a window for
-        it. Windows are then checked in their full length. If this is false, an exchange may take no
-        time, and the checked windows are shorter by a twentieth, which is the maximum deduction.
+            it. Windows are then checked in their full length. If this is false, an exchange may
+            take no time, and the checked windows are shorter by a twentieth, which is the maximum
+            deduction.
     """
 
     def __init__(self, rate: RateLimit, *, is_exact: bool) -> None:

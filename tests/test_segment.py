@@ -87,7 +87,7 @@ def test_a_segment_without_records_is_neither_joined_nor_overrun():
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
 def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
-    """A page that ends exactly where that page ended does not overrun the segment.
+    """A page that ends exactly where the page of the first ids ended does not overrun the segment.
 
     A page that ends the listing always does.
     """

@@ -123,7 +123,7 @@ def test_an_empty_probe_shows_nothing():
 
 
 def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
-    """Such a record does not join the segments, and it causes no doubt."""
+    """A record that has moved does not join the segments, and it causes no doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -237,7 +237,7 @@ def test_a_constructed_cursor_that_leads_to_the_front_is_doubted(ids, is_doubted
 
 
 def test_a_later_page_may_repeat_another_segments_first_page():
-    """Such records show an ignored cursor only on the first page of a segment."""
+    """Repeated records show an ignored cursor only if they are on a segment's first page."""
     walk, _, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -279,7 +279,7 @@ def test_an_unconfirmed_segment_after_the_page_is_kept():
 
 
 def test_a_cursor_that_repeats_is_an_error_in_order():
-    """In the first segment, it raises after its page. In another segment, it counts as a doubt."""
+    """In the first segment, the cursor raises after its page. In others, it counts as a doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
     walk.advance(middle, make_page("n", at(2)))

@@ -262,7 +262,7 @@ def test_a_count_takes_the_same_work_however_long_the_log_is():
 
 
 def test_a_request_that_was_never_sent_took_no_place():
-    """It counts only until the client knows that it was not sent, and never counts as expired."""
+    """The request counts until it is known to be unsent, and it never counts as expired."""
     log = make_sent_log(in_flight=1)
     log.settle(1.0, sent=False)
 
@@ -327,7 +327,7 @@ def test_the_expired_count_of_an_earlier_time():
 def test_only_what_was_granted_is_counted_as_granted():
     """Requests in flight do not count as granted.
 
-    Refused ones do not count either, and they leave the window as well.
+    Refused requests do not count either, and they also leave the window.
     """
     log = make_sent_log(0.0, 5.0, 9.0, in_flight=2)
     log.record_refusal(9.0)

@@ -531,7 +531,7 @@ def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
 
 
 def test_a_large_number_that_was_refused_is_ignored_for_a_while():
-    """The number is ignored for ten windows."""
+    """After the refusal, such a number is ignored for ten windows."""
     reliability = HeaderReliability()
     reliability.distrust_remaining(5.0, PER)
 

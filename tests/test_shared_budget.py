@@ -389,7 +389,7 @@ def test_an_outage_long_ago_says_nothing_of_this_one():
 
 
 def test_a_client_that_missed_the_outage_keeps_to_its_share():
-    """Such a client keeps to its share, because another one may still be without the budget."""
+    """The client keeps to its share, because another client may still be without the budget."""
 
     async def main(begin):
         store = Store([(300, 600.5)])

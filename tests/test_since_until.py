@@ -252,7 +252,7 @@ async def test_a_range_from_a_cursor(order, segments):
 
 
 async def test_raw_records_that_cannot_be_decoded():
-    """The activity of such records is unknown, so they are kept on the pages of the range."""
+    """The activity of malformed records is unknown, so the range's pages keep these records."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         page = await client.conversations.page()

@@ -90,7 +90,7 @@ def test_how_a_bound_is_written(bound, text):
 )
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_wrong_bounds_are_refused_at_once(bound, reason, name):
-    """A wrong bound raises an error before any request, which says what to write."""
+    """A wrong bound raises an error before any request. The error says what to write."""
     conversations = ActivityServer([]).open()
 
     for method in (conversations.list, conversations.across):

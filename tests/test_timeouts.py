@@ -162,7 +162,7 @@ def test_thousands_of_tasks_share_one_client():
 
 
 def test_a_task_for_each_inbox_needs_no_options():
-    """The documented example of many inboxes works for an account with 1,600 of them."""
+    """The documented example of many inboxes works for an account with 1,600 inboxes."""
 
     def answer(request: Request) -> Reply:
         if "inboxes" not in request.path:

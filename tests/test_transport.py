@@ -53,7 +53,7 @@ async def exchange(base_url: str, **options) -> Reply:
 
 
 async def failure(base_url: str, **options) -> CekatError:
-    """Return the error of an exchange. It must not reference any error of aiohttp."""
+    """Return the error of an exchange. It must not keep a reference to any error of aiohttp."""
     with pytest.raises(CekatError) as caught:
         await exchange(base_url, **options)
     error = caught.value

@@ -76,5 +76,5 @@ async def test_other_types_are_errors(client, status):
     ],
 )
 def test_the_suggestion_for_a_status(status, said):
-    """The warning has the nearest known status. If none is near, it has all of them."""
+    """The warning has the nearest known status. If none is near, it lists all of them."""
     assert describe_unknown_status(status) == said

@@ -344,7 +344,7 @@ def test_it_can_be_reset():
 
 @pytest.mark.parametrize("seconds, expected", [(0.0, None), (66.0, None), (66.1, 66.1)])
 def test_a_longer_window_is_assumed_if_it_is_clearly_longer(seconds, expected):
-    """It must be longer by a tenth of the guess. If it is, all earlier evidence is dropped."""
+    """A window must be longer by a tenth of the guess. If so, all earlier evidence is dropped."""
     length = make_short()
     before = length.seconds
 
