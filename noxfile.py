@@ -56,7 +56,7 @@ def install(session: nox.Session, *requirements: str, groups: tuple[str, ...] = 
 
 
 def run_pytest(session: nox.Session, *default: str, **options: object) -> None:
-    """Run the tests that the command line names, or else the given ones."""
+    """Run the tests that the command line names, or by default the given ones."""
     session.run("pytest", *(session.posargs or default), **options)
 
 

@@ -51,7 +51,7 @@ class Terminal:
         if interrupt_at is not None:
             self._wait_for(interrupt_at)
             self._run("send-keys", "C-c")
-        time.sleep(0.5)  # wait for its start: the old prompt is the last line
+        time.sleep(0.5)  # until the command starts, the old prompt is the last line
         self._wait_for(_PROMPT_AT_END)
 
     def screen(self) -> str:
@@ -96,7 +96,7 @@ def draw(screen: str) -> str:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere)
         console.print(Text.from_ansi(screen))
-    # With a fixed id, the file does not change if the screen does not change.
+    # A fixed id, so that the same screen always gives the same file.
     svg = console.export_svg(title="cekat", theme=MONOKAI, unique_id="terminal")
     return FONT_FACES.sub("", svg)
 

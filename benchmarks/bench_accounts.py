@@ -89,7 +89,7 @@ async def ours(walker: Walker, *, states_quota: bool = False) -> None:
     """Walk with our client."""
     from cekat_async import CekatClient, RateLimit  # noqa: PLC0415 - each process imports only what it needs
 
-    # If the server reported that a whole minute's quota is left, the client would send it at once.
+    # If the server reported a whole minute's quota as left, a client would use it up at once.
     requests = 1 if states_quota else 60
     rate = RateLimit(requests, requests * walker.period)
     async with CekatClient(walker.key, base_url=walker.base_url, rate_limit=rate) as cekat:
@@ -295,7 +295,7 @@ def main() -> None:
 def _listings(per_page: int, period: float) -> dict[str, Listing]:
     """Return the listing of each group.
 
-    If a quota is reported, it is five times what a client sends.
+    If the server reports a quota, it is five times what a client sends.
     """
     silent = Listing("silent", _PAGES, per_page=per_page)
     reporting = Listing("reporting", _PAGES, per_page=per_page, quota=int(300 / period))

@@ -225,7 +225,7 @@ def result(names: list[str], rounds: int, at_most: float) -> Result:
 def _claim(rival: str, samples: Samples, at_most: float) -> Claim:
     """Return the target of one rival.
 
-    It has the longest block among all responses, for each round.
+    Its values are the longest blocks among all responses, one for each round.
     """
     key = _LONGEST.format(rival)
     longest = [max(s[key] for s in of_round) for of_round in zip(*samples.values(), strict=True)]

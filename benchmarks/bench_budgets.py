@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 def walk(pipe: Connection, job: Job) -> None:
-    """Walk all conversations. Report the time of each, and how many requests were refused."""
+    """Walk all conversations. Report the time of each page, and the number of refused requests."""
 
     async def main() -> None:
         times: list[float] = []
@@ -72,7 +72,7 @@ def walk(pipe: Connection, job: Job) -> None:
 
 
 def run(job: Job, processes: int) -> tuple[float, int]:
-    """Run the processes at the same time. Return the share of the quota used, and the refusals."""
+    """Run the processes at the same time. Return the share used and the refusals."""
     context = multiprocessing.get_context("spawn")
     pipes: list[Connection] = []
     for _ in range(processes):

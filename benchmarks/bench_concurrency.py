@@ -1,9 +1,10 @@
 """The time that latency costs one walk and many walks, compared with a lower bound.
 
 The sandbox runs in its own process and answers after 50 ms. It has no quota, except in the last two
-cases. For a bare socket that is exactly 50 ms: the sandbox waits a little less, to make up for the
-delays of this machine's timers. The lower bound is the least time that the network and the caller's
-own work allow. A ratio is the measured time divided by the lower bound. The rival is a serial loop.
+cases. A bare socket gets its reply after exactly 50 ms, because the sandbox waits a little less, to
+make up for the delays of this machine's timers. The lower bound is the least time that the network
+and the caller's own work allow. A ratio is the measured time divided by the lower bound. The rival
+is a serial loop.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def server(
 
 
 def lateness() -> float:
-    """Return the number of seconds that a reply arrives too late at a bare socket."""
+    """Return how many seconds too late a reply arrives at a bare socket."""
     with server(PER_PAGE, 1) as where:
         return statistics.median(bare_exchange(where) for _ in range(41)) - LATENCY
 

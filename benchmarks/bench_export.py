@@ -198,7 +198,7 @@ def measured(what: str, where: tuple[str, str], conversations: int) -> dict[str,
     """Run one export, or the script, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "one", what, *where, folder, str(conversations)]
-        # This is how the command line sets it.
+        # The command line sets the same variable.
         environ = os.environ | {"ARROW_DEFAULT_MEMORY_POOL": "system"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
         found: dict[str, Any] = json.loads(done.stdout)

@@ -1,7 +1,7 @@
 """Measures whether time, memory or delays grow with the number of conversations.
 
-There are listings and exports of several sizes, each in its own process. One of the largest exports
-of each kind is also cancelled while it publishes.
+The script runs listings and exports of several sizes, each in its own process. One of the largest
+exports of each kind is also cancelled while it publishes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ CASES = {
     "parquet": "Parquet",
     "sqlite": "SQLite",
 }
-# Only these are measured at sizes that would take too long for all cases.
+# Only these cases are measured at the largest sizes. The others would take too long.
 LARGE = ("list()", "JSON Lines")
 AGAIN = "{}, 1 % changed"
 _PAGE = 100
 _WARM_UP = 20
 _BASE = 100_000
-# An export is cancelled at this many seconds after each moment in ``MOMENTS``.
+# An export is cancelled this many seconds after each moment in ``MOMENTS``.
 _DELAY = 0.3
 _MEGABYTE = 1_000_000
 _METRICS = [
@@ -59,12 +59,12 @@ _STOPS = [Metric(key=key, heading=f"{key} s", digits=2) for key in growth_cases.
 
 
 def name_sample(case: str, size: int) -> str:
-    """Return the name of the samples of a case and a size."""
+    """Return the name under which the samples of a case at one size are stored."""
     return f"{case}, {size:,}"
 
 
 def measure(case: str, size: int, *, stops: bool) -> tuple[Samples, Samples]:
-    """Return the samples of a case at a size, and those of its cancelled exports."""
+    """Return the samples of a case at one size, and those of its cancelled exports."""
     listings = Listing("walk", size // _PAGE), Listing("warm_up", _WARM_UP)
     # Only the bundled server supports constructed cursors and pages that move.
     with tempfile.TemporaryDirectory() as folder, serving(*listings, server="raw") as urls:
@@ -106,14 +106,14 @@ def stop_exports(case: str, where: dict[str, str | int], target: Path) -> Sample
 
 
 def _shown(case: str, size: int, sample: Sample) -> Sample:
-    """Print a sample immediately, because all of them together take long, and return it."""
+    """Print a sample immediately, because the whole run takes long, and return the sample."""
     figures = ", ".join(f"{key} {value:.2f}" for key, value in sample.items())
     print(f"{name_sample(case, size)}: {figures}", file=sys.stderr, flush=True)
     return sample
 
 
 def growth(cases: Sequence[str], sizes: Sequence[int], also: Sequence[int]) -> list[Result]:
-    """Measure all cases at ``sizes``. Measure those in ``LARGE`` at the sizes in ``also``, too."""
+    """Measure all cases at ``sizes``. Measure cases in ``LARGE`` also at the sizes ``also``."""
     runs = [(case, size) for size in sizes for case in cases]
     runs += [(case, size) for size in also for case in LARGE if case in cases]
     samples, stopped = Samples(), Samples()
@@ -197,7 +197,7 @@ def main() -> None:
         "--at-most", type=float, help="fail if the CPU per conversation grows by more"
     )
     options = parser.parse_args()
-    # This is how the command line sets it.
+    # The command line sets the same variable.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     results = growth([CASES[name] for name in options.cases], options.sizes, options.also)
     show(results, as_json=options.json)

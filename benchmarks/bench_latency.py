@@ -1,6 +1,7 @@
 """The time of one call: ``page(limit=10)`` on a warm client, compared with aiohttp alone.
 
-Both take turns, with several calls in each turn, over connections that are already open.
+The two contenders take turns, with several calls in each turn, over connections that are already
+open.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ FREE = Reply(
 async def uncontended(limiter: Limiter, reply: Reply, rounds: int) -> tuple[float, float]:
     """Return the cost of an ``acquire`` and of an ``observe`` without waiting.
 
-    Each is from its best round.
+    Each cost is from its best round.
     """
     # Before the first reply, the limiter sends only one request.
     limiter.observe(await limiter.acquire(), reply)

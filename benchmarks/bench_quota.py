@@ -55,9 +55,10 @@ FAST: dict[str, Callable[[Cell], bool]] = {
     # Two clients at a small bucket are left out, because their figures vary too much by chance.
     "a client": lambda cell: cell.strangers == "a client" and cell.window != "small bucket",
 }
-# The tolerance for the mean of a set, and for a single cell before it is printed: in the share
-# used, and in 429s per period. The same code gives the same figures. Changed code may send a
-# request a little later. That changes a cell by some points, and a mean by less.
+# Tolerances for the share used and for the 429s per period. One pair is for the mean of a set, and
+# one is for a single cell, which is printed if it is worse by more. The same code gives the same
+# figures. Changed code may send a request a little later. That changes a cell by some points, and a
+# mean by less.
 TOLERANCE_OF_SETS, TOLERANCE_OF_CELLS = (0.01, 0.25), (0.05, 2.0)
 
 
@@ -95,7 +96,7 @@ def fast_cells() -> Iterator[Cell]:
 
 
 def few_cells() -> Iterator[Cell]:
-    """Yield a part of the matrix that takes seconds.
+    """Yield a part of the matrix that runs in seconds.
 
     It has every kind of window and every kind of headers.
     """
@@ -154,7 +155,7 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def same_without_headers(group: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
-    """Return those of the cells that have no headers, because rivals ran only in these."""
+    """Return the cells without headers, because rivals ran only in these."""
     wanted = {row.cell._replace(headers="none") for row in group}
     return [row for row in rows if row.cell in wanted]
 
@@ -176,7 +177,7 @@ def used(outcomes: Iterable[Outcome]) -> str:
 
 
 def refused(outcomes: Iterable[Outcome]) -> str:
-    """Return the median and the most 429s per period."""
+    """Return the median and the maximum number of 429s per period."""
     counts = sorted(outcome.refused_in_a_period for outcome in outcomes)
     return f"{counts[len(counts) // 2]:.1f} ({counts[-1]:.1f})"
 
@@ -188,7 +189,7 @@ def times(outcomes: Iterable[Outcome]) -> str:
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the cells that miss their target although headers make it possible."""
+    """Yield the cells that miss their target although their headers make the target possible."""
     for row in rows:
         possible = row.cell.strangers == "alone" or row.cell.headers in HONEST
         if possible and not is_reached(row):
@@ -217,13 +218,13 @@ def idle_starts() -> list[tuple[float, Cell]]:
 
 
 def idle_start() -> str:
-    """Return a line about the worst of these figures."""
+    """Return a line about the slowest start on an idle key."""
     worst, where = max(idle_starts(), key=lambda pair: pair[0])
     return f"50 pages on an idle key, 8 workers, to no limiter: {worst:+.1%} at most ({where})"
 
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield how many cells reach their target."""
+    """Yield lines that say how many cells reach their target."""
     for strangers in ("alone", "with strangers"):
         for headers in model.HEADERS:
             group = [
@@ -279,8 +280,8 @@ def comparison(rows: Iterable[Row]) -> tuple[list[str], bool]:
     """Compare rows with those in the file of cells, which may lack some of them.
 
     Returns:
-        A line for each set, and a line for each cell that is worse by more than the tolerance. Then
-        whether the mean of a set is worse.
+        A line for each set, and a line for each cell that is worse by more than the tolerance. The
+        second value is whether the mean of a set is worse.
     """
     known, is_worse = known_rows(), False
     lines: list[str] = []

@@ -1,4 +1,4 @@
-"""The named cases of the limiter on a virtual clock. Each has one line, with its missed targets.
+"""The named cases of the limiter on a virtual clock. Each case has a line with its missed targets.
 
 The cases have servers and machines that are not in the matrix of ``bench_quota.py``: reported
 numbers that mean something else, several windows at the same time, refusals without a quota, and
@@ -69,7 +69,8 @@ def measure(
 ) -> CaseResult | str:
     """Run a case.
 
-    Run a case. If it raises, return the error as text, so that the other cases still run.
+    Run a case. If the case raises an error, return the error as text, so that the other cases still
+    run.
     """
     logging.disable(logging.CRITICAL)
     try:

@@ -4,7 +4,7 @@ Each case has a process for the server (``quota_server.py``), which counts reque
 for the client (``quota_client.py``). A case takes four minutes, or ten periods with a stranger.
 ``--jobs`` cases run at once. In most cases there is a rival: a hand-written loop that is paced by
 aiolimiter, knows the true limit, and obeys the ``Retry-After`` of a 429. If an event loop was more
-than 50 ms late, the case is discarded, unless it blocks the loop on purpose.
+than 50 ms late, the case is discarded, unless the case blocks the loop on purpose.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def run(job: Job, starting: Lock) -> dict[str, Any]:
             delay the clients that already run.
 
     Returns:
-        The server's report with the lag of the slower event loop. It is empty if the client failed.
+        The server's report with the lag of the slower event loop. The report is empty if the client
+        failed.
     """
     case = CASES[job.name]
     with ExitStack() as processes:

@@ -63,7 +63,7 @@ def _of_aiohttp(
 ) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return requests of aiohttp alone.
 
-    Each has one option that a caller may want.
+    Each request has one option that a caller may want.
     """
     import aiohttp  # noqa: PLC0415
     from yarl import URL  # noqa: PLC0415
@@ -120,7 +120,7 @@ def _undecoded(_: object) -> Iterator[None]:
 def _of_ours(unpaced: Any, paced: Any) -> dict[str, Callable[[], Awaitable[object]]]:
     """Return requests through our layers.
 
-    Each has one more layer than the previous one.
+    Each request goes through one more layer than the previous one.
     """
     from cekat_async._api.requests import Request  # noqa: PLC0415
 
@@ -160,7 +160,7 @@ async def _timed(
 def _figures(found: dict[str, list[float]]) -> dict[str, Sample]:
     """Return the medians of the cases.
 
-    Also return the medians of their differences to the first case in the same turn.
+    Also return the medians of their differences from the first case in the same turn.
     """
     first = found[LEAST]
     return {

@@ -1,6 +1,6 @@
 """The cost of a walk: The cost of ``list()``, compared with other clients that do the same work.
 
-In each round the rivals run one after another, each in its own process. Each rival walks all pages
+In each round, the rivals run one after another, each in its own process. Each rival walks all pages
 over one connection. The server runs on another CPU.
 """
 
@@ -22,7 +22,7 @@ _METRICS = [
     Metric(key="per_second", heading="conversations/s", ratio=True),
     Metric(key="cpu", heading="CPU µs each", digits=2, ratio=True),
 ]
-# Two rivals to compare, the name of the second one, and the target: the maximum of CPU.
+# Two rivals to compare, the name of the second one, and the target: the maximum ratio of CPU.
 _WANTED = (
     (OURS, BY_HAND, "the hand-written loop", 1.5),
     (OURS_UVLOOP, BY_HAND_UVLOOP, "the hand-written loop, both with uvloop", 1.75),

@@ -69,7 +69,7 @@ def _record(unit: bytes, *, inside: bytes, size: int = _BOUND) -> bytes:
 def _records(unit: bytes, inside: bytes) -> bytes:
     """Return a page of records.
 
-    Each is as large as the client decodes in one call of msgspec.
+    Each record is as large as the client decodes in one call of msgspec.
     """
     head, tail = inside.split(b"@")
     return _page(_filled(b'{"id":"x",' + head, unit, tail + b"}", _AT_ONCE))
@@ -93,7 +93,7 @@ def _nested(opening: bytes, closing: bytes) -> bytes:
 def _names(size: int) -> bytes:
     """Return members of an object.
 
-    They have different names, and there is a comma before each.
+    The members have different names, and there is a comma before each.
     """
     return b"".join(b',"%06d":1' % number for number in range(size // len(b',"000000":1')))
 
@@ -148,7 +148,8 @@ def _chunked(body: bytes, size: int) -> Response:
 
 _HALF = rb"\ud83d"
 
-# Bodies of pages with the status 200. They are functions, because some bodies take a while to make.
+# Bodies of pages with the status 200. The bodies are made by functions, because some of them take a
+# while to make.
 _PAGES: dict[str, Callable[[], bytes]] = {
     "page": _documented,
     "unknown-fields": lambda: _page(b",".join(make_records("unknown", 1000))),

@@ -65,7 +65,7 @@ def _count(valgrind: str, code: str, arguments: Arguments) -> int:
         capture_output=True,
         text=True,
         cwd=HERE,
-        # Without this, each process has other hashes and so other collisions.
+        # Without this variable, each process has different hashes, and so different collisions.
         env=os.environ | {"PYTHONHASHSEED": "0"},
     )
     print(*arguments, sep=", ", file=sys.stderr, flush=True)

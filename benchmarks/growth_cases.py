@@ -31,7 +31,7 @@ class Meter:
     """Measures a process while it fetches, and while it publishes.
 
     Args:
-        count: About how many conversations are fetched.
+        count: The approximate number of conversations that are fetched.
         probe: The selector of the loop.
         checkpoint: A file whose size is noted; ``None`` for no file.
     """
@@ -232,7 +232,7 @@ def _client(base_url: str) -> CekatClient:
 
 
 def _leave_out_numpy() -> None:
-    # If it is installed, Arrow imports it. An export never needs it.
+    # If numpy is installed, Arrow imports it. An export never needs it.
     sys.modules["numpy"] = None  # type: ignore[assignment]
 
 

@@ -52,10 +52,10 @@ _ENOUGH = 1 << 20
 class Listing(NamedTuple):
     """The listing of one port: its number of pages, and the number and the kind of their records.
 
-    ``documented`` records are as on the API's documentation page. Of the ``unknown`` records, 15 %
-    have one other field. Each ``two-unknown`` record has two other fields, and each ``mistyped``
-    record has a number as its name. With a ``quota`` (requests per minute), the headers of the
-    bundled server report the remaining requests of each key. It refuses no request.
+    ``documented`` records are as on the API's documentation page. 15 % of the ``unknown`` records
+    have one undocumented field. Each ``two-unknown`` record has two undocumented fields, and each
+    ``mistyped`` record has a number as its name. With a ``quota`` (requests per minute), the
+    headers of the bundled server report the remaining requests of each key. It refuses no request.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Quota:
         self._used = Counter[bytes]()
 
     def headers(self, head: bytes) -> bytes:
-        """Count a request. Return the headers of its reply."""
+        """Count a request, and return the headers of the reply."""
         minute, second = divmod(int(time.time()), 60)
         if minute != self._minute:
             self._minute, self._used = minute, Counter[bytes]()
@@ -345,7 +345,7 @@ def _read_line(process: subprocess.Popen[str]) -> str:
 
 
 def main() -> None:
-    """Serve the given listings. Each is a JSON array with the fields of a ``Listing``."""
+    """Serve the given listings. Each argument is a JSON array with the fields of a ``Listing``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--server", choices=SERVERS, default="auto")
     parser.add_argument(

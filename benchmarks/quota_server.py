@@ -39,8 +39,8 @@ class Settings:
         headers: ``"epoch"``, ``"no reset"``, or ``None`` for no headers.
         faults: The share of all requests that the server refuses at random, with ``Retry-After:
             0``.
-        at_once: The number of requests that the server handles at once. It refuses more with
-            ``Retry-After: 0``.
+        at_once: The number of requests that the server handles at once. The server refuses further
+            requests with ``Retry-After: 0``.
         service: Seconds that a granted request takes, without the network.
         way: The least and the most seconds that a message takes in one direction.
         stranger: The number of requests per second that others send at random, without retries.

@@ -1,6 +1,6 @@
 """The common parts of all benchmarks: rounds, processes, ratios, claims and tables.
 
-In each round the rivals run one after another, each in its own process. The outcome is a
+In each round, the rivals run one after another, each in its own process. The outcome is a
 ``Result``: samples by rival and round, from which medians, ranges and ratios are computed. A ratio
 compares two samples of the same round. The reported ratio is the median over all rounds.
 """

@@ -109,7 +109,7 @@ def test_without_a_reset_there_is_no_such_time():
     cautions=st.integers(0, 20),
 )
 def test_something_is_left_to_us(limit, most, cautions):
-    """The reserve for others is never more than half, however often they were faster."""
+    """The reserve for others is at most half of the limit, however often they were faster."""
     others = make_present()
     for _ in range(cautions):
         others.add_caution(limit)

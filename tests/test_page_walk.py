@@ -111,7 +111,7 @@ def along_pages(answer: Callable, on_malformed=None, at_most: int = 10_000) -> W
 
 
 def chain(*steps: object, items: bool = True) -> Callable[[Cursor | None], ConversationPage]:
-    """Build a server whose front leads to the first step, that to the next, and so on.
+    """Build a server whose start leads to the first step, which leads to the next, and so on.
 
     The last step leads nowhere. A repeated name leads to the same step as its first occurrence.
     """
@@ -221,7 +221,7 @@ def test_walk_along_any_cursors_ends(leads: dict, start: int | None) -> None:
 
 
 def test_cursor_walk_stays_before_the_cycle() -> None:
-    """A cycle does not move the walk, which is still at the page that led into the cycle."""
+    """A cycle does not move the walk: its position is still the page that led into the cycle."""
     walk = CursorWalk(cursor("A"))
     walk.advance(cursor("B"), ["x"])
 
@@ -235,7 +235,7 @@ def test_cursor_walk_stays_before_the_cycle() -> None:
 
 
 def test_malformed_record_raises_after_its_page() -> None:
-    """A malformed record raises an error after the page's valid ones.
+    """A malformed record raises an error after the valid records of its page.
 
     The error has the cursor of that page.
     """
@@ -258,7 +258,7 @@ def test_malformed_record_raises_after_its_page() -> None:
 
 
 def test_malformed_inbox_raises_after_its_page() -> None:
-    """A malformed inbox raises after the page's valid ones, or goes to ``on_malformed``."""
+    """A malformed inbox raises after its page's valid ones, or is passed to ``on_malformed``."""
     pages = {
         1: inbox_page("a", malformed_records=(malformed(1),)),
         2: inbox_page("b"),

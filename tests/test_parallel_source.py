@@ -121,7 +121,7 @@ def test_it_is_not_the_default():
 def test_however_fast_the_caller_is(pages, made_up, segments, prefetch, work, stop):
     """Everything is yielded once.
 
-    A caller that leaves at any point leaves no task and no request.
+    If a caller leaves the walk at any point, no task and no request remains.
     """
     account = Account({None: even(pages, limit=5, made_up=made_up)})
 
@@ -217,7 +217,7 @@ def test_a_repeated_cursor_is_the_same_error_as_in_order():
 
 
 def test_a_malformed_record_ends_the_walk_or_is_reported_once():
-    """Malformed records behave as in a sequential walk. Repeated ones are reported once."""
+    """Malformed records are handled as in a sequential walk. Repeated ones are reported once."""
     account = Account({None: even(30)})
     listing = account.listings[None]
     malformed_id = sorted(listing.times)[40]
@@ -244,7 +244,7 @@ def test_a_malformed_record_ends_the_walk_or_is_reported_once():
 
 
 def test_a_tracked_walk_that_gives_up_has_yielded_all_that_it_received():
-    """If each page has a new record, all of them are yielded before the error."""
+    """If every page has a new record, all records are yielded before the error."""
     listing = even(30, rising=True, end="empty")
     account = Account({None: listing})
     plain, sent = listing.page, set()
@@ -390,7 +390,7 @@ def test_the_largest_inbox_need_not_be_waited_for():
 
 
 def test_an_inbox_that_fails_stops_all_its_walkers():
-    """With ``keep_going`` a failure is reported once, and the other inboxes are complete."""
+    """With ``keep_going``, a failure is reported once, and the other inboxes are complete."""
     listings = {"good": even(20), "bad": even(60)}
     account = Account(listings)
 
@@ -427,7 +427,7 @@ def test_a_wrong_number_of_segments_is_refused_at_the_call(wrong):
 
 
 def test_more_segments_than_the_concurrency_are_logged(caplog):
-    """A warning is logged if there are more segments than the client's concurrency."""
+    """A warning is logged if ``segments`` is larger than the client's concurrency."""
     account = Account({None: even(1)}, concurrency=4)
     run_virtual(timed_list(account, segments=8))
 
@@ -450,7 +450,7 @@ def test_a_doubt_is_logged_once(caplog):
 @pytest.mark.parametrize("order", get_args(Order))
 @pytest.mark.parametrize("density", get_args(Density))
 async def test_over_sockets_in_each_dialect(made_up, order, density):
-    """In every dialect of the sandbox each record is yielded once, byte for byte."""
+    """In every dialect of the sandbox, each record is yielded once, byte for byte."""
     dialect = Dialect(made_up_cursors=made_up, order=order, density=density, tie=3)
     async with (
         Sandbox(600, 3, quota=None, cache=1000, dialect=dialect) as sandbox,
@@ -478,7 +478,7 @@ async def test_over_sockets_with_each_kind_of_end(end):
 @pytest.mark.parametrize("order", ["activity", "ascending"])
 @pytest.mark.parametrize("seed", range(4))
 async def test_over_sockets_while_conversations_move(order, seed):
-    """While others appear and move, every conversation that always exists is yielded once."""
+    """While others appear and move, each conversation that exists all the time is yielded once."""
     live = Live(messages=0.8, created=0.2, resolved=0.2, seed=seed)
     async with (
         Sandbox(600, 2, quota=None, dialect=Dialect(order=order), live=live) as sandbox,

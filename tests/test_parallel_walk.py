@@ -66,7 +66,7 @@ def read_in_order(listing: ModelListing, cursor: Cursor | None = None) -> list[s
 
 
 class Reader:
-    """Stores what a process that is killed repeatedly stores: ids in order, and a position."""
+    """Stores ids in order and a position, like a process that is killed repeatedly."""
 
     def __init__(self, listing, walkers, position=None):
         self.listing, self.walkers = listing, walkers
@@ -131,7 +131,7 @@ def test_it_yields_what_a_sequential_walk_yields(listing, walkers, random):
 
 @pytest.mark.parametrize("made_up", ["ignore", "reject", "by_id"])
 def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
-    """With any number of walkers, one request shows that. The walk warns once."""
+    """With any number of walkers, the walk sends one such cursor, and warns once."""
     listing = ModelListing(even(1000, 2), limit=10, made_up=made_up)
     walk, warnings = make_walk(64)
 
@@ -146,7 +146,7 @@ def test_a_server_that_does_not_honour_constructed_cursors_gets_one(made_up):
 @given(listing=listings, walkers=walker_counts, random=interleavings, share=st.floats(0, 1))
 @settings(max_examples=60 * EFFORT)
 def test_each_page_has_a_cursor_that_misses_nothing(listing, walkers, random, share):
-    """The records yielded so far and the records after the page's cursor are the whole listing."""
+    """The records yielded so far and those after the page's cursor make up the whole listing."""
     walk, _ = make_walk(walkers)
     pages = read_once(walk, listing, walkers=walkers, random=random)
     stop = min(int(share * len(pages)), len(pages) - 1)
@@ -213,7 +213,7 @@ def make_times(n: int, shape: str, seed: int) -> list[int]:
 )
 @pytest.mark.parametrize("seed", range(3 if EFFORT > 1 else 1))
 def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_requests, seed):
-    """400 pages take little more time than 50 sequential ones, with few more requests.
+    """400 pages take little more time than 50 sequential pages, and few extra requests.
 
     Only a request can find the end of a burst.
     """
@@ -272,7 +272,7 @@ def test_on_a_live_account_each_conversation_is_yielded_once(listing, walkers, r
 def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
     listing, walkers, random, stops, rate, seed
 ):
-    """After any number of kills, the walk has read everything that always existed."""
+    """After any number of kills, the walk has read everything that existed all the time."""
     move = Mover(listing, seed, min(rate, 0.3 * listing.limit / walkers))
     reader = Reader(listing, walkers)
     for most in stops:
@@ -290,7 +290,7 @@ def test_stopped_anywhere_on_a_live_account_nothing_is_missed(
 def test_stopped_before_the_second_page_it_begins_again(rising, most):
     """The changes since the first page are unknown.
 
-    So the walk starts over, for at most two requests.
+    So the walk starts over, which takes at most two requests.
     """
     listing = ModelListing(even(50), limit=10, rising=rising)
     needed = Reader(listing, 1).run()
@@ -472,7 +472,7 @@ def test_a_stop_costs_what_was_in_flight(walkers):
     seed=st.integers(0, 2**32),
 )
 def test_a_stopped_walk_is_not_at_its_end(stop, walkers, random, seed):
-    """Discarded requests do not change the position. It still leads to everything missing."""
+    """Discarded requests do not change the position. It still leads to all that is missing."""
     listing = ModelListing(even(300, seed), limit=7, seed=seed)
     reader, count_ = Reader(listing, walkers), count(1)
     walk, _ = make_walk(walkers)
@@ -695,7 +695,7 @@ def test_a_probe_whose_cursor_cannot_be_sent_is_yielded_before_the_error():
 
 
 def test_a_listing_that_shrinks_to_a_page_before_the_probe():
-    """The walk reads the first page again, which is the whole listing now."""
+    """The walk reads the first page again, because this page is the whole listing now."""
     listing = ModelListing(even(11), limit=10)
     reader = Reader(listing, 1)
 

@@ -184,7 +184,7 @@ def test_each_of_many_failing_calls_gets_its_own_error():
     "failure, retries", [(reply(503), 10), (NotSentError("refused"), 10), (ResponseLostError(), 5)]
 )
 def test_a_server_that_is_down_is_not_asked_many_times_as_often(failure, retries):
-    """While a server is down, calls send their first attempts and the retries of the budget."""
+    """While a server is down, calls send first attempts, and the retries that the budget allows."""
     pipeline, transport = make_pipeline(
         itertools.repeat(failure), latency=0.1, retry=RetryPolicy(budget=10)
     )
@@ -225,7 +225,7 @@ def test_a_pause_that_is_too_long_ends_the_call(status):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_is_too_long_ends_the_calls_that_wait(status):
-    """A pause that is too long for all calls ends those in the queue, and later ones too."""
+    """A pause that is too long for all calls ends the calls in the queue, and later calls too."""
     limiter = Limiter(RateLimit(1, per=10))
     pipeline, transport = make_pipeline(
         [reply(status, Retry_After="3600")], limiter=limiter, timeout=PATIENT
@@ -270,7 +270,7 @@ def test_a_permanent_failure_ignores_retry_after():
 
 @pytest.mark.parametrize("failure", [NotSentError("refused"), ConnectTimeoutError("late")])
 def test_a_request_that_never_left_uses_up_no_quota(failure):
-    """Ten attempts that were never sent use nothing of the quotas per minute and per day."""
+    """Ten attempts that were never sent do not count towards the quotas per minute and per day."""
     limiter = Limiter(RateLimit(100, per_day=2))
     retry = RetryPolicy(attempts=11, backoff=0.001, backoff_max=0.001)
     pipeline, transport = make_pipeline(
@@ -526,7 +526,7 @@ def test_the_deadline_cuts_an_attempt(deadline):
 
 
 def test_the_deadline_names_the_last_failure_as_its_cause():
-    """A deadline during a later attempt has the previous failure as its cause."""
+    """If a deadline passes during a later attempt, the error's cause is the previous failure."""
     pipeline, _ = make_pipeline(
         [reply(500), reply(502, b"<html>"), reply()],
         latency=4,
@@ -742,7 +742,7 @@ def test_a_200_with_the_key_in_it_is_unchanged():
 
 
 def test_the_error_has_the_details_of_a_refusal():
-    """The error of a 400 has what the server says about each field."""
+    """The error of a 400 contains what the server says about each field."""
     body = b"""{"success": false, "error": {"code": "VALIDATION_ERROR", "message": "Wrong",
         "details": [{"field": "limit", "message": "too large"}]}}"""
     pipeline, _ = make_pipeline([reply(400, body)])
@@ -807,7 +807,7 @@ def test_closing_ends_every_wait(steps, options):
 
 
 def test_closing_twice_is_fine():
-    """The second close does not disturb a call that the first one is ending."""
+    """A second close does not affect a call that the first close is ending."""
     pipeline, _ = make_pipeline([reply()], latency=60.0)
 
     async def main() -> None:

@@ -74,7 +74,7 @@ def test_again_and_since_of_a_walk_that_has_not_begun():
     ],
 )
 def test_since_is_everything_if_changes_cannot_be_recognized(state):
-    """Changes cannot be recognized without an order or a watermark, or in order of creation."""
+    """Changes are not recognized without an order or a watermark, or in an order by creation."""
     assert Position.from_state(WalkState(**state)).since() == Position()
 
 
@@ -187,7 +187,7 @@ def read(listing, position) -> tuple[set[str], int]:
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_an_export_of_0_1_is_resumed(rising):
-    """An export with three segments that was killed in the middle reads exactly what is missing."""
+    """After a kill in the middle, an export with three segments reads exactly what is missing."""
     listing = make_listing(rising=rising)
     position = Position.from_bytes(MIDWAY[rising])
 

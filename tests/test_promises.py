@@ -224,7 +224,7 @@ async def test_a_used_up_day_is_reported_with_its_end(headers):
     assert caught.value.resumes_at is not None
     assert caught.value.cursor is not None
     assert again.value.attempts == 0
-    # After a report of 0 remaining, the server need not be asked again.
+    # After a report that 0 requests remain, the client need not ask the server again.
     assert sandbox.log.refused == (headers is None)
 
 

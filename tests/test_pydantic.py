@@ -125,7 +125,7 @@ def test_other_values_are_invalid(value: object, reason: str | None) -> None:
 def test_statuses_are_open() -> None:
     """Any text is a status, and a known one is the enum member.
 
-    A number or an empty text is no status.
+    A number or an empty text is not a status.
     """
     adapter = TypeAdapter(StageStatus)
 

@@ -339,7 +339,7 @@ def test_each_test_has_a_sandbox_of_its_own(run):
 
 @pytest.mark.parametrize("scope, refused", [("session", 2), ("module", 1), ("class", 1)])
 def test_a_marker_on_part_of_a_shared_sandbox_is_refused(run, scope, refused):
-    """If a marker could only affect the sandbox of the first test, the test fails with a reason."""
+    """If a marker could only affect the first test's sandbox, its test fails with a reason."""
     source = """
 import pytest
 pytestmark = pytest.mark.cekat_sandbox(conversations=4)
@@ -363,7 +363,7 @@ def test_without_a_sandbox():
 
 
 def test_the_setting_is_checked(run):
-    """An error refuses an unknown scope and lists the valid ones."""
+    """An unknown scope raises an error, which lists the valid ones."""
     result = run("def test_it(cekat_sandbox): pass", settings="cekat_sandbox_scope = test")
 
     assert result.ret != 0
@@ -407,7 +407,7 @@ def test_nothing_is_imported_before_a_fixture_is_used(tmp_path):
 
 
 def test_the_plugin_can_be_switched_off(pytester):
-    """If it is switched off, there are no fixtures, and other tests run as without it."""
+    """If the plugin is switched off, there are no fixtures, and other tests run as usual."""
     pytester.makepyfile("def test_it(): pass\ndef test_sandbox(cekat_sandbox): pass")
 
     without = ("-p", "no:cekat_async", "-p", "no:asyncio", "-p", "no:cacheprovider")

@@ -1,7 +1,7 @@
 """The limiter with unexpected servers and machines, on a virtual clock.
 
-By default these are some of the named cases of ``support/quota_catalogue.py``. With more effort
-they are all of them. The figures are in ``support/quota_targets.py``.
+By default, the tests run some of the named cases of ``support/quota_catalogue.py``. With more
+effort, they run all of them. The figures are in ``support/quota_targets.py``.
 """
 
 import pytest
@@ -39,7 +39,7 @@ def run(name, periods):
 def test_alone(name):
     """Alone on a key, the client uses 98 % of any quota in each window, without a 429.
 
-    If the quota is 60, the client uses 97 %.
+    If the quota is 60 requests, the client uses 97 %.
     """
     assert find_misses(name, run(name, 4)) == []
 
@@ -53,7 +53,7 @@ def test_alone(name):
 def test_a_bucket_that_reports_its_size(name):
     """After the first minute, the client uses 95 % of the refill.
 
-    All 429s, at most 8, are before that.
+    It gets at most eight 429s, all of them before that.
     """
     assert find_misses(name, run(name, 2)) == []
 
@@ -67,8 +67,8 @@ def test_a_bucket_that_reports_its_size(name):
 def test_a_short_and_a_long_window(name):
     """The client finds the long window although only the short one is reported.
 
-    From the second minute on, it uses 95 %, with at most 8 429s before. If the caller has
-    configured only the short window, there are at most 16.
+    From the second minute on, it uses 95 %, after at most eight 429s. If the caller has configured
+    only the short window, there are at most sixteen.
     """
     assert find_misses(name, run(name, 10)) == []
 
@@ -82,7 +82,7 @@ def test_a_short_and_a_long_window(name):
 def test_a_window_whose_length_is_not_stated(name):
     """The replies show the length.
 
-    From the second minute on, the client uses 95 %, with at most 8 429s.
+    From the second minute on, the client uses 95 %, with at most eight 429s.
     """
     assert find_misses(name, run_seeds(name, periods=3)) == []
 
@@ -95,7 +95,7 @@ def test_a_window_whose_length_is_not_stated(name):
     "overload/503/uncounted/epoch/60 in 5 s",
 )
 def test_refusals_without_a_quota(name):
-    """429s that ask for an immediate retry, 1 % of replies, cost at most 4 % of the quota."""
+    """If 1 % of replies are 429s with an immediate retry, they cost at most 4 % of the quota."""
     assert find_misses(name, run(name, 5)) == []
 
 
@@ -117,9 +117,9 @@ def test_a_blocked_event_loop(name):
     "stranger/fixed/share 0.5",
 )
 def test_a_stranger(name):
-    """At most 8 % of a stranger's requests are refused, 5 % if the share is one half.
+    """At most 8 % of a stranger's requests are refused, or 5 % if the share is one half.
 
-    We are refused at most once per period.
+    The client is refused at most once per period.
     """
     assert find_misses(name, run_seeds(name)) == []
 
@@ -147,7 +147,7 @@ def test_a_configured_limit_that_is_too_high(name):
 
 @cases("change", "change/limit/fixed", "change/headers too much/sliding")
 def test_changing_servers(name):
-    """Changing limits, and missing or wrong headers, cost at most 5 % and eight 429s."""
+    """Changing limits and missing or wrong headers cost at most 5 % of the quota and eight 429s."""
     assert find_misses(name, run_case(name)) == []
 
 

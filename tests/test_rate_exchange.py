@@ -20,7 +20,7 @@ FORGOTTEN_AFTER = 20  # windows
 
 
 class Scheduler:
-    """Has a rate: its own, one that it has learned, or one that it has adopted."""
+    """Has one rate: its own, a rate that it has learned, or a rate that it has adopted."""
 
     def __init__(self, limit=60, per=PER, ceiling=math.inf):
         self._own = limit, per
@@ -113,7 +113,7 @@ async def settle():
 
 @virtual
 async def test_a_learned_rate_reaches_the_others():
-    """After their next take, the others use the new limit, lower or higher, and its window."""
+    """After their next take, other processes use the new limit, lower or higher, and its window."""
     _, (one, two) = make_processes()
     for rate in ((40, PER), (500, PER), (10, 5.0)):
         one.scheduler.learn(*rate)
@@ -142,7 +142,7 @@ async def test_a_newcomer_undoes_nothing():
 
 @virtual
 async def test_the_newest_rate_wins():
-    """All use the rate that was learned last, even if an older one is passed on after it."""
+    """All processes use the rate that was learned last, even if an older one is passed on later."""
     _, (one, two, three) = make_processes(3)
     one.scheduler.learn(40)
     await asyncio.sleep(1)
@@ -198,7 +198,7 @@ async def test_an_old_rate_is_forgotten(is_away):
 
 @virtual
 async def test_a_grant_above_the_new_rate_is_dropped():
-    """If a rate that is too high granted a request, it is not sent, and the process takes again."""
+    """A request that was granted at too high a rate is not sent, and the process takes again."""
     store, (one, two) = make_processes()
     one.scheduler.learn(3)
     for _ in range(3):
@@ -235,7 +235,7 @@ async def test_a_grant_by_a_shorter_window_is_dropped():
 
 @virtual
 async def test_a_wait_for_the_old_rate_is_not_waited_for():
-    """If its own rate refuses a process that learns a higher rate, it takes again immediately."""
+    """A process that waits for its old rate takes again immediately if it learns a higher one."""
     _, (one, two) = make_processes(limit=2)
     one.scheduler.learn(10)
     for _ in range(3):
@@ -323,10 +323,10 @@ def require_allowed(store):
 @given(STEPS)
 @settings(max_examples=200 * EFFORT)
 def test_all_keep_to_the_rate_that_was_learned_last(steps):
-    """In any order of events, all use the newest rate after their next take.
+    """In any order of events, all processes use the newest rate after their next take.
 
-    If the newest rate is old, each process returns to its own rate. Nothing is granted in a pause
-    or above the shared rate.
+    If the newest rate is old, each process returns to its own rate. Nothing is granted during a
+    pause or above the shared rate.
     """
 
     async def main():
@@ -343,7 +343,7 @@ def test_all_keep_to_the_rate_that_was_learned_last(steps):
 
 @virtual
 async def test_a_pause_reaches_the_others_within_one_take():
-    """After the server asks one process to pause, the others are granted nothing in that time."""
+    """While one process pauses because the server asked for it, the others are granted nothing."""
     _, (one, two) = make_processes()
     one.announce_pause(20.0)
     await settle()
@@ -403,7 +403,7 @@ async def test_a_longer_pause_is_announced():
 
 @virtual
 async def test_the_rest_of_an_own_pause_is_waited_for():
-    """Announcing takes a moment. The short rest of the pause after that is no new pause."""
+    """Announcing takes a moment. The short rest of the pause is then not taken for a new pause."""
     _, (one,) = make_processes(1)
     one.announce_pause(1.2)
     await settle()
@@ -450,7 +450,7 @@ async def test_a_silent_budget_is_not_waited_for_for_ever():
 
 @virtual
 async def test_an_answer_of_another_kind_is_an_error():
-    """If a budget returns a number, as in 0.1, an error says so."""
+    """If a budget returns a number, as budgets did in version 0.1, an error says so."""
     with pytest.raises(ConfigurationError, match=r"must return a BudgetAnswer, not 0\.0"):
         await Process(Scripted(0.0)).take()
 

@@ -59,9 +59,9 @@ def test_a_name_that_is_not_text_is_passed_over() -> None:
 @given(body=st.binary(max_size=80) | JSON.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=40 * EFFORT)
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
-    """Any bytes either can be cut or raise BrokenJSONError.
+    """Any bytes can either be cut or raise BrokenJSONError.
 
-    Valid JSON is cut exactly like msgspec cuts it.
+    Valid JSON is cut exactly as msgspec cuts it.
     """
     try:
         envelope = run_steps(cut_envelope(body))

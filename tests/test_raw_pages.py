@@ -1,4 +1,4 @@
-"""Raw pages: every record as received and none decoded, in a walk that is as safe as any."""
+"""Raw pages: every record as received and none decoded, in a walk that is as safe as any other."""
 
 import json
 

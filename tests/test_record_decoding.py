@@ -95,7 +95,7 @@ def test_a_mistyped_field_costs_nothing_else(field: str, sent: bytes, expected: 
     assert (record.id, record.inbox_name, record.extra["x_new"]) == ("x", "CS", [1])
     assert decode_conversation(json.dumps(record.to_dict())) == record
     if b"999" in sent:
-        # No number can be that large, and its text fits the field.
+        # Python has no float that large, so its text is the value of the field.
         assert set(record.extra) == {"x_new"}
     else:
         assert set(record.extra) == {field, "x_new"}
@@ -170,7 +170,7 @@ def test_inboxes_follow_the_same_rule(field: str, sent: bytes, expected: object)
 def test_pages_count_mistyped_and_unknown_fields() -> None:
     """A page has the names of its unknown and mistyped fields.
 
-    For each name, it has the number of records.
+    For each name, it has the number of records with such a field.
     """
     page = make_page(
         b'{"id":"a","notes":7,"x_new":1,"extra":2,"labels":[{"icon":1},{"icon":2}]}',
@@ -186,7 +186,7 @@ def test_pages_count_mistyped_and_unknown_fields() -> None:
 
 
 def test_records_as_documented_are_hardly_looked_at() -> None:
-    """A check for such fields takes only a few function calls in a documented record."""
+    """In a documented record, the check for such fields takes only a few function calls."""
     record = (
         b'{"id":"%d","labels":[{"id":"l"},{"id":"m"}],'
         b'"first_message":{"message":"x"},"last_message":{"message":"y"}}'
@@ -317,7 +317,7 @@ def test_a_lone_surrogate_and_a_mistyped_field_together() -> None:
     ],
 )
 def test_ids_are_read_from_broken_records(raw: bytes, id_: str | None) -> None:
-    """The id is the last one in the record itself, even if msgspec cannot read the rest."""
+    """The last ``id`` of the record itself counts, even if msgspec cannot read the rest."""
     assert record_id(raw) == id_
     assert record_id(msgspec.Raw(raw)) == id_
 

@@ -162,7 +162,7 @@ def test_inbox_pages_round_trip() -> None:
 
 
 def test_malformed_records_return_to_their_place() -> None:
-    """Malformed records are read back at their index, in any order, even after the end."""
+    """Malformed records are read back with their index, in any order, even after the end."""
     written = {
         "data": [{"id": "a"}, {"id": "b"}],
         "malformed_records": [{"index": 9, "raw": "17"}, {"index": 1, "raw": '{"id":"x","n":NaN}'}],

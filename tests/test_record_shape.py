@@ -1,4 +1,4 @@
-"""After its first page, an unexpected field of a record is expected, and decoded fast."""
+"""An unexpected field of a record is slow only on its first page, and fast on later pages."""
 
 import gc
 import json
@@ -65,7 +65,7 @@ def test_a_field_is_unexpected_once(slow, name):
 
     first, second = decode(decoder, *sent), decode(decoder, *sent)
 
-    # An unknown status is expected, and so is null for a collection.
+    # An unknown status does not count as unexpected, nor does null for a collection.
     assert slow == ([] if name in {"stage_status", "additional_data"} else [1])
     assert first == second
 
@@ -219,7 +219,7 @@ def test_extra_is_in_alphabetical_order():
 
 
 def test_records_without_unexpected_fields_share_one_empty_extra():
-    """A record without unexpected fields takes the same memory, whatever the others have."""
+    """A record without unexpected fields takes the same memory, whatever other records have."""
     decoder = ConversationPageDecoder()
     decode(decoder, SENT)
 

@@ -50,7 +50,7 @@ def get_code_files() -> list[Path]:
 
 
 def test_code_refers_to_pages_that_exist():
-    """If the code refers to a page or section of the documentation, it exists."""
+    """Each page or section of the documentation to which the code refers exists."""
     named = {
         (page, anchor)
         for path in get_code_files()

@@ -22,8 +22,8 @@ DAY_LEFT = QuotaStatement(10_000, 5_000, per=86_400.0)
 @pytest.mark.parametrize(
     "reported, asked, kind",
     [
-        # Nothing or almost nothing is left, so others may have taken it. Some of these replies ask
-        # for an immediate retry.
+        # Nothing or almost nothing is left, so others may have taken the rest. Some of these
+        # replies ask for an immediate retry.
         ([USED_UP], None, QUOTA),
         ([USED_UP], 20.0, QUOTA),
         ([USED_UP], 0.0, QUOTA),
@@ -102,7 +102,7 @@ def test_refusals_are_counted_by_kind():
 
 
 def test_refusals_in_flight_together_count_once():
-    """Ten requests in flight that are refused together count once."""
+    """Ten requests in flight that are refused together count as one refusal."""
     history = RefusalHistory()
 
     assert history.is_news(sent=9.0, now=10.0)

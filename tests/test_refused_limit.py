@@ -68,7 +68,7 @@ def test_refusals_never_raise_it():
 
 
 def test_a_search_downwards_does_not_delay_the_way_up():
-    """Only a refusal at a raised limit shows that no more is available for now."""
+    """Only a refusal at a raised limit shows that no more requests are available for now."""
     refused = make_lowered(100)
     for now in (10.0, 20.0, 30.0):
         refused.lower(200, now)
@@ -77,7 +77,7 @@ def test_a_search_downwards_does_not_delay_the_way_up():
 
 
 def test_it_falls_further_if_it_is_refused_below():
-    """Two refusals below the limit lower it as well."""
+    """Two refusals below the limit lower the limit as well."""
     refused = make_lowered(100)
     refused.lower(50, 1000.0)
     assert refused.limit == 100
@@ -242,7 +242,7 @@ def test_old_grants_are_forgotten():
     later=st.floats(1.001, 3.5),
 )
 def test_random_refusals_do_not_lower_it(counts, pace, which, later):
-    """A number that was granted one to three and a half windows ago is not the reason."""
+    """A limit is not to blame if as much was granted one to three and a half windows ago."""
     refused, which, refused_at = RefusedLimit(PER), which % len(counts), None
     for place, count in enumerate(counts):
         now = place * pace

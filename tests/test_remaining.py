@@ -60,7 +60,7 @@ def make_bucket(*remaining: int, gap: float = 1.0) -> Client:
 
 
 def test_without_a_report_nothing_is_known():
-    """Without a report there is no bound, no burst, and no other client."""
+    """Without a report, there is no bound, no burst, and no sign of other clients."""
     left = Client().left
 
     assert left.get(0.0) == math.inf
@@ -141,7 +141,7 @@ def test_something_is_left_to_others():
 
 
 def test_the_requests_of_others_are_deducted():
-    """Others took a hundred in 20 seconds. Rounding may move the reset by two seconds."""
+    """Others took a hundred requests in 20 seconds. Rounding may move the reset by two seconds."""
     left = make_window(199).left
 
     assert left.get_rest_of_window(196.0, 100.0) == (pytest.approx(196 - 5 * 39), 139.0)
@@ -384,7 +384,7 @@ def test_other_terms_count_from_then_on():
 
 
 def test_a_server_that_refused_what_was_left_allows_no_burst():
-    """After such a refusal no burst is sent for ten windows, but reports still apply."""
+    """After such a refusal, no burst is sent for ten windows, but reports still apply."""
     client = make_window(299)
     client.left.distrust(100.0)
     assert client.left.get(100.0) == 299
@@ -397,7 +397,7 @@ def test_a_server_that_refused_what_was_left_allows_no_burst():
 
 
 def test_others_who_were_faster_are_left_more():
-    """Others then count as present, and one more request is reserved for them."""
+    """After such a refusal, others count as present, and one more request is reserved for them."""
     client = make_window(299)
     client.left.leave_more(100.0)
 

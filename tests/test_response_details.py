@@ -42,7 +42,7 @@ def redact(*headers: tuple[str, str], key: str = KEY) -> Headers:
 
 
 async def test_each_kind_of_page_has_it(sandbox, client):
-    """Pages of conversations and inboxes have details, both decoded and raw."""
+    """Pages of conversations and inboxes have details, whether they are decoded or raw."""
     pages = [
         await client.conversations.page(),
         await client.inboxes.page(),

@@ -87,7 +87,7 @@ def retrying(
 ) -> Awaitable[str]:
     """Return a retrying call of ``attempt``.
 
-    It has its own retry budget unless one is given.
+    The call has its own retry budget unless one is given.
     """
     return run_with_retries(
         attempt,
@@ -405,7 +405,7 @@ def test_what_a_retry_costs(error, retries):
 
 
 def test_the_drop_of_an_idle_connection_is_free():
-    """Once per call, the retry after such a drop is immediate and costs no retry budget."""
+    """Once per call, a retry after this drop is immediate and costs nothing of the retry budget."""
     budget = RetryBudget(2)
     budget.spend(10)
     attempt = Failing(status_error(429, 5.0), idle_drop(), idle_drop())
@@ -474,7 +474,7 @@ def test_other_reasons_against_a_retry_cost_no_budget(policy, balance, caplog):
 def test_what_success_gives_back(errors, balance):
     """A success gives back the cost of its retries.
 
-    If they cost nothing, it gives back a fifth of a retry.
+    If the retries cost nothing, the success gives back a fifth of a retry.
     """
     budget = RetryBudget(10)
     budget.spend(25)
@@ -702,7 +702,7 @@ class PlannedCall:
     ),
 )
 def test_no_more_is_sent_than_the_budget_allows(retries, calls):
-    """For any calls, the number of retries is at most the budget and what was given back.
+    """For any calls, the number of retries is at most the budget plus what was given back.
 
     Retries that were not sent cost nothing.
     """

@@ -247,7 +247,8 @@ def test_half_of_the_quickest_exchange_is_gained_in_each_window():
 def test_a_burst_leaves_a_third_of_the_limit(limit, kept):
     """A burst leaves a third of the limit, but allows 52 requests if possible.
 
-    Of a small limit it leaves half, at most 8. The rest is spread until the end of the window.
+    It leaves half of a small limit, but at most 8 requests. The rest is spread until the end of the
+    window.
     """
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(limit, limit - 1))
@@ -284,7 +285,7 @@ def test_a_burst_leaves_a_third_of_each_window():
 
 
 def test_a_permit_says_what_was_reported_as_left():
-    """The permit's number excludes requests in flight. It is infinite until the first report."""
+    """The number in a permit excludes requests in flight. It is infinite until the first report."""
     scheduler = make_scheduler()
     assert call(scheduler, 0.0, left(300, 299)).remaining == math.inf
 
@@ -366,7 +367,7 @@ def test_what_is_left_is_spread_until_the_reset():
 
 
 def test_what_lasts_anyway_is_not_spread():
-    """If the even pace would leave some requests until the reset, the pace alone decides."""
+    """If the even pace would not use up the rest before the reset, the pace alone decides."""
     scheduler = next_to_others(remaining=150, reset=21.0)
     scheduler._remaining._others._rate = 0.0
     scheduler._credit.clear()
@@ -419,9 +420,9 @@ def test_a_window_of_which_others_left_a_little_is_not_used_up():
 
 
 def test_a_window_that_we_alone_used_up_is_over_when_the_sent_log_says_so():
-    """The stated reset may be two seconds late.
+    """The reported reset may be two seconds late.
 
-    The client does not wait for it, and loses nothing.
+    The client sends as soon as the sent log allows it, so it loses nothing.
     """
     scheduler = make_scheduler()
     for n in range(10):
@@ -432,7 +433,7 @@ def test_a_window_that_we_alone_used_up_is_over_when_the_sent_log_says_so():
 
 
 def test_others_are_noticed_by_what_is_missing():
-    """One missing request may be chance.
+    """One missing request may be due to chance.
 
     Two missing requests mean that there are others, for two windows.
     """
@@ -458,7 +459,7 @@ def test_a_hundredth_of_the_limit_is_left_to_others(limit, margin):
 
 
 def test_at_most_half_of_a_small_bucket_is_left_to_others():
-    """Without this maximum, a bucket that never holds much could never be used."""
+    """Without the maximum of one half, the client could never use a bucket that stays low."""
     scheduler = next_to_others(300, remaining=4)
 
     assert scheduler.next_slot(0.0).remaining == 2
@@ -531,7 +532,7 @@ def test_what_is_left_of_a_bucket_never_grows_faster_than_the_limit():
 
 
 def test_our_own_places_that_became_free_are_left_again():
-    """Our own places are certain to be given back, however little else is."""
+    """Our own places are certain to become free, even if the refill gives back little else."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 100, None))
     call(scheduler, 4.0, left(300, 50, None))
@@ -543,7 +544,7 @@ def test_our_own_places_that_became_free_are_left_again():
 
 
 def test_an_empty_bucket_is_asked_once_when_all_should_be_given_back():
-    """Only one request is sent. The next one waits for its reply, or for a place of our own."""
+    """One request is sent. The next one waits for that one's reply, or for a place of our own."""
     scheduler = make_scheduler()
     for n in range(5):
         call(scheduler, 4.0 * n, left(40, 30 - n, 20.0))
@@ -572,7 +573,7 @@ def test_a_small_bucket_is_no_sign_of_others():
 
 
 def test_nothing_left_is_ignored_if_it_is_always_reported():
-    """Each of six grants reports nothing left, and tests that report, once a second.
+    """Six requests, one per second, test the report. All are granted and report nothing left.
 
     Then the report is ignored for ten windows.
     """
@@ -586,7 +587,7 @@ def test_nothing_left_is_ignored_if_it_is_always_reported():
 
 
 def test_a_slot_that_tests_the_report_says_so():
-    """Such a slot waits for the server, is not exhausted, and has a permit with nothing left."""
+    """The slot waits for the server, is not exhausted, and has a permit with nothing left."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(300, 0))
 
@@ -596,7 +597,7 @@ def test_a_slot_that_tests_the_report_says_so():
 
 
 def test_a_report_that_proved_wrong_again_is_ignored_for_twice_as_long():
-    """The report is ignored for ten windows, then twenty, and so on."""
+    """The report is ignored for ten windows, the next time for twenty, and so on."""
     scheduler = make_scheduler()
     assert wait_until_ignored(scheduler, 0.0) == 5.0
     assert wait_until_ignored(scheduler, 605.0) == 610.0
@@ -653,7 +654,7 @@ def test_a_report_that_we_may_have_caused_is_not_tested(why):
 
 
 def test_a_server_that_refuses_what_it_reports_as_left_is_distrusted():
-    """No burst is sent for ten windows. For twenty, the documented limit applies as well."""
+    """For ten windows, no burst is sent. For twenty windows, the documented limit also applies."""
     scheduler = make_scheduler()
     call(scheduler, 0.0, left(1200, 1199))
     refuse(scheduler, 0.0, left(1200, 1198))  # without a Retry-After, a refusal is an overload
@@ -856,7 +857,7 @@ def test_a_quota_that_we_alone_used_up_is_meant_for_a_longer_window():
 
 
 def test_a_refusal_that_asks_for_a_longer_time_shows_a_longer_window():
-    """If the server grants nothing for that long, its window is at least that long."""
+    """If the server grants nothing for 21 seconds, its window has at least 21 seconds."""
     scheduler = make_scheduler(per=10.0)
     call(scheduler, 0.0, left(10, 9, None, None))
     assert scheduler.server_per == 10.0
@@ -894,7 +895,7 @@ def test_a_reply_that_is_no_success_is_no_evidence_of_the_window():
 
 
 def test_all_stated_windows_are_kept_at_once():
-    """The slowest window sets the pace, and the scarcest report decides how many are left."""
+    """The slowest window sets the pace, and the lowest report decides how many are left."""
     second, minute = QuotaStatement(10, 9, 1.0, 1.0), QuotaStatement(300, 5, 30.0, 60.0)
     for reported in ([second, minute], [minute, second]):
         scheduler = make_scheduler()
@@ -972,7 +973,7 @@ def test_while_the_length_is_unknown_the_last_requests_are_spread():
 def test_a_quota_of_a_day_sets_no_pace():
     """The window and the reset of a daily quota do not affect the pace.
 
-    Those of a quota per minute in the same reply do.
+    A quota per minute in the same reply does affect it.
     """
     day, minute = QuotaStatement(1000, 0, 40_000.0, DAY), QuotaStatement(60, 59, 30.0, 60.0)
     scheduler = make_scheduler()
@@ -1002,9 +1003,9 @@ def test_more_than_an_hour_is_long(reported, is_long):
 
 
 def test_the_configured_limit_of_a_day_is_kept():
-    """The day counts for 24 hours from each reply.
+    """A request counts towards the daily limit for 24 hours after its reply.
 
-    A used-up day is reported as exhausted.
+    A used-up daily limit is reported as exhausted.
     """
     scheduler = make_scheduler(per_day=3)
     call(scheduler, 0.0, trip=1.0)
@@ -1120,7 +1121,7 @@ def test_the_window_of_the_reports_is_followed_next_to_a_shared_rate():
 
 
 def test_what_other_processes_were_granted_counts_for_a_refusal():
-    """All processes together used the limit, so it is not lowered to what this one used."""
+    """All processes together used the limit, so it is not lowered to what this process used."""
     scheduler = make_scheduler(100)
     call(scheduler, 0.0)
     fill(scheduler, 10, 100.0)
@@ -1182,7 +1183,7 @@ def test_without_a_pace_each_request_is_sent_as_soon_as_it_is_wanted():
 
 # A clock is always a little late: when it hits a slot exactly, rounding decides.
 LATE = 1e-7
-# The least time on the way in exact tests: the maximum deduction for a window of a minute.
+# In exact tests, the shortest time on the way: the maximum deduction for a one-minute window.
 LEAST = 3.0
 
 
@@ -1221,9 +1222,10 @@ class Driver:
 
     Args:
         rate: The options of the scheduler.
-        is_exact: True if each exchange takes at least the time that a window deducts. Windows
-            are then checked in their full length. Otherwise an exchange may take no time, and the
-            checked windows are shorter by a twentieth, which is the maximum deduction.
+        is_exact: True if each exchange takes at least the time that is deducted from a window for
+            it. Windows are then checked in their full length. If this is false, an exchange may
+            take no time, and the checked windows are shorter by a twentieth, which is the maximum
+            deduction.
     """
 
     def __init__(self, rate: RateLimit, *, is_exact: bool) -> None:
@@ -1284,7 +1286,7 @@ class Driver:
         self.now += duration + LATE
 
     def leap(self, most: int) -> None:
-        """Advance to the next slot, if nothing else happens, and use it."""
+        """Advance to the time of the next slot without any other event, and use the slot."""
         slot = self.next()
         if self.now < slot.at < math.inf:
             self.pass_time(slot.at - self.now)
@@ -1353,8 +1355,8 @@ class Driver:
     def get_longest_wait(self) -> float:
         """Return the number of seconds within which the next slot must arrive.
 
-        This number is the longest of its windows and of the reported resets. No window is longer
-        than the configured one, one learned by another process, or an hour.
+        This number is the longest of the scheduler's windows and of the reported resets. No window
+        is longer than the configured one, one learned by another process, or an hour.
         """
         longest = max(window.per for window in self.scheduler.windows)
         assert longest <= max(3600.0, self.rate.per)
@@ -1362,7 +1364,7 @@ class Driver:
         return max(longest, self.longest_reset, self.rate.per, day)
 
     def never_stops(self) -> None:
-        """Settle all without a refusal, and check that each next slot arrives in bounded time."""
+        """Settle all requests without a refusal, and check that each next slot arrives in time."""
         while self.in_flight:
             self.settle(0, [], "granted", least=LEAST)
         for _ in range(3):
@@ -1406,7 +1408,7 @@ def build_rates(per: st.SearchStrategy[float]) -> st.SearchStrategy[RateLimit]:
 
 
 def build_steps(per: st.SearchStrategy[float | None]) -> st.SearchStrategy[list[tuple]]:
-    """Return possible events in a sequence."""
+    """Return a strategy for sequences of events."""
     reported = st.lists(st.builds(QuotaStatement, LIMITS, COUNTS, RESETS, per), max_size=2)
     settle = st.tuples(st.just("settle"), WAITS, st.integers(0, 20), reported, FATES, ASKED)
     return st.lists(
@@ -1451,8 +1453,8 @@ def test_no_window_ever_holds_more_than_the_largest_limit_that_was_in_force(rate
     """No window is too full, by sending or settling time, and the next slot always arrives.
 
     That holds for any reports, refusals and losses, and for rates shared or learned elsewhere. The
-    bound is exact if no exchange takes less than the time that a window deducts for it: see the
-    tests of the sent log. A configured limit is never exceeded.
+    bound is exact if no exchange takes less than the time that is deducted from a window for it:
+    see the tests of the sent log. A configured limit is never exceeded.
     """
     driver = Driver(rate, is_exact=True)
 

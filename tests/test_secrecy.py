@@ -246,7 +246,7 @@ async def test_a_hostile_server_gets_the_key_into_no_error(answer):
 
 
 async def test_no_transport_failure_shows_the_key(monkeypatch):
-    """Hosts that refuse, are unknown, are slow or do not encrypt cause no error with the key."""
+    """No error has the key if a host refuses, is unknown, is slow or does not encrypt."""
     async with RawServer(lambda _: http()) as server:
         addresses = (
             "http://127.0.0.1:1",
@@ -341,7 +341,7 @@ def everything(thing: object, depth: int = 5) -> list[str]:
 
 
 async def test_nothing_of_a_client_shows_the_key(sandbox):
-    """No repr of a client, its parts or its options has the key, and none can be pickled."""
+    """No repr of a client, its parts or its options has the key. None of them can be pickled."""
     async with CekatClient(KEY, base_url=sandbox.base_url, retry=TWICE) as client:
         with pytest.raises(CekatError):
             await client.conversations.page()

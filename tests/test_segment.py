@@ -10,7 +10,7 @@ from cekat_async.positions import Cursor, Edge, Stage
 
 
 def page(*names: str, depth: float = inf, to: object = None) -> PageSummary:
-    """Return a page. Unless it ends the listing, its cursor is named after its depth."""
+    """Return a page. Its cursor is named after its depth, unless the page ends the listing."""
     to = depth if to is None and depth < inf else to
     return PageSummary(names, None if to is None else Cursor(f"id-{to}", f"ts-{to}"), depth)
 
@@ -75,7 +75,7 @@ def test_a_page_joins_a_segment_that_begins_in_it_or_before_by_a_first_id(
 
 
 def test_a_segment_without_records_is_neither_joined_nor_overrun():
-    """The segment's first records are unknown, however deep a page ends."""
+    """The segment's first records are unknown, so it does not matter how deep a page ends."""
     segment = make_segment(page(depth=200), begin=100)
 
     assert not segment.joins(page("a"))
@@ -87,9 +87,9 @@ def test_a_segment_without_records_is_neither_joined_nor_overrun():
     [(200, 200, False), (200, 201, True), (200, inf, True), (inf, 201, False), (inf, inf, True)],
 )
 def test_a_segment_is_overrun_after_the_page_of_its_first_ids(end, depth, is_overrun):
-    """At the exact end of that page, the segment is not overrun.
+    """A page that ends exactly where the page of the first ids ended does not overrun the segment.
 
-    At the end of the listing, it always is.
+    A page that ends the listing always does.
     """
     segment = make_segment(page("a", depth=end), begin=100)
 
@@ -141,7 +141,7 @@ def test_a_repeated_cursor_leaves_a_segment_unchanged():
 
 @pytest.mark.parametrize("stage, is_over", [("pass", False), ("probe", True), ("look", True)])
 def test_a_probe_and_a_look_have_one_page(stage, is_over):
-    """A pass has more than one page."""
+    """Only a pass goes on after its first page."""
     segment = Segment(stage=Stage(stage))
     segment.advance(page("a", depth=5))
 
@@ -162,7 +162,7 @@ def test_a_stored_segment_is_as_it_was(pages, until):
 
 
 def test_a_few_first_ids_are_stored():
-    """One id is enough, and so positions stay small."""
+    """One id is enough to join segments, so only a few are stored, and positions stay small."""
     segment = make_segment(page(*map(str, range(100)), depth=5))
 
     assert len(segment.to_part().first_ids) == 16

@@ -1,4 +1,4 @@
-"""The checks that segments add up to the listing, and what they count as a doubt."""
+"""The checks that segments together cover the listing, and what counts as a doubt."""
 
 import pytest
 from support.listing import make_page
@@ -100,7 +100,7 @@ def test_a_segment_with_nothing_before_the_following_one_is_joined_at_once():
 
 
 def test_an_empty_page_does_not_show_that_constructed_cursors_are_honoured():
-    """Only records show that. Until then there is only one constructed cursor."""
+    """Only records show that. Until some arrive, the walk uses only one constructed cursor."""
     walk, _, middle, _ = two_segments()
     assert walk.split() is None
 
@@ -123,7 +123,7 @@ def test_an_empty_probe_shows_nothing():
 
 
 def test_a_first_id_in_a_page_that_ends_before_the_segment_begins_has_moved():
-    """Such a record does not join the segments and causes no doubt."""
+    """A record that has moved does not join the segments, and it causes no doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -175,7 +175,7 @@ def test_a_refused_cursor_is_no_failure(error):
     ],
 )
 def test_other_errors_are_failures(error):
-    """An error that any request would get is not caused by the cursor. It ends the walk."""
+    """An error that any request could get is not blamed on the cursor. It ends the walk."""
     walk, _, middle, warnings = two_segments()
 
     assert not walk.excuses(middle, error)
@@ -237,7 +237,7 @@ def test_a_constructed_cursor_that_leads_to_the_front_is_doubted(ids, is_doubted
 
 
 def test_a_later_page_may_repeat_another_segments_first_page():
-    """Such records show an ignored cursor only on the first page of a segment."""
+    """Repeated records show an ignored cursor only if they are on a segment's first page."""
     walk, _, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -247,7 +247,7 @@ def test_a_later_page_may_repeat_another_segments_first_page():
 
 @pytest.mark.parametrize("end", [at(1), None])
 def test_segments_that_do_not_overlap_are_doubted(end):
-    """The first segment ends or passes the start of the next one without any of its records."""
+    """The first segment ends or passes the start of the next one without finding its records."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
 
@@ -279,7 +279,7 @@ def test_an_unconfirmed_segment_after_the_page_is_kept():
 
 
 def test_a_cursor_that_repeats_is_an_error_in_order():
-    """In the first segment, the cursor raises after its page. In another segment, it is a doubt."""
+    """In the first segment, the cursor raises after its page. In others, it counts as a doubt."""
     walk, front, middle, warnings = two_segments()
     walk.advance(middle, make_page("m", at(2)))
     walk.advance(middle, make_page("n", at(2)))
@@ -315,7 +315,7 @@ def test_a_gap_smaller_than_the_servers_timestamps_is_not_split():
 
 
 def test_no_cursor_points_before_1970():
-    """Instead of a cursor before 1970, the walk assumes an end there and makes a nearer cursor."""
+    """The walk makes no cursor before 1970. It assumes an end there, and makes a nearer cursor."""
     walk, front, _ = begin(cursor=Cursor("x", "2026-01-01T00:00:00.000"))
     walk.advance(front, make_page("b", Cursor("x", "2010-01-01T00:00:00.000")))
 

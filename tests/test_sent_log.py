@@ -13,7 +13,7 @@ from support.effort import calls_in
 from cekat_async._ratelimit.sent_log import SentLog
 
 PER = 60.0
-# Times are multiples of 1/64 of a second. So sums of them are exact, and edges are hit.
+# Times are multiples of 1/64 of a second. So sums of them are exact, and tests hit the exact edges.
 GRID = 64
 
 
@@ -122,7 +122,7 @@ FATES = st.sampled_from(["answered", "answered", "answered", "lost", "never sent
     ),
 )
 def test_no_window_of_the_server_holds_more_than_the_limit_whatever_the_delays(limit, steps):
-    """No window of the server is too full, up to the assumption that :class:`Client` states.
+    """No window of the server is too full, under the assumption that :class:`Client` states.
 
     The promise covers any waits, lost and never-sent requests, replies out of order, and jitter of
     minutes.
@@ -148,7 +148,7 @@ def test_no_assumption_is_needed_if_no_way_is_shorter_than_in_the_first_exchange
 ):
     """If the first exchange has the shortest way there and back, any jitter is safe.
 
-    One of these two ways may take no time. The client extends no way there.
+    One of these two ways may take no time. The test need not extend the way there of any request.
     """
     client = Client(limit)
     client.send(there, back, "answered")
@@ -229,7 +229,7 @@ def test_a_request_takes_its_place_from_its_departure():
 
 
 def test_a_place_is_free_one_window_after_the_reply():
-    """The place is free exactly at that time, when the next request may be sent."""
+    """The place is free exactly at the time at which the next request may be sent."""
     log = make_sent_log(10.0, 12.0, in_flight=1)
 
     assert log.next_free(12.0, PER) == 70.0
@@ -262,7 +262,7 @@ def test_a_count_takes_the_same_work_however_long_the_log_is():
 
 
 def test_a_request_that_was_never_sent_took_no_place():
-    """The request counts only until the client knows that. It never counts as expired."""
+    """The request counts until it is known to be unsent, and it never counts as expired."""
     log = make_sent_log(in_flight=1)
     log.settle(1.0, sent=False)
 
@@ -308,7 +308,7 @@ def test_at_most_a_twentieth_of_the_window_is_deducted(per):
 def test_one_log_answers_for_windows_of_any_length():
     """Each window is counted separately and in any order.
 
-    Counting a short window takes nothing from a longer one.
+    Counting a short window does not affect the count of a longer one.
     """
     log = make_sent_log(0.0, 5.0, 9.0)
 
@@ -318,7 +318,7 @@ def test_one_log_answers_for_windows_of_any_length():
 
 
 def test_the_expired_count_of_an_earlier_time():
-    """The difference between two times is the number of places that became free in between."""
+    """The difference of the counts at two times is the number of places freed in between."""
     log = make_sent_log(0.0, 5.0, 9.0)
 
     assert [log.count_expired(at, PER) for at in (59.9, 60.0, 65.0, 100.0)] == [0, 1, 2, 3]
@@ -327,7 +327,7 @@ def test_the_expired_count_of_an_earlier_time():
 def test_only_what_was_granted_is_counted_as_granted():
     """Requests in flight do not count as granted.
 
-    Refused ones do not count either, and they leave the window as well.
+    Refused requests do not count either, and they also leave the window.
     """
     log = make_sent_log(0.0, 5.0, 9.0, in_flight=2)
     log.record_refusal(9.0)
@@ -339,7 +339,7 @@ def test_only_what_was_granted_is_counted_as_granted():
 
 
 def test_unneeded_entries_are_deleted_and_still_counted_as_expired():
-    """The log of a long job takes bounded memory, and the deletion changes no count."""
+    """The log of a long job takes bounded memory. Deleting old entries changes no count."""
     log = SentLog()
     for now in range(3_000):
         log.add(float(now))

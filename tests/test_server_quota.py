@@ -229,7 +229,7 @@ def test_which_resets_have_moved(drift, moves):
 
 
 def test_one_window_after_the_other_is_not_continuous():
-    """If a quota was read as continuous by mistake, it is read as a window again."""
+    """If a window was mistaken for a continuous quota, it is later recognised as a window again."""
     reports = ServerQuota()
     for now in (0.0, 3.0, 6.0, 9.0):
         report(reports, 5, 10.0, now, now)
@@ -421,7 +421,7 @@ def test_buckets_are_recognised_within_a_few_reports(said_as, burst, gap):
 
 @pytest.mark.parametrize("said_as", RESETS)
 def test_a_reset_is_never_too_early(said_as):
-    """If only one value is rounded, a reset is late by at most the slack and the way back."""
+    """If only one value is rounded, a reset is late by at most the slack plus the way back."""
     quota = make_server_quota(5, said_as, window="fixed", phase=17.3)
     for tick in range(400):
         begin = tick * 0.173
@@ -482,7 +482,7 @@ def contradict(reliability: HeaderReliability, times: int, now: float = 0.0) -> 
 
 
 def test_everything_is_trusted_at_first():
-    """At first zeros and large numbers are trusted, and so is the first test of a zero."""
+    """At first, zeros and large numbers are trusted, and so is the first test of a zero."""
     reliability = HeaderReliability()
 
     assert reliability.trusts_remaining_from == -math.inf
@@ -531,7 +531,7 @@ def test_a_zero_that_was_confirmed_is_not_tested_again_soon():
 
 
 def test_a_large_number_that_was_refused_is_ignored_for_a_while():
-    """The number is ignored for ten windows."""
+    """After the refusal, such a number is ignored for ten windows."""
     reliability = HeaderReliability()
     reliability.distrust_remaining(5.0, PER)
 

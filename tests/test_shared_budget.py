@@ -16,7 +16,7 @@ from support.shared_store import NEVER, PER, Budget, Store, busy, call, make_lim
 from cekat_async import BudgetAnswer
 from cekat_async.errors import ConfigurationError, RateLimitError
 
-HOLD = 75.0  # a period, and the quarter of a period for which a take may be in flight
+HOLD = 75.0  # a period, plus the quarter of a period for which a take may be in flight
 SETTLING = 120.0  # two periods
 
 
@@ -187,7 +187,7 @@ async def test_the_pause_can_be_seen():
 async def test_it_may_be_away_from_the_start():
     """A client that starts without the budget pauses too.
 
-    Other clients may have used the quota.
+    Other clients may have used the quota just before.
     """
     times = await busy(make_limiter(Budget(Store([(0, NEVER)]))), 300)
     assert times[0] == HOLD
@@ -236,7 +236,7 @@ async def test_a_budget_that_does_not_answer_is_away(caplog):
 
 @virtual
 async def test_an_answer_may_take_a_while(caplog):
-    """Takes may last almost half a second of each minute without losing quota."""
+    """If a period is a minute, a take may last almost half a second without loss of quota."""
     times = await busy(make_limiter(Budget(Store(), answers=[0.4]), limit=60), 600)
     assert sent_in(times, SETTLING, 600) >= 0.97 * 480
     assert warnings(caplog) == []
@@ -389,7 +389,7 @@ def test_an_outage_long_ago_says_nothing_of_this_one():
 
 
 def test_a_client_that_missed_the_outage_keeps_to_its_share():
-    """Such a client keeps to its share, because another one may still be without the budget."""
+    """The client keeps to its share, because another client may still be without the budget."""
 
     async def main(begin):
         store = Store([(300, 600.5)])
@@ -403,10 +403,10 @@ def test_a_client_that_missed_the_outage_keeps_to_its_share():
 
 LIMITS = st.integers(6, 16)
 SECONDS = st.sampled_from([0.0, 0.5, 20.0, 29.5, 61.0, 77.0, 118.0, 200.0, 333.5])
-# Never all late: a process whose takes are all late would have no connection.
+# Not all answers are late: a process whose takes are all late would have no connection.
 ANSWERS = st.lists(st.sampled_from([0.0, 0.01, 0.4, 4.0]), max_size=3).map(lambda some: [*some, 0])
 SILENCES = st.lists(st.sampled_from([0.0, 1.0, 100.0]), min_size=1, max_size=4)
-# Times in turn: without requests, and with continuous requests.
+# Alternating spans of time: without requests, and with continuous requests.
 LASTING = st.sampled_from([20.0, 118.0, 333.5, 800.0])
 MOODS = st.lists(st.tuples(SECONDS, LASTING), min_size=1, max_size=3)
 GAP = 180.0
@@ -414,7 +414,7 @@ GAP = 180.0
 
 @st.composite
 def outages(draw, least=GAP):
-    """Times at which a store is unavailable, with at least that many seconds between them."""
+    """Times at which a store is unavailable, with at least ``least`` seconds between them."""
     times, begin = [], 0.0
     for _ in range(draw(st.integers(1, 3))):
         begin += draw(SECONDS)
@@ -434,7 +434,7 @@ def processes(draw):
 
 
 async def moody(limiter, moods):
-    """Send as much as possible during some times, and return when."""
+    """Send as much as possible during some spans of time, and return when requests were sent."""
     times = []
     for idle, lasting in moods:
         times += await busy(limiter, now() + idle + lasting, begin=now() + idle)

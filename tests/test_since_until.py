@@ -132,7 +132,7 @@ async def test_a_walk_is_resumed_at_the_cursor_of_an_error():
 
 
 async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
-    """Only a walk that reads everything gets to such a cursor, so it has no reason to end."""
+    """Only a walk that reads everything reaches such a cursor, so the walk has no reason to end."""
     dialect = Dialect(order="created")
     async with (
         Sandbox(1_000, quota=None, dialect=dialect) as sandbox,
@@ -156,7 +156,7 @@ async def test_a_walk_from_a_cursor_that_is_too_old_reads_on():
 
 @pytest.mark.parametrize("segments", [1, 3])
 async def test_a_failure_of_a_constructed_cursor_is_no_error(segments, caplog):
-    """After any error status for that cursor, the walk begins at the front, with a warning."""
+    """After any error status for the constructed cursor, the walk warns and begins at the front."""
     async with Sandbox(2_000, quota=None) as sandbox, make_client(sandbox) as client:
         sandbox.fail_next(Fault.ok(), Fault.status(404))
         until = LATEST - timedelta(days=1)
@@ -252,7 +252,7 @@ async def test_a_range_from_a_cursor(order, segments):
 
 
 async def test_raw_records_that_cannot_be_decoded():
-    """The activity of such records is unknown, so they are kept on the pages of the range."""
+    """The activity of malformed records is unknown, so the range's pages keep these records."""
     async with Sandbox(1_000, quota=None) as sandbox, make_client(sandbox) as client:
         since = LATEST - timedelta(hours=6)
         page = await client.conversations.page()

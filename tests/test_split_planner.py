@@ -171,7 +171,7 @@ def test_the_largest_gap_is_split():
 
 @given(most=st.integers(1, 100), pages=st.integers(1, 1000))
 def test_requests_without_result_are_bounded(most, pages):
-    """Half a request per possible segment may have no result, plus one request for 20 pages."""
+    """At most half a request per possible segment is wasted, plus one request for 20 pages."""
     planner, wasted = make_planner(*[10] * pages, most=most), 0
     while planner.best([segment()]):
         planner.note_waste()

@@ -446,7 +446,7 @@ DATE_LIKE = st.lists(st.sampled_from(DATES.split()), max_size=8).map(" ".join)
 def test_retry_after_of_any_text(said: str, date: str) -> None:
     """For any text and Date, Retry-After raises no error.
 
-    It is None, or finite and at least 0.
+    The result is None, or it is finite and at least 0.
     """
     seconds = parse_retry_after({"Retry-After": said, "Date": date})
 

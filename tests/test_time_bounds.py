@@ -97,7 +97,7 @@ accounts = st.builds(
     way=ways,
 )
 def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
-    """No record is missed for any order, ties, zone, digits, page size, and treatment of cursors.
+    """No record is missed, whatever the order, ties, zone, digits, page size or cursors are.
 
     A listing in descending order of activity is never doubted.
     """
@@ -121,9 +121,9 @@ def test_no_record_of_the_range_is_missed(rows, bounds, way, size, **options):
     way=st.sampled_from(["records", "raw"]),
 )
 def test_at_most_a_page_of_others_at_each_end(rows, bounds, made_up, way):
-    """Older conversations end with the page at ``since``.
+    """No page after the one that reaches ``since`` is yielded.
 
-    Later ones are only on the first page of the range.
+    Conversations after ``until`` can only be on the first page of the range.
     """
     server = ActivityServer(rows, made_up=made_up)
 
@@ -161,7 +161,7 @@ def test_a_listing_that_is_not_in_order_of_activity(n, seed, bounds, order, made
 
 
 def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
-    """The conversation may be in the range."""
+    """The conversation is kept because it may be in the range."""
     rows = build_rows(40, 1, HOUR, 1, quiet=0)
     rows[7].created = rows[7].message = None
     server = ActivityServer(rows, unreadable=True)
@@ -180,7 +180,7 @@ def test_a_conversation_without_timestamps_is_kept_when_the_bounds_are_lifted():
     way=ways,
 )
 def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
-    """The cursors seem too old. Most records contradict that, and none is missed."""
+    """The cursors seem too old, but most records contradict them. No record is missed."""
     rows = build_rows(300, seed, 0, 1, quiet=0, days=2)
     for row in rows[::4]:
         row.message, row.created = None, row.created - 40 * DAY
@@ -193,7 +193,7 @@ def test_cursors_in_a_zone_behind_utc(seed, since, until, zone, way):
 
 @pytest.mark.parametrize("way", ["records", "raw", "segments", "tracked"])
 def test_cursors_in_a_zone_ahead_of_utc_cost_few_requests(way):
-    """The walk begins where the records prove that it is early enough.
+    """The walk begins at a place that is early enough according to the records.
 
     It reads little before the range.
     """
@@ -622,7 +622,7 @@ def test_a_page_before_the_contradiction_keeps_what_was_in_the_range(options):
         for n in range(60)
     ]
     rows[15].resolved = 240 * HOUR - 5 * MINUTE
-    rows[25].message = 240 * HOUR - 5 * MINUTE  # later than the cursor before its page
+    rows[25].message = 240 * HOUR - 5 * MINUTE  # later than the cursor that led to its page
 
     assert {"015", "025"} <= run_virtual(read_created(rows, 238 * HOUR, **options))
 
@@ -650,7 +650,7 @@ def test_a_record_without_timestamps_cannot_contradict_the_order():
 
 @pytest.mark.parametrize("gap", [15 * MINUTE, HOUR, 2 * HOUR, DAY])
 def test_conversations_that_were_created_a_round_time_before(gap):
-    """A round difference alone does not show a listing by creation with cursors in another zone."""
+    """A round difference alone does not show that a listing is by creation in another zone."""
     rows = [Row(f"{n:03}", n * HOUR, n * HOUR - gap, n * HOUR) for n in range(500)]
     server = ActivityServer(rows)
 

@@ -73,7 +73,7 @@ def test_a_bound_is_written_as_text_that_means_the_same(bound):
     ],
 )
 def test_how_a_bound_is_written(bound, text):
-    """Bounds are written in the way that a person writes them."""
+    """A bound is written in the form in which a person would write it."""
     assert format_bound(bound) == text
 
 
@@ -90,7 +90,7 @@ def test_how_a_bound_is_written(bound, text):
 )
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_wrong_bounds_are_refused_at_once(bound, reason, name):
-    """An error refuses a wrong bound before any request, and says what to write."""
+    """A wrong bound raises an error before any request. The error says what to write."""
     conversations = ActivityServer([]).open()
 
     for method in (conversations.list, conversations.across):

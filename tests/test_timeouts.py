@@ -98,7 +98,7 @@ async def test_a_call_that_was_cut_off_leaves_its_task_as_it_was(reason):
 @pytest.mark.parametrize("limits", [{"request": 10}, {"request": None, "deadline": 10}])
 @virtual
 async def test_a_close_is_not_undone_by_a_retry(limits):
-    """If a call starts its next attempt while the client closes, it ends as well."""
+    """If a call starts its next attempt while the client closes, the call ends as well."""
     timers = make_timers(**limits)
 
     async def work(timer: CallTimer) -> None:
@@ -162,7 +162,7 @@ def test_thousands_of_tasks_share_one_client():
 
 
 def test_a_task_for_each_inbox_needs_no_options():
-    """The documented example of many inboxes works for an account with 1,600 of them."""
+    """The documented example of many inboxes works for an account with 1,600 inboxes."""
 
     def answer(request: Request) -> Reply:
         if "inboxes" not in request.path:
@@ -424,7 +424,7 @@ def test_the_deadline_covers_the_queue():
 
 
 def test_without_limits_a_request_may_take_for_ever(caplog):
-    """Without both limits, a call waits through hours of pauses."""
+    """Without either limit, a call waits through hours of pauses."""
     caplog.set_level(logging.CRITICAL, "cekat_async")
     limiter = Limiter(RateLimit(300, longest_hold=None))
     pipeline, transport = make_pipeline(

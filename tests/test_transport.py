@@ -53,7 +53,7 @@ async def exchange(base_url: str, **options) -> Reply:
 
 
 async def failure(base_url: str, **options) -> CekatError:
-    """Return the error of an exchange. It must not reference any error of aiohttp."""
+    """Return the error of an exchange. It must not keep a reference to any error of aiohttp."""
     with pytest.raises(CekatError) as caught:
         await exchange(base_url, **options)
     error = caught.value
@@ -613,7 +613,7 @@ async def test_a_netrc_does_not_replace_the_key(tmp_path, monkeypatch):
 
 
 async def test_a_closed_session_is_reported():
-    """An error reports a caller's session that is closed, before or between requests."""
+    """If a caller's session is closed, before or between requests, an error says so."""
     async with (
         RawServer(lambda _: http()) as server,
         aiohttp.ClientSession() as session,

@@ -58,7 +58,7 @@ async def test_a_loop_over_page_warns_once(client, caplog):
 
 @pytest.mark.parametrize("status", [7, "", b"open"])
 async def test_other_types_are_errors(client, status):
-    """An error refuses a status that cannot be sent, without a warning."""
+    """A status that cannot be sent raises an error, without a warning."""
     with pytest.raises(ConfigurationError, match="stage_status"):
         client.conversations.list(stage_status=status)
 
@@ -76,5 +76,5 @@ async def test_other_types_are_errors(client, status):
     ],
 )
 def test_the_suggestion_for_a_status(status, said):
-    """The warning has the nearest known status. If none is near, it has all of them."""
+    """The warning has the nearest known status. If none is near, it lists all of them."""
     assert describe_unknown_status(status) == said

@@ -82,7 +82,7 @@ def observe(length, server: Server, requests, strangers=(), quickest=0.0, lost=f
 def make_requests(waits, ways, least=0.0) -> list[Request]:
     """Return requests at these intervals.
 
-    Each takes ``least`` plus a given time on its way there and on its way back.
+    On its way there and on its way back, each request takes ``least`` plus a given time.
     """
     sent, requests = 100.0, []
     for wait, (there, back) in zip(waits, ways, strict=False):
@@ -160,7 +160,7 @@ def test_it_is_never_shorter_than_the_truth(data, server, more, lost):
 
 @settings(max_examples=100 * EFFORT)
 @given(server=SERVERS, seed=st.integers(0, 2**32), more=st.just(1.0) | st.floats(1, 20))
-# Of two replies in flight, the server made the first one later, after strangers had taken some.
+# Two replies were in flight. The server made the first one later, after strangers had taken some.
 @example(Server("fixed", 10, 60.0), 0, 1.0)
 def test_it_is_never_shorter_than_the_truth_in_the_long_run(server, seed, more):
     """The length is not too short after hundreds of requests either.
@@ -264,13 +264,13 @@ def fill(length: WindowLength, count: int, remaining: int, gap: float, begin: fl
 def make_bucket_length() -> WindowLength:
     """Return the assumed length after many requests, each with a report of 99."""
     length = WindowLength(60.0)
-    # In 6 seconds 15 requests are refilled, and 14 of them are certain.
+    # In 6 seconds, 15 requests are refilled, and 14 of them are certain.
     fill(length, 120, 99, 0.4, 0.0, used=0)
     return length
 
 
 def test_a_bucket_that_stays_full_is_asked_for_more():
-    """If most of the limit is used, about half more is sent as a test.
+    """If most of the limit is used, about half as much again is sent as a test.
 
     Otherwise there is no test.
     """
@@ -292,7 +292,7 @@ def test_a_bucket_that_runs_low_shows_its_refill():
     at = fill(length, 27, 99, 0.4, 48.0, used=80)
     assert length.seconds < 0.5 * before
 
-    # From 39 on the client takes 26 at two per second, and one of two is refilled.
+    # From 39 on, the client takes 26 at two per second, and one of two is refilled.
     for place in range(60):
         at += 0.2
         remaining = max(1, 39 - place // 2)
@@ -335,7 +335,7 @@ def test_a_new_limit_starts_over():
 
 
 def test_it_can_be_reset():
-    """After it is reset, the length is as if nothing had been reported."""
+    """After a reset, the length is as if nothing had been reported."""
     length = make_short()
     length.restart()
 
@@ -344,7 +344,7 @@ def test_it_can_be_reset():
 
 @pytest.mark.parametrize("seconds, expected", [(0.0, None), (66.0, None), (66.1, 66.1)])
 def test_a_longer_window_is_assumed_if_it_is_clearly_longer(seconds, expected):
-    """The window must be longer by a tenth of the guess. Then all earlier evidence is dropped."""
+    """A window must be longer by a tenth of the guess. If so, all earlier evidence is dropped."""
     length = make_short()
     before = length.seconds
 
@@ -366,7 +366,7 @@ def test_a_window_is_as_long_as_the_time_until_its_reset(reset, expected):
 def test_a_window_that_was_too_short_is_longer_for_a_while():
     """The assumed window grows by a tenth, then by two tenths, then by four tenths.
 
-    A report more than two guesses later ends that.
+    A report that arrives more than two guesses later ends this.
     """
     length = make_short()
     before = length.seconds
@@ -383,7 +383,7 @@ def test_a_window_that_was_too_short_is_longer_for_a_while():
 
 
 def test_it_is_never_lengthened_beyond_the_guess():
-    """The longest window that is assumed is the guess."""
+    """Lengthening never makes the assumed window longer than the guess."""
     length = make_short()
     for now in range(9):
         length.lengthen(now)
@@ -394,7 +394,7 @@ def test_it_is_never_lengthened_beyond_the_guess():
 
 
 def test_what_strangers_take_hides_the_evidence():
-    """If as much is missing as without any refill, nothing is concluded."""
+    """If as many requests are missing as without any refill, nothing is concluded."""
     length = WindowLength(60.0)
     for at in range(0, 600, 2):
         report = Report(30, 1, None, at - 0.1, at)

@@ -74,7 +74,7 @@ def describe_option(option: click.Option, context: click.Context, anchor: str) -
 
 
 def describe_extra(extra: str) -> str:
-    """Return a sentence for the brackets in the help, which have a default or a range."""
+    """Return a sentence in place of the help's brackets, which contain a default or a range."""
     default = extra.removeprefix("default: ")
     if default == extra:
         return f"Range: {extra.replace('x>=', 'at least ').replace('x<=', 'at most ')}."

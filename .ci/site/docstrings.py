@@ -98,7 +98,7 @@ def link_role(role: re.Match[str], documented: Object) -> str:
 def find_target(name: str, documented: Object) -> Object | None:
     """Return the object that a docstring calls ``name``.
 
-    It is a member, a neighbour, or a public name.
+    The name may be that of a member, of a neighbour, or of a public object.
     """
     scope: Object | None = documented
     while scope is not None:
@@ -109,7 +109,7 @@ def find_target(name: str, documented: Object) -> Object | None:
 
 
 def find_member(scope: Object, name: str) -> Object | None:
-    """Return the object that a scope knows by a name. The object may be inherited."""
+    """Return the object that a name means in a scope. The object may be inherited."""
     found: Any = scope
     for part in name.split("."):
         members = found.all_members if found.is_class else found.members
@@ -127,7 +127,7 @@ def find_member(scope: Object, name: str) -> Object | None:
 def is_public(found: Object) -> bool:
     """Return whether a public module exports an object.
 
-    For a member of a class, return whether it exports the class.
+    For a member of a class, return whether the module exports the class.
     """
     owner = found.parent if found.parent is not None and found.parent.is_class else found
     modules = (found.package[name] if name else found.package for name in PUBLIC_MODULES)
@@ -208,7 +208,7 @@ def fence_code(lines: list[str]) -> Iterable[str]:
 def take_doctest(lines: list[str], start: int) -> tuple[int, list[str]]:
     """Return the end of a doctest and its code.
 
-    The code has no prompts, and its output becomes comments.
+    The code has no prompts, and the output in the doctest becomes comments.
     """
     block = []
     for number, line in enumerate(lines[start:], start):  # noqa: B007 - the last one is used
@@ -245,7 +245,7 @@ def guess_language(block: list[str]) -> str:
 
 
 def fence(block: list[str], before: str, language: str) -> Iterable[str]:
-    """Yield a block between fences. They are indented like the line before it."""
+    """Yield a block between fences, which are indented like the line before the block."""
     indent = " " * get_indent(before)
     yield from ("", f"{indent}```{language}")
     yield from (

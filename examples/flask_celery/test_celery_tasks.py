@@ -1,4 +1,4 @@
-"""Tests of the Celery tasks. The worker is in a thread, and the broker in memory."""
+"""Tests of the Celery tasks. The worker runs in a thread, and the broker is in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cekat_async import CekatClient
     from cekat_async.sandbox import FaultInjector, Sandbox
 
-# only the conversations that each test adds
+# The sandbox has only the conversations that each test adds.
 pytestmark = pytest.mark.cekat_sandbox(conversations=0)
 
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 conversations = pd.read_parquet("conversations.parquet", columns=["inbox_name", "handled_by_name"])
-# Without fillna, crosstab leaves out what has no agent or no inbox.
+# Without fillna, crosstab leaves out conversations that have no agent or no inbox.
 agent = conversations["handled_by_name"].fillna("(nobody)")
 inbox = conversations["inbox_name"].fillna("(none)")
 # The default font of matplotlib has no emoji.

@@ -30,7 +30,7 @@ def run_example(account, tmp_path):
     """A function that runs a file of ``examples/`` to its end, in an empty folder.
 
     The environment has the URL and the key of ``account``, and the scripts of this installation.
-    This Python runs a Python file, and any other file runs by itself.
+    A Python file is run with this Python, and any other file is executed directly.
     """
     paths = [sysconfig.get_path("scripts"), os.environ["PATH"]]
     environment = os.environ | {

@@ -24,7 +24,7 @@ async def test_it_runs_under_uvicorn(copy_example, serve, account):
 
 
 def test_it_does_not_start_without_a_key(copy_example, tmp_path):
-    """The server ends, and its log says what is missing: it does not answer requests with 500."""
+    """The server exits, and its log says what is missing. It never answers requests with 500."""
     started = subprocess.run(
         [sys.executable, "-m", "uvicorn", "django_app:application", "--port", "0"],
         cwd=copy_example("django"),

@@ -13,7 +13,7 @@ from support.clock import until
 from cekat_async.budgets import FileBudget
 from cekat_async.sandbox import FaultInjector, Quota, Sandbox
 
-# Seconds. A budget forgets older requests, and a slow machine must not make it forget.
+# Seconds. A budget forgets older requests, so the window is long enough for a slow machine.
 WINDOW = 600
 
 
@@ -127,14 +127,14 @@ def test_the_processes_of_a_worker_share_one_budget(queue, account, folder):
 
 
 async def count_taken(path):
-    """Return how many requests a budget has counted, this one included."""
+    """Return how many requests a budget has counted, including the take of this function."""
     async with FileBudget(path) as budget:
         return (await budget.take(3000, WINDOW)).used
 
 
 @prefork
 async def test_a_used_up_quota_postpones_the_task(queue, account):
-    """The task is not failed: Celery runs it again when the quota is available."""
+    """The task does not fail: Celery runs it again when the quota is available."""
     account.exhaust_daily_quota(3600)
     result = send(queue)
 

@@ -57,7 +57,7 @@ class Reader:
         (self.folder / name).write_text(text, encoding="utf-8")
 
     def run(self, command):
-        """Run a block of commands. Keep the variables that it sets, and return the screen."""
+        """Run a block of commands. Keep the variables that they set, and return the screen."""
         for name, value in re.findall(r"^export (\w+)=(\S+)$", command, re.MULTILINE):
             self.environment[name] = value
         for names in re.findall(r"^unset (.+)$", command, re.MULTILINE):
@@ -134,7 +134,7 @@ def test_the_tutorial_works_as_written(reader):
     assert compared == 7
     assert (reader.folder / "agents.png").read_bytes().startswith(b"\x89PNG")
 
-    # The crontab's line, run in the environment that cron gives to it.
+    # The crontab's line works in the environment that cron gives to it.
     cron_line = (reader.folder / "crontab").read_text().split(maxsplit=5)[5]
     reader.environment |= {"PATH": "/usr/bin:/bin"}
     assert "conversations, complete" in reader.show(cron_line)

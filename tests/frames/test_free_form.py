@@ -105,7 +105,7 @@ def test_any_values_become_a_column(values, parts):
 async def test_by_choice(listed):
     """With ``free_form="struct"``, free-form fields are structs in each library.
 
-    By default they are JSON text.
+    By default, they are JSON text.
     """
     records = [
         record(id="a", additional_data={"Kota": "Medan", "n": 1}, pipeline={"id": 7}, x=[1, 2]),

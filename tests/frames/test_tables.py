@@ -236,7 +236,7 @@ WRONG = [
 @EVERY
 @pytest.mark.parametrize("options, message", WRONG)
 async def test_wrong_arguments(sandbox, client, build, options, message):
-    """An error refuses a wrong argument before any request."""
+    """A wrong argument raises an error before any request."""
     with pytest.raises(ConfigurationError, match=message):
         await build(client.conversations.list(), **options)
     assert client.traffic.requests == 0
@@ -245,13 +245,13 @@ async def test_wrong_arguments(sandbox, client, build, options, message):
 @EVERY
 @pytest.mark.parametrize("listing", [[], None, "listing"])
 async def test_only_listings_are_tables(build, listing):
-    """An error refuses any other object, and names the method that returns a listing."""
+    """Any other object raises an error, which names the method that returns a listing."""
     with pytest.raises(ConfigurationError, match="must be a Listing, such as client"):
         await build(listing)
 
 
 async def test_a_wrong_dtype_backend(client):
-    """An error refuses a ``dtype_backend`` that pandas does not have."""
+    """A ``dtype_backend`` that pandas does not have raises an error."""
     with pytest.raises(ConfigurationError, match="'pyarrow' or None, not 'numpy_nullable'"):
         await to_pandas(client.conversations.list(), dtype_backend="numpy_nullable")
 
@@ -304,7 +304,7 @@ async def test_a_failure_is_raised(build):
 
 
 async def test_batches_have_the_wanted_rows(client):
-    """Each batch has the given number of rows, for any page size.
+    """Each batch has the given number of rows, whatever the page size is.
 
     The last batch has the remaining rows.
     """
@@ -322,7 +322,7 @@ async def test_batches_have_the_wanted_rows(client):
 async def test_wrong_rows(client, rows):
     """The number of rows must be a whole number of at least 1.
 
-    An error refuses any other number before any request.
+    Any other number raises an error before any request.
     """
     with pytest.raises(ConfigurationError, match="rows must be"):
         arrow_batches(client.conversations.list(), rows=rows)
@@ -340,7 +340,7 @@ async def test_batches_end_before_an_error(listed):
 
 
 async def test_break_ends_the_walk(sandbox, client):
-    """A loop that breaks has fetched at most one page for nothing."""
+    """If a loop breaks early, at most one page was fetched for nothing."""
     async for batch in arrow_batches(client.conversations.list(page_size=10), rows=20):
         assert batch.num_rows == 20
         break
@@ -349,7 +349,7 @@ async def test_break_ends_the_walk(sandbox, client):
 
 
 async def test_large_records_make_smaller_batches(client, monkeypatch):
-    """A batch ends early if its records reach a number of bytes.
+    """A batch ends early if its records reach the maximum number of bytes.
 
     So no text column overflows.
     """

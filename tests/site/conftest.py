@@ -36,7 +36,7 @@ def require_generator() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site.
 
-    It is built from a copy, so that it does not disturb a developer's own build.
+    The build runs in a copy, so that it does not disturb a developer's own build.
     """
     require_generator()
     project = tmp_path_factory.mktemp("project")

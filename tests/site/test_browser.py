@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# For root in a container, Chromium has no sandbox. And it must not send requests of its own.
+# Chromium's own sandbox does not work for root in a container. Chromium must not send requests of
+# its own either.
 FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -91,7 +92,8 @@ def find_paths(site: Path) -> list[str]:
 def test_each_page_opens(site: Path, browser: "Browser", base_url: str) -> None:
     """Each page opens without an error and without a request to another host.
 
-    It also fits the window. Tables and code may be wider, because they scroll by themselves.
+    It also fits the window. Tables and code may be wider than a phone, because they scroll by
+    themselves.
     """
     page, problems = open_page(browser, base_url)
     for path in find_paths(site):

@@ -53,7 +53,7 @@ def find_objects() -> dict[str, object]:
 
 OBJECTS = find_objects()
 CLASSES = {path: value for path, value in OBJECTS.items() if isinstance(value, type)}
-# Only the package itself calls these.
+# Only the package itself calls these methods.
 INTERNAL = {*(ROOT / ".ci" / "site" / "internal.txt").read_text(encoding="utf-8").split()}
 
 

@@ -171,7 +171,7 @@ async def test_a_cancelled_export(recorded, events, tmp_path):
 
 
 async def test_concurrent_exports_are_separate(recorded, tmp_path):
-    """Of several concurrent exports, each has its own requests as children."""
+    """Each of several concurrent exports has its own requests as children."""
     async with account(200, 2, hooks=recorded.hook) as (sandbox, client):
         await asyncio.gather(
             *(

@@ -77,7 +77,7 @@ async def test_waits_of_calls_that_failed_are_counted(recorded):
 async def test_the_quota_in_use(recorded, monkeypatch):
     """The limit and its use are those of the last request.
 
-    A window later, the use is 0.
+    One window later, the use is 0.
     """
     async with Sandbox(250, quota=None) as sandbox:
         rate = RateLimit(10_000, 60)
@@ -110,7 +110,7 @@ async def test_the_quota_without_a_limit(recorded):
 async def test_the_quota_of_a_client_that_is_gone(recorded, monkeypatch):
     """An observed client can be garbage-collected.
 
-    It is reported for one more window.
+    The client is reported for one more window.
     """
     async with Sandbox(10, quota=None) as sandbox:
         for _ in range(2):

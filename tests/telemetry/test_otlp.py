@@ -30,7 +30,7 @@ async def test_a_collector_gets_everything(tmp_path):
             hook.observe(client)
             sandbox.fail_next(Fault.status(503), Fault.status(429, headers={"Retry-After": "0.01"}))
             await export_conversations(client, tmp_path / "x.jsonl", by_inbox=True)
-        # The metrics reader runs in another thread, and the client's loop has ended.
+        # The reader of metrics runs in another thread, after the client's loop has ended.
         tracer_provider.shutdown()
         meter_provider.shutdown()
 

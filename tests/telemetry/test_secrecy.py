@@ -130,7 +130,7 @@ async def hostile_client(recorded):
 
 
 async def test_a_hostile_server(recorded, seen, tmp_path):
-    """If a server echoes the key and private data everywhere, none of them is reported."""
+    """If a server echoes the key and private data everywhere, neither of them is reported."""
     failures = 0
     async with hostile_client(recorded) as client:
         recorded.hook.observe(client)

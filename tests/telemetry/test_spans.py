@@ -39,7 +39,7 @@ LIST, GET = "/api/conversations", "GET /api/conversations"
 async def test_a_walk_is_a_tree(recorded):
     """A walk has a listing span.
 
-    That has a span for each page, which has a span for each attempt.
+    The children of that span are one span for each page, and each page's children are its attempts.
     """
     async with account(250, hooks=recorded.hook) as (sandbox, c):
         await c.conversations.list().collect()
@@ -151,7 +151,7 @@ async def test_parents_are_those_of_the_caller(recorded):
 
 
 async def test_concurrent_walks_are_separate(recorded):
-    """Of several concurrent walks, each has its own pages."""
+    """Each of several concurrent walks has its own pages."""
     tracer = recorded.tracer_provider.get_tracer("the test")
 
     async def walk(name, inbox_id):
@@ -238,7 +238,7 @@ async def test_a_pause_is_on_every_listing(recorded):
 def test_a_pause_is_on_single_calls(recorded):
     """The span of a call without a walk has the pause itself.
 
-    For a page of a walk, the listing has it.
+    For a page of a walk, the span of the listing has the pause.
     """
     for event in (
         WalkBegun(walk=1, path=LIST),
@@ -304,7 +304,7 @@ async def test_unsampled_requests_are_measured(recorded):
 
 
 def test_events_without_a_beginning_are_ignored(recorded):
-    """A hook ignores other events, and walks and calls whose beginning it has not received."""
+    """A hook ignores unknown events, and walks and calls whose beginning it missed."""
     of_call = {"call": 7, "walk": 3}
     for event in (
         CallBegun(**of_call, path=LIST),

@@ -55,7 +55,7 @@ async def test_a_client_works_without_an_sdk():
 
 @pytest.mark.parametrize("which", ["tracer_provider", "meter_provider"])
 def test_one_provider_is_enough(which):
-    """If only one provider records, it still gets its part."""
+    """If only one of the two providers records, it still gets its data."""
     recorded = Recorded()
     providers = {
         "tracer_provider": NoOpTracerProvider(),
@@ -93,7 +93,7 @@ print(hook, [span.name for span in exporter.get_finished_spans()])
 
 
 def test_the_global_provider_may_be_set_later():
-    """If a hook is created before the SDK is configured, it reports from the configuration on."""
+    """A hook may be created before the SDK is configured: it reports from the configuration on."""
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", GLOBAL], capture_output=True, text=True, check=True
     )
