@@ -73,7 +73,7 @@ def test_a_record_is_one_line(kind):
 
 
 def test_malformed_records_are_yielded_like_others():
-    """A record of any shape is a record of the page, and raises no error."""
+    """A page keeps every record, whatever its shape, and raises no error."""
     body = b'{"success":true,"data":[%s],"metadata":null}' % b",".join(LOSSLESS)
     (page,) = walked(body)
 

@@ -23,8 +23,8 @@ class PageNumberWalk:
     """The state of a walk along page numbers. Request page ``number`` until the walk is ``done``.
 
     The walk ends when it has reached both of the server's totals: the number of pages *and* the
-    number of items. The walk also ends at a page without new inboxes if, by the number of pages, no
-    more pages follow. One total alone is not enough, because one of the totals is wrong in the
+    number of items. The walk also ends at a page without new inboxes if that is the last page by the
+    server's number of pages. One total alone is not enough, because one of the totals is wrong in the
     API's own sample (docs/api.md#inboxes).
 
     Attributes:

@@ -347,7 +347,7 @@ def test_a_malformed_record_is_no_agents(cekat, served):
     ],
 )
 def test_a_line_when_nothing_matches(cekat, served, arguments, says):
-    """Without a match, standard output is empty, and one line repeats the search terms."""
+    """If nothing matches, standard output is empty, and one message repeats the search terms."""
     with served(400) as sandbox:
         resolved = sandbox.count(None, "resolved")
         ended = cekat("conversations", *arguments)

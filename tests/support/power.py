@@ -19,7 +19,7 @@ class Disk:
     """Watches a folder, and computes what a power failure would leave of it on the disk.
 
     On the disk, a file has the content of its last ``fsync``, or no content before the first
-    one. A folder has the names of its last ``fsync``. Later creations, renames and removals
+    one. A folder has the file names of its last ``fsync``. Later creations, renames and removals
     may reach the disk in any order. The model tries four cases: the disk has all of these
     changes, none of them, a single one, or all except one.
 

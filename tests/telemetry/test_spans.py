@@ -222,7 +222,7 @@ async def test_a_deadline_while_waiting(recorded):
 
 
 async def test_a_pause_is_on_every_listing(recorded):
-    """If the server asks for a pause, each listing has an event, and each page has the wait."""
+    """A pause of the server is an event of each listing's span, and a wait of each page's span."""
     async with account(200, hooks=recorded.hook) as (sandbox, client):
         sandbox.fail_next(Fault.status(429, headers={"Retry-After": "0.05"}))
         await client.conversations.list().collect()

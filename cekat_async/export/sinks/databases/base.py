@@ -192,7 +192,7 @@ class DatabaseSink(ABC):
             self.merge(opened, records, manifest)
         return manifest
 
-    # The steps of the methods above, which need an open connection.
+    # The parts of the methods above that need an open connection.
 
     def check_writable(self, opened: Connection) -> None:
         """Write an empty export, and roll it back."""
