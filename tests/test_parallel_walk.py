@@ -215,9 +215,7 @@ def make_times(n: int, shape: str, seed: int) -> list[int]:
 def test_eight_walkers_are_nearly_eight_times_as_fast(shape, most_time, most_requests, seed):
     """A parallel walk of 400 pages takes about as long as a sequential one of 50.
 
-    It needs few extra requests.
-
-    Only a request can find the end of a burst.
+    It needs few extra requests. Only a request can find the end of a burst.
     """
     times = make_times(40_000, shape, seed)
     listing = ModelListing(times, limit=100, seed=seed)

@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
+import cekat_async
 from cekat_async import errors, sandbox
 from cekat_async._api.status import get_error_class
 from cekat_async._request.retry import is_retryable
@@ -32,6 +33,8 @@ from cekat_async.frames.columns import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+# The package may be installed from a wheel.
+PACKAGE = Path(cekat_async.__file__).parent
 
 
 def read_page(name: str) -> str:
@@ -46,7 +49,7 @@ def get_anchors(text: str) -> set[str]:
 
 
 def get_code_files() -> list[Path]:
-    return sorted([*(ROOT / "cekat_async").rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
+    return sorted([*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")])
 
 
 def test_code_refers_to_pages_that_exist():
@@ -300,9 +303,7 @@ def test_files_of_an_export_are_complete(tmp_path):
 
 def test_events_of_the_log_are_complete():
     """The table lists each kind of event that ``--log-format json`` can write."""
-    sources = [
-        path.read_text(encoding="utf-8") for path in (ROOT / "cekat_async/cli").rglob("*.py")
-    ]
+    sources = [path.read_text(encoding="utf-8") for path in (PACKAGE / "cli").rglob("*.py")]
     written = {name for source in sources for name in re.findall(r'event="(\w+)"', source)}
     # The two kinds that the reporter itself chooses: for a log record, and by default.
     expected = written | {"log", "message"}
@@ -319,7 +320,7 @@ NAME = re.compile(r"(?:cekat|http|url|server|error)\.[a-z_.]+")
 
 def test_names_of_telemetry_are_complete():
     """The page lists exactly the attributes and the metrics that the package has."""
-    folder = ROOT / "cekat_async" / "telemetry"
+    folder = PACKAGE / "telemetry"
     literals = {
         node.value
         for path in folder.glob("*.py")
@@ -416,7 +417,7 @@ def read_texts() -> str:
     Each text is one line, with … for the parts that differ.
     """
     texts = []
-    for path in sorted((ROOT / "cekat_async").rglob("*.py")):
+    for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):

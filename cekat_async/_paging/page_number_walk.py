@@ -23,9 +23,9 @@ class PageNumberWalk:
     """The state of a walk along page numbers. Request page ``number`` until the walk is ``done``.
 
     The walk ends when it has reached both of the server's totals: the number of pages *and* the
-    number of items. The walk also ends at a page without new inboxes if that is the last page by the
-    server's number of pages. One total alone is not enough, because one of the totals is wrong in the
-    API's own sample (docs/api.md#inboxes).
+    number of items. The walk also ends at a page without new inboxes if that is the last page by
+    the server's number of pages. One total alone is not enough, because one of the totals is wrong
+    in the API's own sample (docs/api.md#inboxes).
 
     Attributes:
         number: The number of the next page to request, from 1.
