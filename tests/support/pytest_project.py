@@ -10,6 +10,8 @@ asyncio_default_fixture_loop_scope = function
 """
 # The plugin is loaded by name, because our own suite switches off pytest's plugin discovery.
 PLUGIN = ("-p", "no:cekat_async", "-p", "cekat_async.pytest_plugin", "-p", "no:cacheprovider")
+# Another test of this process may have imported the plugin, which is no fault of the project.
+IMPORTED_BEFORE = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
 
 
 def run_project(
@@ -18,4 +20,4 @@ def run_project(
     """Run the tests in ``source``, and return the result. ``files`` has the project's modules."""
     pytester.makeini(SETTINGS + settings)
     pytester.makepyfile(**{"test_it": source} | files)
-    return pytester.runpytest_inprocess(*PLUGIN, *arguments)
+    return pytester.runpytest_inprocess(*PLUGIN, *IMPORTED_BEFORE, *arguments)
