@@ -252,7 +252,7 @@ class Checkpoint:
             return {key for (key,) in rows}
 
     def interrupt(self) -> None:
-        """End the running statement with an error. Another thread may call this method."""
+        """End the running statement with ``Stopped``. Another thread may call this method."""
         self._file.interrupt()
 
     def close(self, *, done: bool = False) -> None:

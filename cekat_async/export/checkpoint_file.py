@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cekat_async import CheckpointError, DecodeError, TargetBusyError, TargetError
-from cekat_async.export.sinks.base import CHECKPOINT
+from cekat_async.export.sinks.base import CHECKPOINT, Stopped
 from cekat_async.export.sinks.file_system import create_private, require_file_name
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class CheckpointFile:
                 raise
 
     def interrupt(self) -> None:
-        """End the running statement with an error, from another thread."""
+        """End the running statement with :class:`Stopped`. Another thread may call this method."""
         if (database := self._database) is not None:
             with contextlib.suppress(sqlite3.Error):  # the database may have been closed already
                 database.interrupt()
@@ -220,6 +220,9 @@ class CheckpointFile:
             where = error.filename or self.path
             raise TargetError(f"cannot write {where}: {error.strerror or error}") from error
         except (sqlite3.OperationalError, sqlite3.ProgrammingError) as error:
+            # Only a cancellation interrupts a statement, so that is no failure of the file.
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise Stopped from error
             raise self._make_operation_error(error) from error
         except _BROKEN as error:
             raise self._make_broken_error(error) from error

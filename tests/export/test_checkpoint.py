@@ -26,6 +26,7 @@ from cekat_async import CheckpointError, Position, TargetError
 from cekat_async.export.checkpoint import Checkpoint, FetchedPage, Job, count_conversations
 from cekat_async.export.checkpoint_file import FORMAT
 from cekat_async.export.manifest import Counts, Filters, Partition
+from cekat_async.export.sinks.base import Stopped
 
 JOB = Job(account="an account", target="a target", filters=Filters(), began=MOMENT, version="7")
 OTHER_JOB = Job(account="another", target="a target", filters=Filters(), began=MOMENT)
@@ -901,8 +902,8 @@ def test_an_interrupted_checkpoint_is_unlocked_when_it_is_closed(path):
         batches = checkpoint.latest()
         next(batches)
         checkpoint.interrupt()
-        with pytest.raises(TargetError) as error:
+        with pytest.raises(Stopped) as error:
             list(batches)
     with opened(path) as again:
         assert len(read_records(again)) == 4
-    assert "interrupted" in str(error.value)
+    assert isinstance(error.value.__cause__, sqlite3.OperationalError)
